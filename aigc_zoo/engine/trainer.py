@@ -1,0 +1,289 @@
+"""The one trainer: it plays a recipe step by step and owns all that changes. It knows no GAN and no modality."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from aigc_zoo.engine import state
+from aigc_zoo.engine.dist import Ranks
+from aigc_zoo.engine.sampler import Sampler
+from aigc_zoo.engine.seeds import derive, seeded
+from aigc_zoo.engine.turn import Round, turn
+from aigc_zoo.errors import ConfigError
+from aigc_zoo.game import Batch, Nets, Recipe, Schedule, Spec, play_at
+
+Source = Callable[[int], Mapping[str, Tensor]]
+"""The n-th batch of real entries since the start, this rank's rows of it, on the device."""
+
+
+class Trainer:
+    """Plays `recipe` on batches from `source`.
+
+    Networks are built on the CPU from one seed, the same on every rank. `batch_size` counts the samples of all ranks
+    together; `source(n)` gives this rank's share. `dtype` is that of weights and batches: noise is drawn and networks
+    are initialised in float32 and then cast, so that float64 sees the same numbers. `steps` is the length of the whole
+    run, which the progress `t` refers to.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        spec: Spec,
+        source: Source,
+        *,
+        batch_size: int,
+        steps: int,
+        seed: int = 0,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+        ranks: Ranks | None = None,
+    ) -> None:
+        self.recipe, self.spec, self.source = recipe, spec, source
+        self.batch_size, self.steps, self.seed = batch_size, steps, seed
+        self.device, self.dtype, self.ranks = torch.device(device), dtype, ranks or Ranks()
+        self.step = 0
+        self.share = self.ranks.share(batch_size)
+        self.nets = build_networks(recipe, spec, seed).to(self.device, dtype)
+        self.frozen = {name: make().to(self.device, dtype) for name, make in recipe.frozen.items()}
+        self._check()
+        self.average = Nets({name: copy.deepcopy(self.nets[name]) for name in recipe.average})
+        self.average.requires_grad_(False).eval()
+        for name, helper in self.frozen.items():
+            self.nets[name] = helper.requires_grad_(False)
+        self.nets.train()
+        for helper in self.frozen.values():
+            helper.eval()
+        self._params = {
+            name: [weight for net in player.controls for weight in self.nets[net].parameters()]
+            for name, player in recipe.players.items()
+        }
+        self._optimizers = {name: player.optimizer(self._params[name]) for name, player in recipe.players.items()}
+        self._shared = [
+            buffer
+            for module in self.nets.modules()
+            if getattr(module, "shared", False)
+            for buffer in module.buffers(recurse=False)
+            if buffer.is_floating_point()
+        ]
+        # The first bad turn, as step * players + player; -1 while all is finite. It is read with the log.
+        self._bad = torch.full((), -1, dtype=torch.int64, device=self.device)
+
+    def _check(self) -> None:
+        for name, player in self.recipe.players.items():
+            for net in player.controls:
+                if net not in self.nets:
+                    raise ConfigError(f"player {name} controls {net}, but the networks are {', '.join(self.nets)}")
+            if not any(True for net in player.controls for _ in self.nets[net].parameters()):
+                raise ConfigError(f"player {name} controls no weights: {', '.join(player.controls)} have none")
+        for role, names in (("makers", self.recipe.makers), ("average", tuple(self.recipe.average))):
+            for net in names:
+                if net not in self.nets:
+                    raise ConfigError(f"the recipe's {role} name {net}, but the networks are {', '.join(self.nets)}")
+
+    @property
+    def images(self) -> int:
+        """Samples seen so far, over all ranks: what the field counts in kimg."""
+        return self.step * self.batch_size * self.recipe.rounds
+
+    @property
+    def progress(self) -> float:
+        """`t`: the share of the run that is done."""
+        return min(1.0, self.step / self.steps)
+
+    def play(self) -> dict[str, Tensor]:
+        """One step: every player's turns, then the averages. Returns the last terms, as "player/term", unread."""
+        terms: dict[str, Tensor] = {}
+        with seeded(self.device, self.seed, self.step, "turn", self.ranks.rank):
+            rounds = self._rounds()
+            torch.manual_seed(derive(self.seed, self.step, "turn", self.ranks.rank))
+            version = 0
+            for number, (name, player) in enumerate(self.recipe.players.items()):
+                loss = play_at(player.loss, self.step)
+                if loss is None:
+                    continue
+                makes = not set(player.controls).isdisjoint(self.recipe.makers)
+                optimizer, params = self._optimizers[name], self._params[name]
+                for one in rounds[len(rounds) - player.turns :]:
+                    batch = one.seen(makes, version)
+                    _set_rate(optimizer, player.lr, self.nets, batch)
+                    try:
+                        found, lowered = turn(loss, self.nets, batch, params, optimizer, self.ranks, self._shared)
+                    except ValueError as error:
+                        raise ConfigError(f"player {name}, step {self.step}: {error}") from error
+                    version += makes
+                    self._watch(lowered, number)
+                terms |= {f"{name}/{term}": value for term, value in found.items()}
+            self._average(rounds[-1].entries)
+        self.step += 1
+        return terms
+
+    def _rounds(self) -> list[Round]:
+        """The batches of this step. The graph of the fakes is kept where the first player to need it is to look."""
+        count = self.recipe.rounds
+        needs = [
+            count - player.turns
+            for player in self.recipe.players.values()
+            if play_at(player.loss, self.step) is not None and not set(player.controls).isdisjoint(self.recipe.makers)
+        ]
+        return [Round(self.batch(i), self._make, keep=needs[:1] == [i]) for i in range(count)]
+
+    def batch(self, i: int) -> dict[str, Tensor]:
+        """The i-th batch of this step, this rank's rows: real entries, noise, `t` and `images`."""
+        real = {key: self._cast(value) for key, value in self.source(self.step * self.recipe.rounds + i).items()}
+        whole = {key: value[:1].expand(self.batch_size, *value.shape[1:]) for key, value in real.items()}
+        with torch.device(self.device):
+            torch.manual_seed(derive(self.seed, self.step, i, "draw"))
+            noise = {
+                key: self._cast(value[self.share] if value.shape[:1] == (self.batch_size,) else value)
+                for key, value in self.recipe.draw(whole).items()
+            }
+        return real | noise | progress_entries(self.progress, self.images, self.device, self.dtype)
+
+    def _make(self, batch: Batch) -> Mapping[str, Tensor]:
+        return self.recipe.make(self.nets, batch)
+
+    def _cast(self, value: Tensor) -> Tensor:
+        return value.to(self.dtype) if value.is_floating_point() else value
+
+    @torch.no_grad()
+    def _average(self, batch: Batch) -> None:
+        for name, decay in self.recipe.average.items():
+            d = decay(self.nets, batch) if callable(decay) else min(decay, (1 + self.step) / (10 + self.step))
+            ours, theirs = list(state.tensors(self.average[name])), list(state.tensors(self.nets[name]))
+            moving = [(a, b) for a, b in zip(ours, theirs, strict=True) if a.is_floating_point()]
+            weight = 1 - d
+            if isinstance(weight, Tensor):
+                weight = weight.to(self.dtype)
+                for a, b in moving:
+                    a.lerp_(b, weight)
+            else:
+                torch._foreach_lerp_([a for a, _ in moving], [b for _, b in moving], weight)
+            for a, b in zip(ours, theirs, strict=True):
+                if not a.is_floating_point():
+                    a.copy_(b)
+
+    def _watch(self, lowered: Tensor, number: int) -> None:
+        fine = torch.isfinite(lowered) | (self._bad >= 0)
+        self._bad = torch.where(fine, self._bad, self.step * len(self.recipe.players) + number)
+
+    def diverged(self) -> str | None:
+        """Which player lowered something that is not finite, and when; None while all is well. Waits for the device."""
+        bad = max(int(flag) for flag in self.ranks.gather(self._bad))
+        if bad < 0:
+            return None
+        step, number = divmod(bad, len(self.recipe.players))
+        return f"the loss of player {list(self.recipe.players)[number]} is not finite at step {step}"
+
+    def sampler(self, *, averaged: bool = True, **keywords: Any) -> Sampler:
+        """Copies of the makers, averaged where an average exists, to sample from while training goes on."""
+        makers = {
+            name: copy.deepcopy(self.average[name] if averaged and name in self.average else self.nets[name])
+            for name in self.recipe.makers
+        }
+        nets = Nets(makers).requires_grad_(False)
+        # Statistics of normalisation differ between ranks; what is sampled must not.
+        self.ranks.copy_from_first(nets.buffers())
+        nets.update(self.frozen)
+        return Sampler(self.recipe, self.spec, nets, t=self.progress, images=self.images, **keywords)
+
+    # --- what is saved: all that a step depends on but the data ------------------------------------------------------
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Tensors by name, and the scalars beside them. Every rank must ask; that of rank 0 is the one to keep."""
+        tensors = {f"nets/{key}": value for key, value in self._own().state_dict().items()}
+        tensors |= {f"average/{key}": value for key, value in self.average.state_dict().items()}
+        scalars: dict[str, Any] = {"step": self.step, "images": self.images, "optimizers": {}}
+        for name, optimizer in self._optimizers.items():
+            found, scalars["optimizers"][name] = state.flatten(optimizer.state_dict(), f"optimizer/{name}")
+            tensors |= found
+        tensors |= state.per_rank(self._buffers(), self.ranks)
+        return tensors, scalars
+
+    def load(self, tensors: Mapping[str, Tensor], scalars: Mapping[str, Any]) -> None:
+        """Continues from `state()`: the next step equals that of the run it was taken from, bit for bit."""
+        self.step = int(scalars["step"])
+        self._own().load_state_dict(state.under("nets/", tensors))
+        self.average.load_state_dict(state.under("average/", tensors))
+        own = state.under(f"rank{self.ranks.rank}/", tensors)
+        with torch.no_grad():
+            for name, buffer in self._buffers().items():
+                if name in own:
+                    buffer.copy_(own[name])
+        for name, optimizer in self._optimizers.items():
+            saved = state.restore(scalars["optimizers"][name], tensors)
+            optimizer.load_state_dict(state.like(optimizer.state_dict(), saved))
+
+    def initialise(self, tensors: Mapping[str, Tensor]) -> list[str]:
+        """Starts from the weights of another run: networks whose names and shapes fit, averages likewise.
+
+        Returns what was taken over; optimisers, step and all other state stay new.
+        """
+        given = state.under("nets/", tensors)
+        taken = []
+        for name, net in self._own().items():
+            mine = state.under(f"{name}.", given)
+            theirs = net.state_dict()
+            if mine and mine.keys() == theirs.keys() and all(mine[k].shape == theirs[k].shape for k in mine):
+                net.load_state_dict(mine)
+                taken.append(name)
+                if name in self.average:
+                    averaged = state.under(f"average/{name}.", tensors)
+                    self.average[name].load_state_dict(averaged or mine)
+        return taken
+
+    def _own(self) -> Nets:
+        """The networks but for the frozen helpers."""
+        return Nets({name: net for name, net in self.nets.items() if name not in self.frozen})
+
+    def _buffers(self) -> dict[str, Tensor]:
+        nets = {f"nets/{name}": buffer for name, buffer in self._own().named_buffers()}
+        return nets | {f"average/{name}": buffer for name, buffer in self.average.named_buffers()}
+
+
+def build_networks(recipe: Recipe, spec: Spec, seed: int) -> Nets:
+    """The recipe's networks, on the CPU in float32, as a function of the seed alone."""
+    with seeded(torch.device("cpu"), seed, "networks"):
+        try:
+            return Nets(recipe.networks(spec))
+        except ValueError as error:
+            raise ConfigError(str(error)) from error
+
+
+def progress_entries(t: float, images: int, device: torch.device, dtype: torch.dtype) -> dict[str, Tensor]:
+    """`t` and `images` as the batch carries them: filled on the device, so that nothing waits."""
+    return {
+        "t": torch.full((), t, dtype=dtype, device=device),
+        "images": torch.full((), float(images), dtype=dtype, device=device),
+    }
+
+
+def steps_for(recipe: Recipe, batch_size: int, steps: int | None, images: int | None) -> int:
+    """The run's length in steps: what was asked for, in steps or in images, else the recipe's own."""
+    if steps is None and images is None:
+        steps, images = recipe.steps, recipe.images
+    if steps is None:
+        assert images is not None
+        steps = math.ceil(images / (batch_size * recipe.rounds))
+    return max(1, steps)
+
+
+def _set_rate(optimizer: torch.optim.Optimizer, lr: float | Schedule | None, nets: Nets, batch: Batch) -> None:
+    if lr is None:
+        return
+    rate = lr(nets, batch) if callable(lr) else lr
+    for group in optimizer.param_groups:
+        if isinstance(group["lr"], Tensor):
+            group["lr"].copy_(torch.as_tensor(rate).detach())
+        else:
+            group["lr"] = float(rate)
+
+
+def parameters_of(nets: nn.Module) -> int:
+    """The number of weights."""
+    return sum(p.numel() for p in nets.parameters())

@@ -1,0 +1,102 @@
+"""The hot code: one turn of one player, and the fakes that the players of a step share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from aigc_zoo.engine.dist import Ranks
+from aigc_zoo.game import Batch, Loss, Nets, Terms
+
+
+def turn(
+    loss: Loss,
+    nets: Nets,
+    batch: Batch,
+    params: Sequence[nn.Parameter],
+    optimizer: torch.optim.Optimizer,
+    ranks: Ranks,
+    shared: Sequence[Tensor] = (),
+) -> tuple[dict[str, Tensor], Tensor]:
+    """Lowers one player's loss once. Returns its terms and what was lowered, both detached.
+
+    Gradients are taken by this player's weights alone, so nobody else's are computed, cleared or toggled; one
+    collective averages them, and the buffers in `shared`, over the ranks.
+    """
+    terms = loss(nets, batch)
+    lowered = _total(terms)
+    gradients = torch.autograd.grad(lowered, params, allow_unused=True)
+    averaged = ranks.average([*gradients, *shared])
+    for param, gradient in zip(params, averaged[: len(params)], strict=True):
+        param.grad = gradient
+    if ranks.world > 1:
+        for buffer, mean in zip(shared, averaged[len(params) :], strict=True):
+            assert mean is not None
+            buffer.copy_(mean)
+    optimizer.step()
+    return {name: term.detach() for name, term in terms.items()}, lowered.detach()
+
+
+def _total(terms: Terms) -> Tensor:
+    lowered = {name: term for name, term in terms.items() if not name.startswith("_")}
+    for name, term in lowered.items():
+        if not term.requires_grad:
+            raise ValueError(
+                f"term {name!r} has no graph, as it depends on no weight (name it _{name} if it is only to be logged)"
+            )
+        if term.ndim:
+            raise ValueError(f"term {name!r} has shape {tuple(term.shape)}: a term is one number, such as a mean")
+    if not lowered:
+        raise ValueError("the loss returned no term to lower")
+    total, *rest = lowered.values()
+    for term in rest:
+        total = total + term
+    return total
+
+
+class Round:
+    """One batch of a step, and the fakes made from it: at most once, at the first look at a key that `make` provides.
+
+    Players that control a maker see them with their graph, the others detached. A graph of an older `version` (the
+    count of the makers' updates in this step) is of weights that have moved: then they are made anew.
+    """
+
+    def __init__(
+        self, entries: Mapping[str, Tensor], make: Callable[[Batch], Mapping[str, Tensor]], keep: bool
+    ) -> None:
+        self.entries = dict(entries)
+        self._make = make
+        self._keep = keep  # a maker's player is going to want the graph of the first making
+        self._made: dict[str, Tensor] | None = None
+        self._graph_of = -1  # the version whose graph `_made` carries
+
+    def seen(self, graph: bool, version: int) -> Batch:
+        """The batch as a player sees it."""
+        return _View(self.entries, lambda: self._fakes(graph, version))
+
+    def _fakes(self, graph: bool, version: int) -> dict[str, Tensor]:
+        wanted = graph and self._graph_of != version
+        if self._made is None or wanted:
+            keep = graph or self._keep
+            with torch.set_grad_enabled(keep):
+                self._made = dict(self._make(self.entries))
+            self._graph_of = version if keep else -1
+        return self._made if graph else {name: value.detach() for name, value in self._made.items()}
+
+
+class _View(dict[str, Tensor]):
+    """A batch that makes its fakes when somebody looks."""
+
+    def __init__(self, entries: Mapping[str, Tensor], fakes: Callable[[], Mapping[str, Tensor]]) -> None:
+        super().__init__(entries)
+        self._fakes: Callable[[], Mapping[str, Tensor]] | None = fakes
+
+    def __missing__(self, key: str) -> Tensor:
+        if self._fakes is not None:
+            made, self._fakes = self._fakes(), None
+            self.update(made)
+            if key in self:
+                return self[key]
+        raise KeyError(f"{key!r} is not in this batch, which has {', '.join(sorted(self))}")

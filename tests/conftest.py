@@ -1,0 +1,28 @@
+"""What all tests share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Tests neither read nor fill the user's cache, and count on nobody's plugin settings."""
+    os.environ["ZOO_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    for name in ("ZOO_DISABLE_PLUGINS", "ZOO_STRICT"):
+        os.environ.pop(name, None)
+
+
+@pytest.fixture(scope="session")
+def zoo_data() -> Path:
+    """The folder of real data that ZOO_DATA names; without it, tests on real data are skipped and say so."""
+    where = os.environ.get("ZOO_DATA")
+    if not where:
+        pytest.skip("ZOO_DATA is not set: it names the folder with the real data (mnist/, cifar10-jpeg.zip)")
+    folder = Path(where).resolve()
+    if not folder.is_dir():
+        raise FileNotFoundError(f"ZOO_DATA={where} is not a folder")
+    return folder
