@@ -171,6 +171,7 @@ class Samples:
     groups       fields that are drawn together; unpaired domains are groups of their own
     digest       of the fields' content
     extractor    the feature extractor that judges this data by default, where there is a fitting one
+    resize       how the samples came to their size, for the protocol of metrics
     """
 
     name: str
@@ -183,6 +184,7 @@ class Samples:
     classes: tuple[str, ...] = ()
     frequencies: tuple[float, ...] = ()
     extractor: str = ""
+    resize: str = "none"
 
     def __len__(self) -> int:
         return len(self.fields[self.groups[0][0]])
@@ -218,11 +220,15 @@ class Penalty(NamedTuple):
 def adam(
     lr: float, beta1: float = 0.9, beta2: float = 0.999, *, eps: float = 1e-8, weight_decay: float = 0.0
 ) -> MakeOptimizer:
-    """Fused Adam; with `weight_decay` the decoupled one (AdamW). The rate is a tensor that schedules can move."""
+    """Fused Adam; with `weight_decay` the decoupled one (AdamW). The rate is a tensor that schedules can move.
+
+    On CUDA the fused kernel reads it as float32; elsewhere it is exact, so that float64 differs from nobody's.
+    """
     kind = torch.optim.AdamW if weight_decay else torch.optim.Adam
 
     def make(parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
-        rate = torch.tensor(lr, device=parameters[0].device)
+        device = parameters[0].device
+        rate = torch.tensor(lr, dtype=torch.float32 if device.type == "cuda" else torch.float64, device=device)
         return kind(parameters, lr=rate, betas=(beta1, beta2), eps=eps, weight_decay=weight_decay, fused=True)
 
     return make

@@ -53,6 +53,10 @@ class Component:
             raise ValueError(f"{self.name}: target {self.target!r} is not 'package.module:callable'")
         if not isinstance(self.summary, str) or not self.summary:
             raise ValueError(f"{self.name}: a summary in one sentence is missing")
+        if isinstance(self.tags, str) or not all(
+            isinstance(text, str) for text in (self.paper, self.extra, *self.tags)
+        ):
+            raise ValueError(f"{self.name}: paper and extra are text, tags a tuple of texts")
         for preset, values in self.presets.items():
             if not _NAME.fullmatch(preset):
                 raise ValueError(f"{self.name}: preset {preset!r} does not match [a-z0-9][a-z0-9_-]*")

@@ -78,8 +78,8 @@ class Sampler:
             yield self.chunk(number)[key][: count - number * CHUNK].cpu()
 
     def samples(self, count: int, *, key: str = "fake") -> Tensor:
-        """`count` samples (count, *shape) on the CPU."""
-        return torch.cat([*self.chunks(count, key=key), torch.zeros(0, *self.spec.shape)])
+        """`count` samples (count, *shape) on the CPU; other keys and encodings have shapes of their own."""
+        return torch.cat(list(self.chunks(count, key=key)) or [torch.zeros(0, *self.spec.shape)])
 
     def _move(self, value: Tensor) -> Tensor:
         return value.to(self.device, self.dtype) if value.is_floating_point() else value.to(self.device)

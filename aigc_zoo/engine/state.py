@@ -31,10 +31,10 @@ def flatten(value: Any, key: str) -> tuple[dict[str, Tensor], Any]:
 
 
 def restore(rest: Any, tensors: Mapping[str, Tensor]) -> Any:
-    """The inverse of `flatten`, but that keys are text and sequences are lists."""
+    """The inverse of `flatten`, in copies, but that keys are text and sequences are lists."""
     if isinstance(rest, Mapping):
         if rest.keys() == {_TENSOR}:
-            return tensors[rest[_TENSOR]]
+            return tensors[rest[_TENSOR]].clone()  # an optimiser keeps what it is given, and writes to it
         return {name: restore(inner, tensors) for name, inner in rest.items()}
     if isinstance(rest, list):
         return [restore(inner, tensors) for inner in rest]
@@ -42,12 +42,36 @@ def restore(rest: Any, tensors: Mapping[str, Tensor]) -> Any:
 
 
 def like(current: Mapping[str, Any], saved: Mapping[str, Any]) -> dict[str, Any]:
-    """An optimiser's saved state in the types of its current one: integer keys, tuples where tuples are."""
+    """An optimiser's saved state in the types of its current one: integer keys, tuples, rates on their device."""
+
+    def as_is(now: Any, then: Any) -> Any:
+        return tuple(then) if isinstance(now, tuple) else then.to(now.device) if isinstance(now, Tensor) else then
+
     groups = [
-        {k: tuple(group[k]) if isinstance(v, tuple) else group[k] for k, v in ours.items()}
+        {name: as_is(now, group[name]) for name, now in ours.items()}
         for ours, group in zip(current["param_groups"], saved["param_groups"], strict=True)
     ]
     return {"state": {int(i): entry for i, entry in saved["state"].items()}, "param_groups": groups}
+
+
+def laid_out(value: Tensor | None, weight: Tensor) -> Tensor | None:
+    """The value with the strides of the weight.
+
+    A fused optimiser walks through weights, gradients and moments in memory, side by side; on the CPU it does not check
+    that their strides agree and moves the wrong weights where they do not (torch 2.15). `backward` takes care of that
+    for gradients, `autograd.grad` does not: that of a gradient penalty by a convolution is laid out its own way.
+    """
+    if value is None or value.stride() == weight.stride():
+        return value
+    return torch.empty_like(weight).copy_(value)
+
+
+def align(optimizer: torch.optim.Optimizer) -> None:
+    """Moments from a file have the strides that the file gives them."""
+    for weight, entry in optimizer.state.items():
+        for name, value in entry.items():
+            if isinstance(value, Tensor) and value.shape == weight.shape:
+                entry[name] = laid_out(value, weight)
 
 
 def under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

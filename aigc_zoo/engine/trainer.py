@@ -50,7 +50,8 @@ class Trainer:
         self.step = 0
         self.share = self.ranks.share(batch_size)
         self.nets = build_networks(recipe, spec, seed).to(self.device, dtype)
-        self.frozen = {name: make().to(self.device, dtype) for name, make in recipe.frozen.items()}
+        with seeded(torch.device("cpu"), seed, "frozen"):
+            self.frozen = {name: make().to(self.device, dtype) for name, make in recipe.frozen.items()}
         self._check()
         self.average = Nets({name: copy.deepcopy(self.nets[name]) for name in recipe.average})
         self.average.requires_grad_(False).eval()
@@ -60,17 +61,11 @@ class Trainer:
         for helper in self.frozen.values():
             helper.eval()
         self._params = {
-            name: [weight for net in player.controls for weight in self.nets[net].parameters()]
+            name: [weight for net in player.controls for weight in _trained(self.nets[net])]
             for name, player in recipe.players.items()
         }
         self._optimizers = {name: player.optimizer(self._params[name]) for name, player in recipe.players.items()}
-        self._shared = [
-            buffer
-            for module in self.nets.modules()
-            if getattr(module, "shared", False)
-            for buffer in module.buffers(recurse=False)
-            if buffer.is_floating_point()
-        ]
+        self._sharing = [module for module in self.nets.modules() if getattr(module, "shared", False)]
         # The first bad turn, as step * players + player; -1 while all is finite. It is read with the log.
         self._bad = torch.full((), -1, dtype=torch.int64, device=self.device)
 
@@ -79,7 +74,7 @@ class Trainer:
             for net in player.controls:
                 if net not in self.nets:
                     raise ConfigError(f"player {name} controls {net}, but the networks are {', '.join(self.nets)}")
-            if not any(True for net in player.controls for _ in self.nets[net].parameters()):
+            if not any(_trained(self.nets[net]) for net in player.controls):
                 raise ConfigError(f"player {name} controls no weights: {', '.join(player.controls)} have none")
         for role, names in (("makers", self.recipe.makers), ("average", tuple(self.recipe.average))):
             for net in names:
@@ -145,6 +140,12 @@ class Trainer:
             }
         return real | noise | progress_entries(self.progress, self.images, self.device, self.dtype)
 
+    def _shared(self) -> list[Tensor]:
+        """The float buffers that all ranks have in common, looked up anew as a module may replace them."""
+        return [
+            buffer for module in self._sharing for buffer in module.buffers(recurse=False) if buffer.is_floating_point()
+        ]
+
     def _make(self, batch: Batch) -> Mapping[str, Tensor]:
         return self.recipe.make(self.nets, batch)
 
@@ -174,21 +175,26 @@ class Trainer:
 
     def diverged(self) -> str | None:
         """Which player lowered something that is not finite, and when; None while all is well. Waits for the device."""
-        bad = max(int(flag) for flag in self.ranks.gather(self._bad))
-        if bad < 0:
+        flags = [int(flag) for flag in self.ranks.gather(self._bad)]
+        bad = [flag for flag in flags if flag >= 0]
+        if not bad:
             return None
-        step, number = divmod(bad, len(self.recipe.players))
+        # What is not finite on one rank spreads to the others with its gradients: the first is the cause.
+        step, number = divmod(min(bad), len(self.recipe.players))
         return f"the loss of player {list(self.recipe.players)[number]} is not finite at step {step}"
 
-    def sampler(self, *, averaged: bool = True, **keywords: Any) -> Sampler:
-        """Copies of the makers, averaged where an average exists, to sample from while training goes on."""
+    def sampler(self, *, averaged: bool = True, together: bool = False, **keywords: Any) -> Sampler:
+        """Copies of the makers, averaged where an average exists, to sample from while training goes on.
+
+        `together`: every rank calls this and is to sample the same; otherwise a rank samples by itself.
+        """
         makers = {
             name: copy.deepcopy(self.average[name] if averaged and name in self.average else self.nets[name])
             for name in self.recipe.makers
         }
         nets = Nets(makers).requires_grad_(False)
-        # Statistics of normalisation differ between ranks; what is sampled must not.
-        self.ranks.copy_from_first(nets.buffers())
+        if together:  # statistics of normalisation differ between ranks; what is sampled must not
+            self.ranks.copy_from_first(nets.buffers())
         nets.update(self.frozen)
         return Sampler(self.recipe, self.spec, nets, t=self.progress, images=self.images, **keywords)
 
@@ -218,6 +224,7 @@ class Trainer:
         for name, optimizer in self._optimizers.items():
             saved = state.restore(scalars["optimizers"][name], tensors)
             optimizer.load_state_dict(state.like(optimizer.state_dict(), saved))
+            state.align(optimizer)
 
     def initialise(self, tensors: Mapping[str, Tensor]) -> list[str]:
         """Starts from the weights of another run: networks whose names and shapes fit, averages likewise.
@@ -278,10 +285,17 @@ def _set_rate(optimizer: torch.optim.Optimizer, lr: float | Schedule | None, net
         return
     rate = lr(nets, batch) if callable(lr) else lr
     for group in optimizer.param_groups:
-        if isinstance(group["lr"], Tensor):
-            group["lr"].copy_(torch.as_tensor(rate).detach())
+        if isinstance(group["lr"], Tensor) and isinstance(rate, Tensor):
+            group["lr"].copy_(rate.detach())
+        elif isinstance(group["lr"], Tensor):
+            group["lr"].fill_(rate)  # a copy from the host would wait for the device
         else:
             group["lr"] = float(rate)
+
+
+def _trained(net: nn.Module) -> list[nn.Parameter]:
+    """The weights that a player moves: a network may hold others that it wants left alone."""
+    return [weight for weight in net.parameters() if weight.requires_grad]
 
 
 def parameters_of(nets: nn.Module) -> int:

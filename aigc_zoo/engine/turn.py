@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from aigc_zoo.engine import state
 from aigc_zoo.engine.dist import Ranks
 from aigc_zoo.game import Batch, Loss, Nets, Terms
 
@@ -18,25 +19,27 @@ def turn(
     params: Sequence[nn.Parameter],
     optimizer: torch.optim.Optimizer,
     ranks: Ranks,
-    shared: Sequence[Tensor] = (),
+    shared: Callable[[], Sequence[Tensor]] = tuple,
 ) -> tuple[dict[str, Tensor], Tensor]:
     """Lowers one player's loss once. Returns its terms and what was lowered, both detached.
 
     Gradients are taken by this player's weights alone, so nobody else's are computed, cleared or toggled; one
-    collective averages them, and the buffers in `shared`, over the ranks.
+    collective averages them, and the buffers that `shared` names then, over the ranks.
     """
     terms = loss(nets, batch)
     lowered = _total(terms)
     gradients = torch.autograd.grad(lowered, params, allow_unused=True)
-    averaged = ranks.average([*gradients, *shared])
+    buffers = shared() if ranks.world > 1 else ()
+    averaged = ranks.average([*gradients, *buffers])
     for param, gradient in zip(params, averaged[: len(params)], strict=True):
-        param.grad = gradient
-    if ranks.world > 1:
-        for buffer, mean in zip(shared, averaged[len(params) :], strict=True):
-            assert mean is not None
-            buffer.copy_(mean)
+        param.grad = state.laid_out(gradient, param)
+    for buffer, mean in zip(buffers, averaged[len(params) :], strict=True):
+        assert mean is not None
+        buffer.copy_(mean)
     optimizer.step()
-    return {name: term.detach() for name, term in terms.items()}, lowered.detach()
+    # A term without a graph may be a buffer itself, which is going to change before anyone reads it.
+    seen = {name: term.detach() if term.requires_grad else term.clone() for name, term in terms.items()}
+    return seen, lowered.detach()
 
 
 def _total(terms: Terms) -> Tensor:

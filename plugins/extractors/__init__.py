@@ -1,1 +1,26 @@
-"""extractors"""
+"""Feature extractors: the eyes that metrics look through."""
+
+from collections.abc import Iterator
+
+from aigc_zoo.spec import Component, hookimpl
+
+ZOO_API = 1
+
+
+@hookimpl
+def zoo_components() -> Iterator[Component]:
+    yield Component(
+        kind="extractor",
+        name="zoo-grey28",
+        target=f"{__name__}.grey28:grey28",
+        summary="small convnet for grey 28x28 digits, shipped with the package, 128 features",
+        tags=("grey", "28x28", "offline"),
+    )
+    yield Component(
+        kind="extractor",
+        name="inception-v3-compat",
+        target=f"{__name__}.inception:inception_v3_compat",
+        summary="InceptionV3 of torch-fidelity (weights: TensorFlow, 2015) for published comparisons, 2048 features",
+        paper="arXiv:1706.08500",
+        tags=("colour", "download"),
+    )

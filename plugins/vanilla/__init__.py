@@ -1,1 +1,37 @@
-"""vanilla"""
+"""The first GAN: multilayer perceptrons, for samples of any shape (Goodfellow et al., 2014)."""
+
+from collections.abc import Iterable
+
+from aigc_zoo.spec import Component, hookimpl
+
+ZOO_API = 1
+PAPER = "arXiv:1406.2661"
+
+
+@hookimpl
+def zoo_components() -> Iterable[Component]:
+    yield Component(
+        kind="generator",
+        name="vanilla",
+        target=f"{__name__}.networks:generator",
+        summary="Two hidden layers of rectifiers; any shape of sample",
+        paper=PAPER,
+        tags=("any-shape", "perceptron"),
+    )
+    yield Component(
+        kind="discriminator",
+        name="vanilla",
+        target=f"{__name__}.networks:discriminator",
+        summary="Two hidden layers of maxout units with dropout; any shape of sample",
+        paper=PAPER,
+        tags=("any-shape", "perceptron"),
+    )
+    yield Component(
+        kind="recipe",
+        name="vanilla",
+        target=f"{__name__}.recipe:vanilla",
+        summary="The first GAN, of two multilayer perceptrons",
+        paper=PAPER,
+        tags=("any-shape", "unconditional"),
+        presets={"digits": {}, "mnist": {}, "ring": {}, "grid": {}},
+    )

@@ -1,0 +1,34 @@
+# Tools are taken from BIN where it is given, else from .venv/bin where there is one, else from PATH.
+BIN ?= $(wildcard .venv/bin)
+export PATH := $(if $(BIN),$(abspath $(BIN)):)$(PATH)
+
+.PHONY: help check test slow docs bench
+
+help:
+	@echo "make check   lint, format, types, import contracts, generated documents"
+	@echo "make test    the tests that a change must pass"
+	@echo "make slow    the tests that take minutes"
+	@echo "make docs    docs/cli.md and the README's result table, made anew"
+	@echo "make bench   the speed of a train step, of every installed recipe"
+
+check:
+	ruff check .
+	ruff format --check .
+	mypy
+	lint-imports
+	python tools/cli_docs.py --check
+	python tools/results_table.py --check
+
+test:
+	pytest
+
+slow:
+	pytest -m slow
+
+docs:
+	python tools/cli_docs.py
+	python tools/results_table.py
+
+bench:
+	mkdir -p .benchmarks
+	pytest benchmarks -c benchmarks/pytest.ini --benchmark-json=.benchmarks/train_step.json

@@ -1,0 +1,8 @@
+"""`python -m aigc_zoo` is `zoo`."""
+
+import sys
+
+from aigc_zoo.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,118 @@
+"""Files that are whole or absent: written beside their place, synced, renamed, and the folder synced.
+
+A process killed at any moment leaves the old file or the new one, and at most a temporary that `sweep` removes.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import re
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from aigc_zoo.errors import StorageError
+
+_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}\.tmp")
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+@contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Turns an OSError inside the block into a StorageError that names `path`, the reason and the fix."""
+    try:
+        yield
+    except OSError as error:
+        reason = "a file stands in its place" if isinstance(error, FileExistsError) else error.strerror or str(error)
+        fix = "free space there, or choose another --out" if error.errno in _FULL else "choose another --out"
+        raise StorageError(f"cannot write {path}: {reason}: {fix}") from error
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A file to write to; it takes its place at `path` when the block ends, durably, and never if the block fails.
+
+    Its mode follows the umask. Raises StorageError where the system refuses (permissions, a full disk).
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    with explained(path):
+        try:
+            with temporary.open("xb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        sync_folder(path.parent)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Puts `data` at `path`, whole or not at all. Raises StorageError."""
+    with replacing(path) as file:
+        file.write(data)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Puts `text` at `path` in UTF-8, whole or not at all. Raises StorageError."""
+    write_bytes(path, text.encode())
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Puts `value` at `path` as indented JSON. Raises StorageError, and ValueError for NaN, which JSON has not."""
+    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def append_line(path: Path, text: str, *, sync: bool = False) -> None:
+    """Adds a line in one write, so that lines never mix; `sync` waits until it is on the disk. Raises StorageError."""
+    data = text.encode() + b"\n"
+    with explained(path):
+        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+        try:
+            size = os.fstat(descriptor).st_size
+            if os.write(descriptor, data) < len(data):
+                # A full disk takes what fits. Without the torn piece the next line can start where it should.
+                os.ftruncate(descriptor, size)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            if sync:
+                os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def make_folder(path: Path) -> None:
+    """Makes the folder and those above it, durably. Raises StorageError."""
+    if path.is_dir():
+        return
+    make_folder(path.parent)
+    with explained(path):
+        path.mkdir(exist_ok=True)
+        sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Waits until the folder's names are on the disk: a rename is not durable before."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        # Some network file systems cannot sync a folder and say so; PostgreSQL ignores the same two.
+        if error.errno not in (errno.EINVAL, errno.EBADF):
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def sweep(folder: Path, recursive: bool = False) -> list[Path]:
+    """Removes the temporaries that killed writers left, and says which. Only the folder's one writer may do so."""
+    found = folder.rglob("*.tmp") if recursive else folder.glob("*.tmp")
+    left = sorted(path for path in found if _TEMPORARY.fullmatch(path.name))
+    with explained(folder):
+        for path in left:
+            path.unlink(missing_ok=True)
+    return left

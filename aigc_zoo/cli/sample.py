@@ -1,0 +1,38 @@
+"""`zoo sample`: pictures from a run or from a generator's file alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+@click.command("sample", context_settings={"ignore_unknown_options": True})
+@click.argument("source", metavar="RUN|FILE", type=click.Path(path_type=Path))
+@click.option("-n", "count", type=click.IntRange(1), default=64, show_default=True, help="How many samples.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the noise: same seed, same samples.")
+@click.option("--class", "label", metavar="NAME", help="Only this class, by name or number, where there are classes.")
+@click.option("--data", help="Real data, for recipes that make samples from it.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="FILE.png|FOLDER",
+    help="A file for all of them in one grid, a folder for one file each.  [default: a grid beside the generator]",
+)
+@click.option("--device", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "cuda"]))
+@click.argument("more", nargs=-1, type=click.UNPROCESSED, metavar="[SAMPLING OPTIONS]")
+@click.pass_obj
+def command(obj: Any, /, source: Path, count: int, out: Path | None, more: tuple[str, ...], **settings: Any) -> None:
+    """Make samples with the generator of RUN, or with that of a FILE such as generator.safetensors.
+
+    The first k samples of a seed are the same whatever their number. A recipe may add options of its own, such as
+    a truncation: give them as --NAME VALUE.
+    """
+    from aigc_zoo.run.prepare import choose_device
+    from aigc_zoo.run.sampling import sample_to
+
+    device = choose_device(settings.pop("device"))
+    written = sample_to(obj.catalogue(), source, count, out=out, device=device, more=more, **settings)
+    where = written[0] if len(written) == 1 else f"{written[0].parent}{'/'} ({len(written):,} files)"
+    click.echo(f"{count:,} samples: {where}")

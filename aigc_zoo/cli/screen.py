@@ -1,0 +1,117 @@
+"""What a person sees of a run: a bar on a terminal, now and then a line elsewhere, and a last screen."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import click
+from tqdm import tqdm
+
+from aigc_zoo.run.screen import Result, Screen
+
+LINE_SECONDS = 10.0
+"""Without a terminal, a line of progress every so often."""
+
+
+class Terminal(Screen):
+    """Progress on stderr; the bar turns into lines where stderr is no terminal."""
+
+    def __init__(self, *, tty: bool | None = None) -> None:
+        self._tty = sys.stderr.isatty() if tty is None else tty
+        self._bar: tqdm[Any] | None = None
+        self._total = 0
+        self._spoke = 0.0
+        self._last: Mapping[str, Any] | None = None
+        self._began = (0, 0.0)
+
+    def start(self, folder: Path, card: Mapping[str, Any], step: int, parameters: Mapping[str, int]) -> None:
+        data = card["data"]
+        weights = ", ".join(f"{name} {count:,}" for name, count in parameters.items() if count)
+        threads = f"{card['threads']} threads" if card["device"] == "cpu" else f"world {card['world']}"
+        self.say(f"{card['recipe']} on {data['name']}: {data['samples']:,} samples of {_shape(data['spec']['shape'])}")
+        self.say(f"weights: {weights}; {card['steps']:,} steps of {card['batch_size']}; {card['device']}, {threads}")
+        self.say(f"{'continues at step ' + format(step, ',') + ' in' if step else 'run:'} {folder}")
+        self._total = int(card["steps"])
+        self._began = (step, time.monotonic())
+        if self._tty:
+            tqdm.monitor_interval = 0  # no thread of tqdm's own
+            self._bar = tqdm(
+                total=self._total, initial=step, unit="step", dynamic_ncols=True, leave=True, smoothing=0.1
+            )
+
+    def step(self, step: int, images: int) -> None:
+        if self._bar is not None:
+            self._bar.update(step - self._bar.n)
+
+    def log(self, line: Mapping[str, Any]) -> None:
+        self._last = line
+        if self._bar is not None:
+            self._bar.set_postfix_str(f"{line['images']:,} images, {_facts(line)}", refresh=False)
+        elif time.monotonic() - self._spoke >= LINE_SECONDS or line["step"] >= self._total:
+            self._spoke = time.monotonic()
+            left = f", {self._left(line['step'])} left" if line["step"] < self._total else ""
+            self.say(f"step {line['step']:,}/{self._total:,}, {line['images']:,} images, {_facts(line)}{left}")
+
+    def metric(self, record: Mapping[str, Any]) -> None:
+        self.say(f"step {record['step']:,}: {record['name']} {record['value']:.4g}")
+
+    def say(self, text: str) -> None:
+        if self._bar is not None:
+            self._bar.write(text, file=sys.stderr)
+        else:
+            click.echo(text, err=True)
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+    def _left(self, step: int) -> str:
+        first, began = self._began
+        rate = (time.monotonic() - began) / max(1, step - first)
+        return str(timedelta(seconds=round(rate * (self._total - step))))
+
+
+def last_screen(result: Result) -> str:
+    """Where everything is, and what to type next."""
+    home = result.folder
+    lines = [*result.notes]
+    if result.reason == "stopped":
+        lines += [f"stopped at step {result.step:,}; saved. The same command continues.", f"run          {home}"]
+        return "\n".join(lines)
+    how = "the target was met" if result.reason == "target" else "done"
+    took = timedelta(seconds=round(result.seconds))
+    lines.append(f"{how}: {result.step:,} steps, {result.images:,} images, {took} of training")
+    for name, value in result.final.items():
+        best = ""
+        if result.best is not None and result.best["name"] == name:
+            best = f" (best {result.best['value']:.4g} at step {result.best['step']:,})"
+        lines.append(f"{name}  final {value:.4g}{best}")
+    for what, name in (
+        ("generator", "generator.safetensors"),
+        ("best", "generator-best.safetensors"),
+        ("grids", "samples"),
+        ("film", "samples.gif"),
+        ("log", "log.jsonl"),
+    ):
+        if (home / name).exists():
+            lines.append(f"{what:<12} {home / name}")
+    lines += ["", "next", f"  zoo sample {home} -n 64"]
+    if result.final:
+        lines.append(f"  zoo eval {home} --split test")
+    return "\n".join(lines)
+
+
+def _facts(line: Mapping[str, Any]) -> str:
+    losses = {name: value for name, value in line["terms"].items() if "/_" not in name}
+    shown = ", ".join(f"{name.removesuffix('/loss')} {value:.3f}" for name, value in losses.items())
+    return f"{line['images_per_second']:,.0f} images/s, {shown}"
+
+
+def _shape(shape: list[int] | tuple[int, ...]) -> str:
+    return "x".join(str(side) for side in shape)

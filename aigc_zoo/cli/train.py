@@ -1,0 +1,63 @@
+"""`zoo train`: play a recipe on data, and go on where a run was left."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from aigc_zoo.cli.dynamic import Inputs, RecipeCommand
+
+
+def run(obj: Any, inputs: Inputs, out: Path | None, fresh: bool, dry_run: bool) -> int:
+    catalogue = obj.catalogue()
+    configuration = inputs.resolve(catalogue)
+    from aigc_zoo.cli.screen import Terminal, last_screen
+    from aigc_zoo.engine import dist
+    from aigc_zoo.run.loop import train
+    from aigc_zoo.run.prepare import default_folder, prepare
+    from aigc_zoo.run.rehearsal import rehearse
+    from aigc_zoo.run.screen import Screen
+    from aigc_zoo.run.signals import stopping
+
+    try:
+        prepared = prepare(catalogue, configuration)
+        first = prepared.ranks.first
+        for note in configuration.notes if first else ():
+            click.echo(note, err=True)
+        folder = out if out is not None else default_folder(configuration, prepared.recipe)
+        if dry_run:
+            for line in rehearse(prepared, folder) if first else ():
+                click.echo(line)
+            return 0
+        with stopping() as stop:
+            result = train(prepared, folder, fresh=fresh, screen=Terminal() if first else Screen(), stop=stop)
+    finally:
+        dist.leave()
+    if first:
+        click.echo(last_screen(result))
+    return 128 + result.signal if result.signal else 0
+
+
+command = RecipeCommand(
+    "train",
+    run,
+    extra=[
+        click.Option(
+            ["--out"],
+            type=click.Path(path_type=Path, file_okay=False),
+            metavar="DIR",
+            help="Folder of the run.  [default: runs/RECIPE-DATA]",
+        ),
+        click.Option(["--fresh"], is_flag=True, help="Set an older run in the folder aside and start anew."),
+        click.Option(
+            ["--dry-run"], is_flag=True, help="Play two steps, save and reload in memory, estimate time; write nothing."
+        ),
+    ],
+    help="""Train RECIPE, and go on with a run that was left: the same command continues it.
+
+    Without --data a recipe trains on its own default, which needs no download. Everything that a run depends on is in
+    its card.json; a run continues only unchanged.
+    """,
+)

@@ -1,0 +1,133 @@
+"""Arrays as samples: what shape and kind of number say of them, and the files .npy and .npz. Nothing is unpickled."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from aigc_zoo.data.samples import array_samples, image_samples, point_samples
+from aigc_zoo.errors import DataError
+from aigc_zoo.game import Samples, Spec
+
+MOST_BYTES = 64 << 30
+
+Array = np.ndarray[Any, Any]
+
+_VALUES = ("images", "image", "x", "data", "samples")
+_LABELS = ("labels", "label", "y", "targets")
+_SPLITS = {"train": "train", "test": "test", "val": "val", "valid": "val"}
+
+
+def open_arrays(path: Path) -> dict[str, Samples]:
+    """The splits in a .npy or .npz file.
+
+    An .npz holds `images` (or `x`, or its first array) and perhaps `labels` (or `y`), each for itself or as
+    `train_images`, `x_test` and the like. Raises DataError naming what does not fit.
+    """
+    try:
+        if path.suffix.lower() == ".npz":
+            found = _npz(path)
+        else:
+            # Mapped, and copied where it is written to, which nobody does: torch wants memory that could be.
+            found = {"train": (np.load(path, mmap_mode="c", allow_pickle=False), None)}
+    except (ValueError, EOFError, zlib.error, zipfile.BadZipFile, NotImplementedError) as error:
+        raise DataError(f"{path} cannot be read as arrays: {' '.join(str(error).split())}") from error
+    if "train" not in found:
+        raise DataError(
+            f"{path} has no samples to train on, only {', '.join(found)}: name them train_images, or images"
+        )
+    return splits_of(path, found)
+
+
+def _npz(path: Path) -> dict[str, tuple[Array, Array | None]]:
+    """Samples and labels by split."""
+    with zipfile.ZipFile(path) as zipped:
+        total = sum(member.file_size for member in zipped.filelist)
+    if total > MOST_BYTES:
+        raise DataError(f"{path} unpacks to {total:,} bytes: save its arrays as .npy, which are read where they are")
+    with np.load(path, allow_pickle=False) as file:
+        arrays = {name: file[name] for name in file.files}
+    values: dict[str, Array] = {}
+    labels: dict[str, Array] = {}
+    for key, array in arrays.items():
+        split, name = _meant(key.lower())
+        if name in _LABELS:
+            labels.setdefault(split, array)
+        elif name in _VALUES:
+            values.setdefault(split, array)
+    if not values:
+        rest = [array for key, array in arrays.items() if _meant(key.lower())[1] not in _LABELS]
+        if not rest:
+            raise DataError(f"{path} holds no array of samples: name it images")
+        values["train"] = rest[0]
+    return {split: (array, labels.get(split)) for split, array in values.items()}
+
+
+def _meant(key: str) -> tuple[str, str]:
+    """Split and name of a key: train_images and images_train are both ("train", "images")."""
+    parts = key.split("_")
+    for name, split in _SPLITS.items():
+        if name in (parts[0], parts[-1]):
+            return split, "_".join(part for part in parts if part != name) or "images"
+    return "train", key
+
+
+def splits_of(path: Path, arrays: Mapping[str, tuple[Array, Array | None]]) -> dict[str, Samples]:
+    """Samples from arrays of values and labels by split, the training split first, the same classes in all of them."""
+    names: list[str] = []
+    numbers: dict[str, Tensor | None] = dict.fromkeys(arrays)
+    given = {split: labels for split, (_, labels) in arrays.items() if labels is not None}
+    if len(given) == len(arrays):
+        for split, labels in given.items():
+            if labels.ndim != 1 or len(labels) != len(arrays[split][0]) or labels.dtype.kind not in "iuU":
+                raise DataError(
+                    f"{path}: labels are whole numbers or texts, one for each of {len(arrays[split][0]):,} samples, "
+                    f"not {labels.dtype} of shape {labels.shape}"
+                )
+        classes = np.unique(np.concatenate(list(given.values())))
+        names = [str(label) for label in classes]
+        numbers |= {split: torch.from_numpy(np.searchsorted(classes, labels)) for split, labels in given.items()}
+    order = sorted(arrays, key=lambda split: split != "train")
+    return {split: _samples(path, split, arrays[split][0], numbers[split], names) for split in order}
+
+
+def _samples(path: Path, split: str, values: Array, labels: Tensor | None, classes: list[str]) -> Samples:
+    """What an array is: images, points, or just numbers."""
+    name = path.absolute().name.split(".")[0]
+    if values.ndim < 2 or values.dtype.kind not in "fuib" or not values.size:
+        raise DataError(f"{path}: {split} is {values.dtype} of shape {values.shape}; samples are numbers (N, ...)")
+    if values.dtype.kind == "b":
+        values = values.astype(np.uint8) * np.uint8(255)
+    if values.dtype == np.uint8 and values.ndim in (3, 4):
+        return image_samples(name, split, _channels_first(torch.from_numpy(values)), labels, classes)
+    if values.dtype.kind != "f":
+        whole = torch.from_numpy(values.astype(np.int64))
+        spec = Spec(shape=tuple(whole.shape[1:]), range=None, dtype="int64", modality="array")
+        return array_samples(name, split, spec, whole, labels, classes)
+    low, high = float(values.min()), float(values.max())
+    if not np.isfinite((low, high)).all():
+        raise DataError(f"{path}: {split} has values that are NaN or infinite: leave such samples out")
+    tensor = torch.from_numpy(values.astype(values.dtype.newbyteorder("="), copy=False))
+    if tensor.shape[1:] == (2,):
+        return point_samples(name, split, tensor, labels, classes)
+    bounds = (0.0, 1.0) if low >= 0 and high <= 1 else (-1.0, 1.0) if low >= -1 and high <= 1 else None
+    modality = "image" if bounds and tensor.ndim in (3, 4) else "array"
+    if modality == "image":
+        tensor = _channels_first(tensor)
+    spec = Spec(shape=tuple(tensor.shape[1:]), range=bounds, modality=modality)
+    return array_samples(name, split, spec, tensor, labels, classes)
+
+
+def _channels_first(images: Tensor) -> Tensor:
+    """(N, H, W) and (N, H, W, C) as (N, C, H, W); channels are last where 1, 3 or 4 are there and not in front."""
+    if images.ndim == 3:
+        return images[:, None]
+    last = images.shape[3] in (1, 3, 4) and images.shape[1] not in (1, 3, 4)
+    return images.permute(0, 3, 1, 2) if last else images

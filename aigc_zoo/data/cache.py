@@ -1,0 +1,154 @@
+"""Decoded pools, kept between runs: one safetensors file a source, written once, memory-mapped ever after."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import math
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import platformdirs
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from aigc_zoo.artefacts.atomic import make_folder, replacing
+from aigc_zoo.data.samples import digest_of
+from aigc_zoo.errors import StorageError
+
+Array = np.ndarray[Any, Any]
+
+_KINDS = {"uint8": "U8", "int64": "I64"}
+_UNKNOWN = "0" * 64
+
+
+class Plan(NamedTuple):
+    """What is to be kept: arrays "split/field" by (dtype, shape), texts beside them, and what fills the arrays."""
+
+    arrays: Mapping[str, tuple[str, tuple[int, ...]]]
+    notes: Mapping[str, str]
+    fill: Callable[[Mapping[str, Array]], None]
+
+
+class Kept(NamedTuple):
+    """`tensors` by "split/field", mapped from the file; `digests` of each split's fields."""
+
+    tensors: dict[str, Tensor]
+    notes: dict[str, str]
+    digests: dict[str, str]
+
+    def split(self, split: str) -> dict[str, Tensor]:
+        return {name.partition("/")[2]: t for name, t in self.tensors.items() if name.startswith(f"{split}/")}
+
+
+def cache_folder() -> Path:
+    """`$ZOO_CACHE`, else the user's cache folder of the system. It need not exist."""
+    chosen = os.environ.get("ZOO_CACHE")
+    return Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("aigc_zoo")
+
+
+def remembered(name: str, source: str, state: str, plan: Callable[[], Plan]) -> Kept:
+    """The pool of `source` in its present `state`: from the cache, else as `plan()` says, which is then kept.
+
+    `name` is for people who look into the folder. The pool of an earlier state is removed. A file that is cut short or
+    is not what it should be is made anew. Raises what `plan` and its `fill` raise, StorageError for a full disk.
+    """
+    stem = f"{re.sub(r'[^A-Za-z0-9._-]+', '_', name)[:40]}-{_short(source)[:12]}"
+    folder = cache_folder() / "pools"
+    path = folder / f"{stem}-{_short(state)}.safetensors"
+    known = {"source": source, "state": state}
+    kept = _recall(path, known)
+    if kept is not None:
+        return kept
+    try:
+        make_folder(folder)
+        with locked(folder / f"{stem}.lock"):
+            kept = _recall(path, known)
+            if kept is None:
+                for left in (*folder.glob(f".{stem}-*.tmp"), *folder.glob(f"{stem}-*.safetensors")):
+                    left.unlink(missing_ok=True)
+                _keep(path, known, plan())
+                kept = _recall(path, known)
+    except StorageError as error:
+        reason = str(error).splitlines()[0].partition(": free space")[0].partition(": choose another --out")[0]
+        raise StorageError(
+            f"{reason}\nthe pool of {name} is kept there: set ZOO_CACHE to a folder with room"
+        ) from error
+    assert kept is not None
+    return kept
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Waits until no other process holds the file `path`, and holds it inside the block."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    except OSError as error:
+        raise StorageError(f"cannot write {path}: {error.strerror}") from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _recall(path: Path, known: Mapping[str, str]) -> Kept | None:
+    """What the file holds, mapped; None where it is absent, damaged or about something else."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            notes = dict(file.metadata() or {})
+            if any(notes.pop(key, None) != value for key, value in known.items()):
+                return None
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (it is no mapping)
+    except (SafetensorError, OSError):
+        return None
+    digests = {name.partition("/")[2]: notes.pop(name) for name in list(notes) if name.startswith("digest/")}
+    return Kept(tensors, notes, digests)
+
+
+def _keep(path: Path, known: Mapping[str, str], plan: Plan) -> None:
+    """Writes the file of a plan. Its arrays are filled in the file itself, so that they need not fit in memory."""
+    # Arrays of large items first: all then begin at a multiple of their items' size.
+    order = sorted(plan.arrays, key=lambda name: (-np.dtype(plan.arrays[name][0]).itemsize, name))
+    splits = sorted({name.partition("/")[0] for name in order})
+    notes = {**plan.notes, **known, **{f"digest/{split}": _UNKNOWN for split in splits}}
+    entries: dict[str, dict[str, Any]] = {}
+    end = 0
+    for name in order:
+        dtype, shape = plan.arrays[name]
+        start, end = end, end + math.prod(shape) * np.dtype(dtype).itemsize
+        entries[name] = {"dtype": _KINDS[dtype], "shape": list(shape), "data_offsets": [start, end]}
+    first = len(_header(notes, entries))
+    with replacing(path) as file:
+        # Without the room a write through the mapping would end the process by a signal.
+        os.posix_fallocate(file.fileno(), 0, first + end)
+        whole = np.memmap(file.name, np.uint8, "r+", shape=(first + end,))
+        arrays = {}
+        for name, entry in entries.items():
+            start, stop = (first + offset for offset in entry["data_offsets"])
+            dtype, shape = plan.arrays[name]
+            arrays[name] = whole[start:stop].view(dtype).reshape(shape)
+        plan.fill(arrays)
+        for split in splits:
+            fields = {n.partition("/")[2]: torch.from_numpy(a) for n, a in arrays.items() if n.startswith(f"{split}/")}
+            notes[f"digest/{split}"] = digest_of(fields)
+        whole.flush()
+        file.write(_header(notes, entries))
+
+
+def _header(notes: Mapping[str, str], entries: Mapping[str, Any]) -> bytes:
+    """How a safetensors file begins; of the same length whatever the digests are."""
+    text = json.dumps({"__metadata__": notes, **entries}).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text
+
+
+def _short(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,0 +1,123 @@
+"""Downloads that are checked before anybody reads them: a checksum, a bound, https, and whole files or none."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import http.client
+import os
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError, URLError
+from urllib.parse import urlsplit
+from urllib.request import HTTPRedirectHandler, Request, build_opener
+
+from aigc_zoo.artefacts.atomic import explained, make_folder, sync_folder
+from aigc_zoo.data.cache import locked
+from aigc_zoo.errors import DataError, StorageError
+
+BLOCK = 1 << 20
+TIMEOUT = 60.0
+
+Progress = Callable[[int, int], None]
+"""Called now and then with how many steps are done, of how many."""
+
+
+def fetch(
+    url: str,
+    path: Path,
+    checksum: str,
+    max_bytes: int,
+    *,
+    gunzip: bool = False,
+    local: bool = False,
+    progress: Progress | None = None,
+) -> Path:
+    """The file at `path`, from `url` where it is not there yet.
+
+    `checksum` reads "sha256:HEX", or "md5:HEX" where publishers state nothing better; with `gunzip` it is that of the
+    unpacked content, for files that mirrors have packed anew. Bytes go to PATH.part, are checked, and only then get
+    their name; processes that want the same file wait for one another. `local` admits http from 127.0.0.1.
+
+    Raises DataError for another content or more than `max_bytes`, StorageError where network or disk refuse.
+    """
+    make_folder(path.parent)
+    with locked(path.with_name(f".{path.name}.lock")):
+        if path.exists():
+            return path
+        part = path.with_name(f"{path.name}.part")
+        try:
+            with explained(part), part.open("wb") as file:
+                for block in _blocks(url, path, max_bytes, local, progress):
+                    file.write(block)
+                file.flush()
+                os.fsync(file.fileno())
+            _verify(url, part, checksum, gunzip)
+            with explained(path):
+                os.replace(part, path)
+                sync_folder(path.parent)
+        finally:
+            part.unlink(missing_ok=True)
+    return path
+
+
+def _blocks(url: str, path: Path, max_bytes: int, local: bool, progress: Progress | None) -> Iterator[bytes]:
+    """The content behind a URL, piece by piece."""
+    _need_https(url, local)
+    done = 0
+    try:
+        request = Request(url, headers={"User-Agent": "aigc-zoo"})
+        with build_opener(_Checked(local)).open(request, timeout=TIMEOUT) as answer:
+            said = answer.headers.get("Content-Length") or ""
+            total = int(said) if said.isdecimal() else 0
+            while block := answer.read(BLOCK):
+                done += len(block)
+                if done > max_bytes:
+                    raise DataError(
+                        f"{url} is larger than the {max_bytes:,} bytes that it should have: nothing was kept"
+                    )
+                yield block
+                if progress is not None:
+                    progress(done, total or max_bytes)
+            if done < total:
+                raise ConnectionError(f"it ended after {done:,} of {total:,} bytes")
+    except (OSError, http.client.HTTPException) as error:
+        if isinstance(error, HTTPError):
+            error.close()
+        reason = error.reason if isinstance(error, URLError) else error or type(error).__name__
+        raise StorageError(f"{url} cannot be downloaded: {reason}\nput the file at {path}, or try again") from error
+
+
+class _Checked(HTTPRedirectHandler):
+    """Follows redirects only to where a download may come from."""
+
+    def __init__(self, local: bool) -> None:
+        self.local = local
+
+    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Request | None:
+        _need_https(newurl, self.local)
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _need_https(url: str, local: bool) -> None:
+    parts = urlsplit(url)
+    if parts.scheme != "https" and not (local and parts.scheme == "http" and parts.hostname == "127.0.0.1"):
+        raise DataError(f"{url}: downloads come by https only")
+
+
+def _verify(url: str, part: Path, checksum: str, gunzip: bool) -> None:
+    kind, _, wanted = checksum.partition(":")
+    digest = hashlib.new(kind, usedforsecurity=False)
+    try:
+        with gzip.open(part, "rb") if gunzip else part.open("rb") as file:
+            while block := file.read(BLOCK):
+                digest.update(block)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise DataError(f"{url} is not the file that it should be: {error}\nnothing was kept; try again") from error
+    if digest.hexdigest() != wanted:
+        raise DataError(
+            f"{url} is not the file that it should be: its {kind} is {digest.hexdigest()}\nexpected was {wanted}; "
+            "nothing was kept"
+        )

@@ -1,0 +1,101 @@
+"""IDX, the format of MNIST's files, plain or gzipped (LeCun, Cortes and Burges, "The MNIST database", file formats)."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import math
+import struct
+import zlib
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from aigc_zoo.data.arrays import splits_of
+from aigc_zoo.errors import DataError
+from aigc_zoo.game import Samples
+
+MOST_BYTES = 8 << 30
+PREFIXES = {"train": "train", "test": "t10k"}
+"""How the files of a split begin, in MNIST and in all that imitate it."""
+
+_TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
+
+Array = np.ndarray[Any, Any]
+
+
+def read_idx(path: Path, checksum: str = "") -> Array:
+    """The array in an IDX file. `checksum` ("sha256:...") is that of the whole content once it is unpacked.
+
+    Raises DataError, naming file and reason, where the content is not what header or checksum say.
+    """
+    try:
+        with _unpacked(path) as file:
+            head = file.read(4)
+            if len(head) < 4 or head[:2] != b"\0\0" or head[2] not in _TYPES or not head[3]:
+                raise ValueError("it does not begin like an IDX file")
+            sizes = file.read(4 * head[3])
+            shape = struct.unpack(f">{head[3]}I", sizes)
+            dtype = np.dtype(_TYPES[head[2]])
+            wanted = math.prod(shape) * dtype.itemsize
+            if wanted > MOST_BYTES:
+                raise ValueError(f"it claims to hold {wanted:,} bytes")
+            content = file.read(wanted + 1)
+    except (ValueError, EOFError, struct.error, zlib.error, gzip.BadGzipFile) as error:
+        raise DataError(f"{path} is damaged: {error}\nreplace or remove it") from error
+    if len(content) != wanted:
+        than = "more" if len(content) > wanted else "fewer"
+        raise DataError(f"{path} is damaged: it has {than} bytes than its header says\nreplace or remove it")
+    if checksum:
+        kind, _, digest = checksum.partition(":")
+        if hashlib.new(kind, head + sizes + content).hexdigest() != digest:
+            raise DataError(f"{path} is not the published file: its content has another {kind}\nreplace or remove it")
+    values = np.frombuffer(bytearray(content), dtype).reshape(shape)
+    return values.astype(dtype.newbyteorder("="), copy=False)
+
+
+def standard_files(folder: Path) -> dict[str, tuple[Path, Path | None]]:
+    """Images and labels by split, of a folder with files named like MNIST's; nothing where there are none."""
+    found = {}
+    for split, prefix in PREFIXES.items():
+        images = _either(folder / f"{prefix}-images-idx3-ubyte")
+        if images is not None:
+            found[split] = images, _either(folder / f"{prefix}-labels-idx1-ubyte")
+    return found if "train" in found else {}
+
+
+def is_idx(path: Path) -> bool:
+    """Whether a file begins like IDX, unpacked if need be."""
+    try:
+        with _unpacked(path) as file:
+            head = file.read(4)
+    except (EOFError, zlib.error, gzip.BadGzipFile):
+        return False
+    return len(head) == 4 and head[:2] == b"\0\0" and head[2] in _TYPES and 0 < head[3] < 8
+
+
+def open_idx(path: Path) -> dict[str, Samples]:
+    """The splits of a folder with MNIST's file names, or one file of samples with the labels that lie beside it."""
+    files = standard_files(path) if path.is_dir() else {"train": (path, _labels_beside(path))}
+    arrays = {
+        split: (read_idx(images), None if labels is None else read_idx(labels))
+        for split, (images, labels) in files.items()
+    }
+    return splits_of(path, arrays)
+
+
+def _labels_beside(path: Path) -> Path | None:
+    beside = path.with_name(path.name.replace("images-idx3", "labels-idx1"))
+    return beside if beside != path and beside.exists() else None
+
+
+def _either(path: Path) -> Path | None:
+    packed = path.with_name(f"{path.name}.gz")
+    return path if path.exists() else packed if packed.exists() else None
+
+
+def _unpacked(path: Path) -> IO[bytes]:
+    with path.open("rb") as file:
+        packed = file.read(2) == b"\x1f\x8b"
+    return gzip.open(path, "rb") if packed else path.open("rb")  # type: ignore[return-value]

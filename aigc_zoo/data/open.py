@@ -1,0 +1,32 @@
+"""Data at a path: a folder or a zip of images, .npy, .npz, IDX."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from aigc_zoo.data import arrays, idx, images
+from aigc_zoo.data.download import Progress
+from aigc_zoo.errors import DataError, StorageError
+from aigc_zoo.game import Samples
+
+
+def open_path(path: Path, *, size: int | None = None, progress: Progress | None = None) -> dict[str, Samples]:
+    """The splits of the data at `path`, "train" among them; images become squares of `size` where it is given.
+
+    Raises DataError for what is missing, damaged or unknown, StorageError for what may not be read.
+    """
+    try:
+        kind = "folder" if path.is_dir() else path.suffix.lower()
+        if kind == ".zip" or (kind == "folder" and not idx.standard_files(path)):
+            return images.open_images(path, size=size, progress=progress)
+        if kind in (".npy", ".npz"):
+            splits = arrays.open_arrays(path)
+        elif kind == "folder" or idx.is_idx(path):
+            splits = idx.open_idx(path)
+        else:
+            raise DataError(f"{path} is no data that can be read: a folder or .zip of images, .npy, .npz or IDX can")
+    except FileNotFoundError as error:
+        raise DataError(f"{error.filename or path}: there is no such file or folder") from error
+    except OSError as error:
+        raise StorageError(f"{error.filename or path} cannot be read: {error.strerror or error}") from error
+    return splits if size is None else {split: images.resized(samples, size) for split, samples in splits.items()}

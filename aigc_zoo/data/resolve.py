@@ -1,0 +1,81 @@
+"""What `--data` means: a dataset's name, else a path."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from aigc_zoo.data.cache import cache_folder
+from aigc_zoo.data.download import Progress
+from aigc_zoo.data.images import resized
+from aigc_zoo.data.open import open_path
+from aigc_zoo.errors import ConfigError, DataError
+from aigc_zoo.game import Samples
+from aigc_zoo.options import bind
+from aigc_zoo.plugins import Catalogue
+
+FILES = (".zip", ".npy", ".npz", ".gz")
+
+
+def load(
+    catalogue: Catalogue,
+    reference: str,
+    *,
+    size: int | None = None,
+    options: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Samples]:
+    """The splits of a dataset, by name or id, else of the file or folder at that path; "train" is always among them.
+
+    `size` makes images squares of so many pixels a side; `options` are those of a named dataset; `progress(done, all)`
+    is called now and then while images are read. Raises DataError and ConfigError that name the fix.
+    """
+    path = Path(reference).expanduser()
+    if _is_name(catalogue, reference):
+        return _named(catalogue, reference, size, options)
+    if options:
+        raise ConfigError(f"{reference} is a path, and paths have no options: {', '.join(options)}")
+    if path.exists() or _is_path(reference):
+        return open_path(path, size=size, progress=progress)
+    try:
+        catalogue.find("dataset", reference)
+    except ConfigError as unknown:
+        *lines, last = str(unknown).splitlines()
+        raise DataError("\n".join([*lines, f"nor is there such a file or folder; {last}"])) from None
+    raise AssertionError(f"{reference} is no name and was found")
+
+
+def _is_path(reference: str) -> bool:
+    """Whether a reference can be nothing but a path."""
+    return reference.startswith((".", "~", "/")) or reference.lower().endswith(FILES)
+
+
+def _is_name(catalogue: Catalogue, reference: str) -> bool:
+    """Whether a reference begins like a dataset that is installed; it may still be wrong, or ambiguous."""
+    name = reference.rpartition("/")[2].partition(".")[0]
+    space = reference.rpartition("/")[0]
+    return not _is_path(reference) and any(
+        entry.name == name and space in ("", entry.namespace) for entry in catalogue.items("dataset")
+    )
+
+
+def _named(
+    catalogue: Catalogue, reference: str, size: int | None, options: Mapping[str, Any] | None
+) -> dict[str, Samples]:
+    entry, target = bind(catalogue, "dataset", reference, options)
+    splits = dict(target(where(entry.name)))
+    if "train" not in splits:
+        raise ConfigError(
+            f"dataset {entry.id} has no split train, only {', '.join(splits) or 'none'}: it cannot be used"
+        )
+    return splits if size is None else {split: resized(samples, size) for split, samples in splits.items()}
+
+
+def where(name: str) -> Path:
+    """Where a dataset looks for its files and puts what it downloads: `$ZOO_DATA/NAME` if it exists, else the cache."""
+    data = os.environ.get("ZOO_DATA")
+    if data and (Path(data) / name).is_dir():
+        return Path(data) / name
+    return cache_folder() / "data" / name

@@ -1,0 +1,156 @@
+"""How stored fields become `Samples`: images, points, arrays. Datasets of other people are built by these, too."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import one_hot
+
+from aigc_zoo.errors import DataError
+from aigc_zoo.game import Batch, Draw, Samples, Spec
+
+HASHED_AT_ONCE = 1 << 24
+
+
+def image_samples(
+    name: str,
+    split: str,
+    images: Tensor,
+    labels: Tensor | None = None,
+    classes: Sequence[str] = (),
+    *,
+    extractor: str = "",
+    digest: str = "",
+) -> Samples:
+    """Images (N, C, H, W) uint8, decoded to float32 in [-1, 1]; labels (N,) int64, decoded to one-hot float32.
+
+    `classes` names the labels, "0", "1", ... where it is empty. `digest` spares the hashing where it is known.
+    """
+    if images.ndim != 4 or images.dtype != torch.uint8:
+        raise ValueError(f"images are uint8 of shape (N, C, H, W), not {_kind(images)}")
+    spec = Spec(shape=tuple(images.shape[1:]))
+    return _samples(name, split, spec, images, labels, classes, extractor, digest, scale=2 / 255, shift=-1.0)
+
+
+def point_samples(
+    name: str,
+    split: str,
+    points: Tensor,
+    labels: Tensor | None = None,
+    classes: Sequence[str] = (),
+    *,
+    bounds: tuple[float, float] | None = None,
+    digest: str = "",
+) -> Samples:
+    """Points (N, 2), float32. Their range is also what a scatter plot shows, so that plots of a run are comparable.
+
+    Without `bounds` it is that of the values, widened by half of itself on each side.
+    """
+    if points.ndim != 2 or points.shape[1] != 2 or not points.is_floating_point():
+        raise ValueError(f"points are floating point numbers of shape (N, 2), not {_kind(points)}")
+    if bounds is None:
+        low, high = float(points.min()), float(points.max())
+        margin = (high - low) / 2 or 1.0
+        bounds = low - margin, high + margin
+    spec = Spec(shape=(2,), range=bounds, modality="points")
+    return _samples(name, split, spec, points, labels, classes, "", digest)
+
+
+def array_samples(
+    name: str,
+    split: str,
+    spec: Spec,
+    values: Tensor,
+    labels: Tensor | None = None,
+    classes: Sequence[str] = (),
+    *,
+    digest: str = "",
+) -> Samples:
+    """Anything else (N, *spec.shape), as it is; floating point numbers become float32."""
+    return _samples(name, split, spec, values, labels, classes, "", digest)
+
+
+def digest_of(fields: Mapping[str, Tensor]) -> str:
+    """SHA-256 over names, kinds, shapes and bytes of all fields, in the order of their names."""
+    total = hashlib.sha256()
+    for name in sorted(fields):
+        field = fields[name]
+        total.update(f"{name} {field.dtype} {tuple(field.shape)}\n".encode())
+        rows = max(1, HASHED_AT_ONCE // max(1, field[:1].nbytes))
+        for first in range(0, len(field), rows):
+            part = field[first : first + rows]
+            total.update(part.contiguous().numpy().data)
+    return total.hexdigest()
+
+
+def shares(labels: Tensor, classes: int) -> tuple[float, ...]:
+    """The share of each class."""
+    counts = torch.bincount(labels, minlength=classes).tolist()
+    return tuple(count / len(labels) for count in counts)
+
+
+def _samples(
+    name: str,
+    split: str,
+    spec: Spec,
+    real: Tensor,
+    labels: Tensor | None,
+    classes: Sequence[str],
+    extractor: str,
+    digest: str,
+    scale: float = 1.0,
+    shift: float = 0.0,
+) -> Samples:
+    if not len(real):
+        raise DataError(f"{name}: its split {split} has no samples")
+    fields = {"real": real}
+    names: tuple[str, ...] = ()
+    known: dict[str, Any] = {"groups": (("real",),)}
+    if labels is not None:
+        names = _names(name, real, labels, classes)
+        fields["label"] = labels
+        known = {"classes": names, "frequencies": shares(labels, len(names))}
+        spec = Spec(**{**vars(spec), "classes": len(names)})
+    return Samples(
+        name=name,
+        split=split,
+        spec=spec,
+        fields=fields,
+        decode=partial(_decode, classes=len(names), scale=scale, shift=shift),
+        digest=digest or digest_of(fields),
+        extractor=extractor,
+        **known,
+    )
+
+
+def _names(name: str, real: Tensor, labels: Tensor, classes: Sequence[str]) -> tuple[str, ...]:
+    """The names of the classes, once it is clear that they fit."""
+    if labels.shape != (len(real),) or labels.dtype != torch.int64:
+        raise ValueError(f"labels are int64 of shape ({len(real)},), not {_kind(labels)}")
+    low, high = int(labels.min()), int(labels.max())
+    names = tuple(classes) or tuple(str(label) for label in range(high + 1))
+    if low < 0 or high >= len(names):
+        raise DataError(f"{name}: labels from {low} to {high} do not fit {len(names)} classes")
+    return names
+
+
+def _decode(rows: Mapping[str, Tensor], draw: Draw, *, classes: int, scale: float, shift: float) -> Batch:
+    """Stored rows as a batch's entries: "real", and "label" where there are classes."""
+    real = rows["real"]
+    if scale != 1.0:
+        # A product, not a quotient: CUDA divides by a scalar through its reciprocal, so the two would differ by a bit.
+        real = real.to(torch.float32).mul_(scale).add_(shift)
+    elif real.is_floating_point():
+        real = real.to(torch.float32)
+    if not classes:
+        return {"real": real}
+    return {"real": real, "label": one_hot(rows["label"], classes).to(torch.float32)}
+
+
+def _kind(tensor: Tensor) -> str:
+    return f"{str(tensor.dtype).removeprefix('torch.')} of shape {tuple(tensor.shape)}"

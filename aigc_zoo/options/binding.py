@@ -1,0 +1,130 @@
+"""Components with their options bound, and who is to blame when their code raises."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from aigc_zoo.discovery import Entry, in_a_line
+from aigc_zoo.errors import ConfigError, UsageError, ZooError
+from aigc_zoo.options.signatures import read, signature_options
+from aigc_zoo.options.values import Option, Value, checked, spelling, suggestion
+
+if TYPE_CHECKING:
+    from aigc_zoo.plugins import Catalogue
+
+
+def component_options(catalogue: Catalogue, kind: str, reference: str, namespace: str | None = None) -> list[Option]:
+    """The options of one component of any kind, with the defaults of its preset where the reference names one."""
+    found = catalogue.find(kind, reference, namespace)
+    options = read(found.entry)
+    if not found.preset or kind == "recipe":
+        return options
+    values = checked(options, found.entry.component.presets[found.preset], where=f" (preset {reference})")
+    return [replace(option, default=values[option.key]) for option in options]
+
+
+def bind(
+    catalogue: Catalogue,
+    kind: str,
+    reference: str,
+    options: Mapping[str, Any] | None = None,
+    namespace: str | None = None,
+) -> tuple[Entry, Any]:
+    """A component that is not a recipe, and its target with options bound (a penalty: as a `game.Penalty`).
+
+    Raises ConfigError for an unknown component or option and for a bad value, and when the target raises.
+    """
+    assert kind != "recipe", "recipes are resolved and built: they have slots"
+    entry = catalogue.find(kind, reference, namespace).entry
+    return entry, bound(entry, checked(component_options(catalogue, kind, reference, namespace), options or {}))
+
+
+def bound(entry: Entry, values: Mapping[str, Value]) -> Any:
+    """What a slot's parameter receives: the target with its options, a penalty with its weight and interval, too."""
+    values = dict(values)
+    if entry.kind != "penalty":
+        return partial(call, entry, **arguments(entry, values))
+    from aigc_zoo.game import Penalty
+
+    weight, every = values.pop("weight"), values.pop("every")
+    make = partial(call, entry, **arguments(entry, values))
+    assert isinstance(weight, float)
+    assert isinstance(every, int)
+    return Penalty(make, weight, every, entry.name)
+
+
+def arguments(entry: Entry, values: Mapping[str, Value]) -> dict[str, Any]:
+    """Values as the target takes them: paths are text until here, so that they can stand in a card."""
+    options = {option.key: option for option in read(entry)}
+    return {key: _as_taken(options[key], value) for key, value in values.items()}
+
+
+def _as_taken(option: Option, value: Value) -> Any:
+    if option.type is not Path or value is None:
+        return value
+    return tuple(Path(str(one)) for one in value) if isinstance(value, tuple) else Path(str(value))
+
+
+def call(entry: Entry, /, *positional: Any, **keywords: Any) -> Any:
+    """Call a component's target; what it raises is explained with its name."""
+    with blame(entry):
+        return entry.load()(*positional, **keywords)
+
+
+@contextmanager
+def blame(entry: Entry) -> Iterator[None]:
+    """Turns what a component's code raises into a ConfigError that names it.
+
+    A ValueError is meant for the user, so its sentence stands as it is; anything else also names the distribution.
+    """
+    try:
+        yield
+    except ZooError:
+        raise
+    except ValueError as error:
+        raise ConfigError(f"{entry.kind} {entry.id}: {' '.join(str(error).split()) or 'ValueError'}") from error
+    except Exception as error:
+        who = f"{entry.kind} {entry.id} of {entry.distribution} {entry.version}"
+        raise ConfigError(f"{who} failed: {in_a_line(error)}") from error
+
+
+# --- words of a command -----------------------------------------------------------------------------------------------
+
+
+def parse_call(function: Callable[..., Any], called_with: Sequence[str], words: Sequence[str]) -> dict[str, Any]:
+    """Keyword arguments for `function` from `--name value`, `--name=value`, and `--name` or `--no-name` of a bool.
+
+    Raises UsageError for words that are no option of it, ConfigError where its signature cannot be read.
+    """
+    if not words:
+        return {}
+    try:
+        options = signature_options(function, called_with)
+    except ValueError as error:
+        raise ConfigError(f"options cannot be taken: {error}") from error
+    flags = {spelling(option.key): option for option in options}
+    given: dict[str, Any] = {}
+    queue = list(words)
+    while queue:
+        word = queue.pop(0)
+        name, equals, value = word.removeprefix("--").partition("=")
+        if not word.startswith("--"):
+            raise UsageError(f"unexpected argument {word!r}")
+        option = flags.get(spelling(name))
+        switch = flags.get(spelling(name.removeprefix("no-")))
+        if equals or (option is not None and option.type is not bool):
+            if not equals and not queue:
+                raise UsageError(f"--{name} needs a value")
+            given[name] = value if equals else queue.pop(0)
+        elif switch is not None and switch.type is bool:
+            given[switch.key] = option is switch
+        else:
+            raise UsageError(f"no option --{name}{suggestion(name, [option.key for option in options])}")
+    values = checked(options, given, UsageError)
+    taken = {spelling(key) for key in given}
+    return {option.key: _as_taken(option, values[option.key]) for option in options if spelling(option.key) in taken}

@@ -1,0 +1,265 @@
+"""A recipe's configuration: defaults, presets, a file and flags, laid over one another, checked, and built."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from aigc_zoo.discovery import Entry
+from aigc_zoo.errors import ConfigError, UsageError
+from aigc_zoo.options.binding import arguments, bound, call
+from aigc_zoo.options.layers import Draft, Layer, prefix
+from aigc_zoo.options.settings import RUN_SETTINGS
+from aigc_zoo.options.signatures import read
+from aigc_zoo.options.values import Option, Value, spelling
+from aigc_zoo.spec import API
+
+if TYPE_CHECKING:
+    from aigc_zoo.game import Recipe
+    from aigc_zoo.plugins import Catalogue, Found
+
+Ids = str | tuple[str, ...] | None
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """All that was chosen for a run of a recipe. Keys of `slots` and `options` are those of the recipe's signature.
+
+    `recipe` is the full id, with the preset; `run` holds the run's settings, None where they are left to the run.
+    `set_by` says preset, file, cli or python for what is not at its default.
+    """
+
+    recipe: str
+    preset: str
+    slots: Mapping[str, Ids]
+    options: Mapping[str, Value]
+    run: Mapping[str, Any]
+    set_by: Mapping[str, str] = field(default_factory=dict)
+    plugins: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def card(self) -> dict[str, Any]:
+        """As JSON states it; `resolve(file=card)` gives an equal configuration."""
+
+        def listed(values: Mapping[str, Any]) -> dict[str, Any]:
+            return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
+
+        return {
+            "schema": 1,
+            "recipe": self.recipe,
+            "slots": listed(self.slots),
+            "options": listed(self.options),
+            "run": dict(self.run),
+            "set_by": dict(self.set_by),
+            "plugins": {name: dict(about) for name, about in self.plugins.items()},
+        }
+
+
+def resolve(
+    catalogue: Catalogue,
+    reference: str | None,
+    *,
+    data: str | os.PathLike[str] | None = None,
+    file: Mapping[str, Any] | None = None,
+    given: Mapping[str, Any] | None = None,
+    origin: str = "cli",
+) -> Configuration:
+    """Defaults < the preset < `file` (a card) < `given` (flags or keywords: settings, slots and options, flat).
+
+    A layer that puts another component into a slot takes with it what lower layers said of the former one. `reference`
+    may be None where the file names its recipe. Raises UsageError for what is wrong with flags (`origin` "cli"),
+    ConfigError for everything else.
+    """
+    given = dict(given or {}) | ({} if data is None else {"data": os.fspath(data)})
+    draft, preset = _draft(catalogue, reference, file, given.get("data"))
+    draft.lay(Layer(given, origin))
+    values = draft.values()
+    chosen = _configured(draft, values, preset)
+    recipe = build(catalogue, chosen)
+    run = dict(chosen.run)
+    defaults = {"data": recipe.dataset, "batch_size": recipe.batch_size, "steps": recipe.steps, "images": recipe.images}
+    length_given = run["steps"] is not None or run["images"] is not None
+    for key, value in defaults.items():
+        if run[key] is None and not (length_given and key in ("steps", "images")):
+            run[key] = value
+    return replace(chosen, run=run, set_by=draft.set_by(values, defaults))
+
+
+def build(catalogue: Catalogue, configuration: Configuration) -> Recipe:
+    """Calls the recipe's target; slots arrive with their options bound. What it raises becomes a ConfigError."""
+    from aigc_zoo.game import Recipe
+
+    entry = catalogue.find("recipe", configuration.recipe).entry
+    plain: dict[str, Value] = {}
+    parts: dict[str, Any] = {}
+    for option in read(entry):
+        if not option.slot:
+            plain[option.key] = configuration.options[option.key]
+            continue
+        ids = configuration.slots[option.key]
+        made = []
+        for one in (ids,) if isinstance(ids, str) else ids or ():
+            component = catalogue.find(option.slot, one).entry
+            start = prefix(option, component)
+            own = {key[len(start) :]: value for key, value in configuration.options.items() if key.startswith(start)}
+            made.append(bound(component, own))
+        parts[option.key] = tuple(made) if option.repeated else made[0] if made else None
+    recipe = call(entry, **arguments(entry, plain), **parts)
+    if not isinstance(recipe, Recipe):
+        raise ConfigError(f"recipe {entry.id} returned a {type(recipe).__name__}, not a Recipe")
+    return recipe
+
+
+def options_of(
+    catalogue: Catalogue,
+    reference: str | None,
+    slots_given: Mapping[str, Any] | None = None,
+    *,
+    data: str | None = None,
+    file: Mapping[str, Any] | None = None,
+    automatic: bool = False,
+) -> list[Option]:
+    """All options of a recipe with these choices for its slots, in the order of its signature.
+
+    Their defaults are those of the preset in the reference, or of the file; `automatic` adds the preset that goes with
+    the data.
+    """
+    draft, _ = _draft(catalogue, reference, file, data, automatic)
+    draft.lay(Layer(slots_given or {}, "cli"))
+    defaults = {**draft.values(), **_slots(draft, lambda entry: entry.name if entry.namespace == "zoo" else entry.id)}
+    return [replace(option, default=defaults[option.key]) for option in draft.options()]
+
+
+def unknown_option(
+    catalogue: Catalogue,
+    reference: str | None,
+    key: str,
+    slots_given: Mapping[str, Any] | None = None,
+    *,
+    data: str | None = None,
+    file: Mapping[str, Any] | None = None,
+    also: tuple[str, ...] = (),
+) -> str:
+    """What to say of a key that means nothing; `also` names what the caller knows beside settings and options."""
+    draft, _ = _draft(catalogue, reference, file, data)
+    draft.lay(Layer(slots_given or {}, "cli"))
+    return draft.unknown(key, also)
+
+
+def read_file(path: Path) -> dict[str, Any]:
+    """A card from a JSON file, or from a run's folder."""
+    path = path / "card.json" if path.is_dir() else path
+    try:
+        card = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UsageError(f"--config {path}: no such file") from error
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"--config {path}: not a card in JSON: {error}") from error
+    if not isinstance(card, dict):
+        raise ConfigError(f"--config {path}: not a card, which is an object with the keys {', '.join(_READ)}")
+    return card
+
+
+def _slots(draft: Draft, name: Callable[[Entry], str]) -> dict[str, Ids]:
+    slots: dict[str, Ids] = {}
+    for key, entries in draft.chosen.items():
+        names = tuple(name(entry) for entry in entries)
+        slots[key] = names if draft.parameters[key].repeated else names[0] if names else None
+    return slots
+
+
+def _configured(draft: Draft, values: Mapping[str, Value], preset: str) -> Configuration:
+    involved = sorted(draft.components(), key=lambda entry: entry.distribution)
+    return Configuration(
+        recipe=f"{draft.entry.id}.{preset}" if preset else draft.entry.id,
+        preset=preset,
+        slots=_slots(draft, lambda entry: entry.id),
+        options={option.key: values[option.key] for option in draft.options() if not option.slot},
+        run={key: values[key] for key in RUN_SETTINGS},
+        plugins={entry.distribution: {"version": entry.version, "api": API} for entry in involved},
+        notes=tuple(dict.fromkeys(draft.notes)),
+    )
+
+
+def _draft(
+    catalogue: Catalogue,
+    reference: str | None,
+    file: Mapping[str, Any] | None,
+    data: str | None,
+    automatic: bool = True,
+) -> tuple[Draft, str]:
+    """A recipe with all layers but what the user gives by hand, and the preset among them."""
+    layer = _layer_of(file) if file else Layer({})
+    found, settled = _recipe(catalogue, reference, (file or {}).get("recipe"))
+    draft = Draft(catalogue, found.entry)
+    draft.notes += [found.note] if found.note else []
+    preset = found.preset
+    if automatic and not settled:
+        preset = _preset_for(draft, data or layer.values.get("data"))
+    if preset and preset != "default":
+        draft.lay_preset(preset)
+    draft.lay(layer)
+    return draft, preset
+
+
+def _recipe(catalogue: Catalogue, reference: str | None, filed: str | None) -> tuple[Found, bool]:
+    """The recipe that is meant, and whether its preset is settled: one was named, or a file tells all."""
+    of_file = catalogue.find("recipe", filed) if filed else None
+    if reference is None:
+        if of_file is None:
+            raise UsageError("which recipe? zoo list shows those that are installed")
+        return of_file, True
+    found = catalogue.find("recipe", reference)
+    if of_file is None or found.preset:
+        settled = bool(found.preset)
+    else:
+        found, settled = replace(found, preset=of_file.preset), True
+    if of_file is not None and of_file.entry.id != found.entry.id:
+        raise ConfigError(f"the configuration file is for {of_file.entry.id}, not for {found.entry.id}")
+    return found, settled
+
+
+def _preset_for(draft: Draft, data: str | None) -> str:
+    """The preset named like the dataset, which by default is that of the recipe at its defaults; said in a note."""
+    presets = [name for name in draft.entry.component.presets if name != "default"]
+    if not presets:
+        return ""
+    data = data or (draft.given["data"].raw if "data" in draft.given else None)
+    if data is None:
+        data = build(draft.catalogue, _configured(draft, draft.values(), "")).dataset
+    name = Path(str(data)).name.partition(".")[0]
+    if name not in presets:
+        return ""
+    draft.notes.append(f"preset {draft.entry.name}.{name} applies (data {name})")
+    return name
+
+
+_READ = ("schema", "recipe", "slots", "options", "run", "set_by")
+# What a run adds to its card as a record, in the words of `run` in part; a hand-written file must not state them there.
+_RECORDED = (
+    *("plugins", "aigc_zoo", "torch", "git", "versions", "data", "batch_size", "steps", "seed", "cadence", "extractor"),
+    *("device", "threads", "world", "started", "host", "notes"),
+)
+
+
+def _layer_of(file: Mapping[str, Any]) -> Layer:
+    where = " (configuration file)"
+    if file.get("schema", 1) != 1:
+        raise ConfigError(f"schema {file['schema']}: this version reads schema 1{where}")
+    for key in file:
+        if key not in _READ and not ("plugins" in file and key in _RECORDED):
+            hint = f'put it under "run": {{"{key}": ...}}' if key in RUN_SETTINGS else f"known are {', '.join(_READ)}"
+            raise ConfigError(f"unknown key {key!r}: {hint}{where}")
+    if not isinstance(file.get("recipe", ""), str):
+        raise ConfigError(f"recipe {file['recipe']}: not the name of a recipe{where}")
+    values: dict[str, Any] = {}
+    for section in ("slots", "options", "run", "set_by"):
+        if not isinstance(file.get(section, {}), Mapping):
+            raise ConfigError(f"{section} is not an object of keys and values{where}")
+        values |= file.get(section, {}) if section != "set_by" else {}
+    recorded = {spelling(key): str(by) for key, by in file["set_by"].items()} if "set_by" in file else None
+    return Layer(values, "file", where, recorded=recorded)

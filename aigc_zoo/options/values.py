@@ -1,0 +1,153 @@
+"""What an option is, and the one validator of values, for flags, files and Python."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from numbers import Integral, Real
+from pathlib import Path
+from typing import Any
+
+from aigc_zoo.errors import ConfigError, ZooError
+from aigc_zoo.spec import Scalar
+
+Value = Scalar | None | tuple[Scalar, ...]
+
+WORDS: Mapping[Any, str] = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a finite number",
+    str: "text",
+    Path: "a path",
+}
+# Integral and Real take NumPy's numbers, too.
+_TAKEN: Mapping[type, tuple[type, ...]] = {
+    bool: (bool,),
+    int: (str, Integral),
+    float: (str, Real),
+    str: (str,),
+    Path: (),
+}
+
+
+@dataclass(frozen=True)
+class Option:
+    """Something that can be set: "lr", "generator.width", "penalty.gp.weight", or a slot, whose value is a name.
+
+    `low` and `high` are included. `optional` allows None (written "none"), `repeated` makes a tuple. `owner` is the
+    full id of the component, "" for settings of a run; `slot` the kind of component that a slot takes.
+    """
+
+    key: str
+    type: type
+    default: Value
+    choices: tuple[Scalar, ...] = ()
+    low: float | None = None
+    high: float | None = None
+    optional: bool = False
+    repeated: bool = False
+    help: str = ""
+    owner: str = ""
+    slot: str = ""
+    metavar: str = ""
+
+    @property
+    def flag(self) -> str:
+        return flag_of(self.key)
+
+    @property
+    def bounds(self) -> str:
+        """`1 or more`, `0 to 1`, or nothing."""
+        if self.low is None and self.high is None:
+            return ""
+        if self.low is None:
+            return f"{self.high} or less"
+        return f"{self.low} or more" if self.high is None else f"{self.low} to {self.high}"
+
+
+def spelling(key: str) -> str:
+    """The form in which keys are compared: hyphens and underscores are the same."""
+    return key.replace("-", "_")
+
+
+def flag_of(key: str) -> str:
+    return "--" + key.replace("_", "-")
+
+
+def suggestion(key: str, keys: Iterable[str]) -> str:
+    """`; did you mean --lr?`, or nothing. A key without a dot may mean the last part of one: width, generator.width."""
+    word = spelling(key)
+    head, dot, tail = word.rpartition(".")
+    known = {spelling(one): flag_of(one) for one in keys}
+    siblings = {name.rpartition(".")[2]: flag for name, flag in known.items() if name.rpartition(".")[0] == head}
+    if dot and siblings:
+        known, word = siblings, tail
+    close = [] if dot else [name for name in known if name.rpartition(".")[2] == word]
+    close = close or get_close_matches(word, known, 2, 0.65)
+    return f"; did you mean {' or '.join(known[name] for name in close[:2])}?" if close else ""
+
+
+def convert(option: Option, raw: Any) -> Value:
+    """The value that `raw`, text or typed, means for this option; ValueError with the reason where it means none."""
+    if raw is None or (option.optional and isinstance(raw, str) and raw.lower() == "none"):
+        if not option.optional:
+            raise ValueError("a value is needed")
+        return None
+    if not option.repeated:
+        return _single(option, raw)
+    if isinstance(raw, str):
+        raw = [part.strip() for part in raw.split(",") if part.strip()]
+    return tuple(_single(option, one) for one in (raw if isinstance(raw, list | tuple) else [raw]))
+
+
+def _single(option: Option, raw: Any) -> Scalar:
+    value = _typed(option.type, raw)
+    if option.choices and value not in option.choices:
+        raise ValueError(f"not one of {', '.join(map(str, option.choices))}")
+    if isinstance(value, int | float) and not (
+        (option.low is None or value >= option.low) and (option.high is None or value <= option.high)
+    ):
+        raise ValueError(f"not in the range {option.bounds}")
+    return value
+
+
+def _typed(kind: type, raw: Any) -> Scalar:
+    if kind is bool and isinstance(raw, str) and raw.lower() in ("true", "false"):
+        return raw.lower() == "true"
+    if kind is Path and isinstance(raw, str | os.PathLike):
+        return os.fspath(raw)
+    if isinstance(raw, bool) == (kind is bool) and isinstance(raw, _TAKEN[kind]):
+        try:
+            value: Scalar = kind(raw)
+            if kind is not float or math.isfinite(value):  # type: ignore[arg-type]
+                return value
+        except (ValueError, OverflowError):
+            pass
+    raise ValueError(f"not {WORDS[kind]}")
+
+
+def checked(
+    options: Sequence[Option], given: Mapping[str, Any], error: type[ZooError] = ConfigError, where: str = ""
+) -> dict[str, Value]:
+    """The values of all options, by key: those given, checked, over the defaults."""
+    names = {spelling(option.key): option for option in options}
+    values = {option.key: option.default for option in options}
+    for key, raw in given.items():
+        option = names.get(spelling(key))
+        if option is None:
+            raise error(f"no option {flag_of(key)}{suggestion(key, values)}{where}")
+        try:
+            values[option.key] = convert(option, raw)
+        except ValueError as reason:
+            raise error(f"{option.flag} {shown(raw)}: {reason}{where}") from None
+    return values
+
+
+def shown(raw: Any) -> str:
+    """A value as a user would write it."""
+    if isinstance(raw, list | tuple):
+        return ",".join(map(shown, raw))
+    return str(raw).lower() if raw is None or isinstance(raw, bool) else str(raw)

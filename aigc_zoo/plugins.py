@@ -1,0 +1,165 @@
+"""The catalogue: all components that are installed, what a name means, and who listens to a run."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Sequence
+from contextlib import redirect_stdout
+from dataclasses import asdict, dataclass
+from fnmatch import fnmatchcase
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from aigc_zoo.discovery import Entry, Manager, Record, did_you_mean, in_a_line
+from aigc_zoo.errors import ConfigError
+from aigc_zoo.spec import HOOKS, KINDS
+
+__all__ = ["Catalogue", "Entry", "Found", "Record", "catalogue", "describe_problems", "did_you_mean", "needs"]
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a reference means; `note` says so where other namespaces have the name too."""
+
+    entry: Entry
+    preset: str = ""
+    note: str = ""
+
+
+class Catalogue:
+    """All components that are installed, by kind and name, and the plugins that listen to runs."""
+
+    def __init__(self, manager: Manager) -> None:
+        self.records = manager.records
+        self._entries = dict(sorted(manager.entries.items(), key=lambda item: _order(item[1])))
+        self._listeners = {
+            hook: [(manager.registered[impl.plugin_name], impl) for impl in getattr(manager.hook, hook).get_hookimpls()]
+            for hook in HOOKS
+            if hook != "zoo_components"
+        }
+
+    @property
+    def problems(self) -> list[dict[str, Any]]:
+        """What is wrong, by plugin, for programs."""
+        keys = ("distribution", "version", "entry_point", "status", "reason")
+        bad = (asdict(record) for record in self.records if record.status not in ("ok", "disabled"))
+        return [{key: record[key] for key in keys} for record in bad]
+
+    def items(self, kind: str | None = None, pattern: str = "*") -> list[Entry]:
+        """Components in natural order, ours first; `pattern` has shell wildcards and meets the name or the id."""
+        return [
+            entry
+            for entry in self._entries.values()
+            if kind in (None, entry.kind) and (fnmatchcase(entry.name, pattern) or fnmatchcase(entry.id, pattern))
+        ]
+
+    def find(self, kind: str, reference: str, namespace: str | None = None) -> Found:
+        """The component that `[namespace/]name[.preset]` means.
+
+        To a user (`namespace` None) a short name means ours, else the only one there is. In a recipe of `namespace` it
+        means that namespace's, then ours, so that no installation changes a recipe. Anything else is a ConfigError.
+        """
+        space, name, preset = _split(kind, reference)
+        note = ""
+        if space or namespace is not None:
+            spaces = (space,) if space else (namespace, "zoo")
+            ids = [(kind, f"{space}/{name}") for space in spaces]
+            entry = next((self._entries[key] for key in ids if key in self._entries), None)
+        else:
+            named = [entry for entry in self.items(kind) if entry.name == name]
+            if len(named) > 1 and named[0].namespace != "zoo":
+                full = ", ".join(entry.id for entry in named)
+                raise ConfigError(f"{kind} {name!r} is ambiguous: {full}\nwrite one of these in full")
+            entry = named[0] if named else None
+            others = ", ".join(other.id for other in named[1:])
+            note = f"note: {others} also exist{'s' if len(named) == 2 else ''}" if others else ""
+        if entry is None:
+            raise self._unknown(kind, reference, space or namespace or "", name)
+        if preset is not None and preset not in entry.component.presets:
+            have = [one for one in entry.component.presets if one != "default"]
+            meant = did_you_mean(preset, have)
+            listed = ", ".join(f"{name}.{one}" for one in have) if have else "none"
+            raise ConfigError(f"{kind} {entry.id} has no preset {preset!r}{meant}\nits presets: {listed}")
+        return Found(entry, preset or "", note)
+
+    def find_any(self, reference: str) -> Found:
+        """The component that a user's reference means, of whichever kind; recipes come first."""
+        space, name, _ = _split("component", reference)
+        kinds = [entry.kind for entry in self.items() if entry.name == name and space in ("", entry.namespace)]
+        if not kinds:
+            raise self._unknown("component", reference, space, name)
+        return self.find(kinds[0], reference)
+
+    def listen(self, hook: str, **arguments: Any) -> None:
+        """Tell everyone who listens. Who fails is named on stderr, once, and hears no more."""
+        for record, impl in tuple(self._listeners[hook]):
+            try:
+                with redirect_stdout(sys.stderr):
+                    impl.function(*(arguments[name] for name in impl.argnames))
+            except (Exception, SystemExit) as error:
+                for listeners in self._listeners.values():
+                    listeners[:] = [one for one in listeners if one[0] is not record]
+                sys.stderr.write(f"zoo: {record.who} is switched off: {hook}: {in_a_line(error)}\n")
+
+    def _unknown(self, kind: str, reference: str, space: str, name: str) -> ConfigError:
+        """Who cannot be found, with what was probably meant or is probably missing."""
+        every = kind == "component"
+        known = self.items(None if every else kind)
+        close = did_you_mean(reference, [entry.id if "/" in reference else entry.name for entry in known])
+        kinds = [entry.kind for entry in self.items() if entry.name == name and entry.kind != kind]
+        suspects = [r for r in self.records if r.status != "ok" and {space, name} & {r.namespace, r.entry_point}]
+        lines = [f"unknown {kind} {reference!r}{close}"]
+        if suspects:
+            suspect = min(suspects, key=lambda record: record.entry_point != name)
+            lines.append(f"it may belong to {suspect.who}, which is {suspect.status}: {suspect.reason}")
+        elif kinds:
+            lines.append(f"of that name there is a {' and a '.join(dict.fromkeys(kinds))}")
+        return ConfigError("\n".join([*lines, f"zoo list --kind {'all' if every else kind} shows what is installed"]))
+
+
+def catalogue(files: Sequence[Path] = ()) -> Catalogue:
+    """What is installed, discovered once per process; `files` are plugins of a single file (`--plugin FILE.py`)."""
+    return _discover(tuple(Path(file).absolute() for file in files))
+
+
+@cache
+def _discover(files: tuple[Path, ...]) -> Catalogue:
+    manager = Manager()
+    manager.load_setuptools_entrypoints()
+    for file in files:
+        manager.load_file(file)
+    return Catalogue(manager)
+
+
+def describe_problems(catalogue: Catalogue) -> list[str]:
+    """A line for each plugin that could not be taken."""
+    return [f"zoo: {record}" for record in catalogue.records if record.status not in ("ok", "disabled")]
+
+
+def needs(distribution: str, version: str) -> str:
+    """What to do about a plugin that is not there: `needs aigc-zoo-acme>=0.2: python -m pip install aigc-zoo-acme`."""
+    if distribution.endswith(".py"):
+        return f"needs the plugin file {distribution}: zoo --plugin {distribution} ..."
+    return f"needs {distribution}{f'>={version}' if version else ''}: python -m pip install {distribution}"
+
+
+# --- names ------------------------------------------------------------------------------------------------------------
+
+
+def _split(kind: str, reference: str) -> tuple[str, str, str | None]:
+    """(namespace or "", name, preset or None) of a reference."""
+    space, _, rest = reference.rpartition("/")
+    name, dot, preset = rest.partition(".")
+    if ":" in reference or "/" in space or not name or reference.startswith((".", "~", "/")) or preset == "py":
+        raise ConfigError(
+            f"{reference!r} is not the name of a {kind}, which reads [namespace/]name[.preset]\n"
+            f"a plugin of a single file is given before the command: zoo --plugin FILE.py ..."
+        )
+    return space, name, preset if dot else None
+
+
+def _order(entry: Entry) -> tuple[Any, ...]:
+    natural = [(int(part), "") if part.isdigit() else (0, part) for part in re.split(r"(\d+)", entry.id)]
+    return KINDS.index(entry.kind), entry.namespace != "zoo", natural

@@ -1,0 +1,79 @@
+"""Metrics while training: measured at step 0 and now and then, the best kept apart, a target that ends the run."""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from aigc_zoo.data.writers import to_uint8
+from aigc_zoo.engine.dist import Ranks
+from aigc_zoo.engine.sampler import CHUNK, Sampler
+from aigc_zoo.engine.seeds import derive
+from aigc_zoo.errors import UsageError
+from aigc_zoo.game import Spec
+
+_COMPARE: Mapping[str, Callable[[float, float], bool]] = {
+    "<=": operator.le, "<": operator.lt, ">=": operator.ge, ">": operator.gt,
+}  # fmt: skip
+_TARGET = re.compile(r"\s*([a-z][a-z0-9-]*)\s*(<=|<|>=|>)\s*([0-9.eE+-]+)\s*")
+
+
+@dataclass(frozen=True)
+class Target:
+    """`--until "fid<=X"`: the end of training. A bare metric name means the run's own, whatever its extractor."""
+
+    metric: str
+    comparison: str
+    value: float
+
+    def met_by(self, metrics: Mapping[str, float]) -> bool:
+        return any(
+            _COMPARE[self.comparison](value, self.value)
+            for name, value in metrics.items()
+            if name == self.metric or name.startswith(f"{self.metric}-")
+        )
+
+    def __str__(self) -> str:
+        return f"{self.metric}{self.comparison}{self.value:g}"
+
+
+def parse_target(text: str, names: tuple[str, ...]) -> Target:
+    """The target that `--until` states, of one of the metrics `names` that this run measures."""
+    found = _TARGET.fullmatch(text)
+    known = sorted({*names, *(name.split("-")[0] for name in names)})
+    try:
+        if found and found[1] in known:
+            return Target(found[1], found[2], float(found[3]))
+    except ValueError:
+        found = None
+    if not names:
+        raise UsageError(f'--until "{text}": this run measures nothing; choose a judge with --extractor')
+    reason = f"{found[1]} is not measured" if found else "not a comparison of a metric with a number"
+    raise UsageError(f'--until "{text}": {reason}; for example --until "{known[0]}<=5" (measured: {", ".join(names)})')
+
+
+def evaluation_seed(seed: int) -> int:
+    """The seed of the samples that are judged: a stream of its own, so that grids and metrics share no noise."""
+    return derive(seed, "evaluation")
+
+
+def judged(sampler: Sampler, spec: Spec, count: int, ranks: Ranks | None = None) -> Iterator[Tensor]:
+    """`count` samples of the entry that fakes are, as uint8, in order; every rank must run it through."""
+    ranks = ranks or Ranks()
+    for first in range(0, -(-count // CHUNK), ranks.world):
+        mine = sampler.chunk(first + ranks.rank)["fake"]
+        for offset, chunk in enumerate(ranks.gather(to_uint8(mine, spec))):
+            rows = count - (first + offset) * CHUNK
+            if rows > 0:
+                yield chunk[:rows]
+
+
+def best_of(history: list[dict[str, Any]], name: str) -> dict[str, Any] | None:
+    """The lowest of a metric's records."""
+    records = [record for record in history if record["name"] == name]
+    return min(records, key=lambda record: float(record["value"]), default=None)

@@ -1,0 +1,208 @@
+"""From a configuration to all that a run needs: data, recipe, device, length, cadence, and the card that says so."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from aigc_zoo import __version__, options
+from aigc_zoo.data import resolve
+from aigc_zoo.data.pool import Pool
+from aigc_zoo.engine import dist
+from aigc_zoo.engine.trainer import Trainer, steps_for
+from aigc_zoo.errors import ConfigError
+from aigc_zoo.game import Recipe, Samples
+from aigc_zoo.options import Configuration
+from aigc_zoo.plugins import Catalogue
+
+
+@dataclass(frozen=True)
+class Cadence:
+    """Every how many steps a line is logged, a grid drawn, a checkpoint saved, metrics measured."""
+
+    log: int
+    sample: int
+    save: int
+    eval: int
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A run that could start now."""
+
+    catalogue: Catalogue
+    configuration: Configuration
+    recipe: Recipe
+    splits: Mapping[str, Samples]
+    device: torch.device
+    ranks: dist.Ranks
+    batch_size: int
+    steps: int
+    seed: int
+    cadence: Cadence
+
+    @property
+    def train(self) -> Samples:
+        return self.splits["train"]
+
+    @property
+    def extractor(self) -> str:
+        """The extractor that judges this run: the one asked for, else the dataset's own; "" where there is none."""
+        chosen = self.configuration.run.get("extractor")
+        return str(chosen) if chosen else self.train.extractor
+
+    @property
+    def reference(self) -> str:
+        """Where the data were found: an id, or an absolute path."""
+        given = str(self.configuration.run.get("data") or self.recipe.dataset)
+        return str(Path(given).absolute()) if Path(given).exists() else given
+
+    @cached_property
+    def pool(self) -> Pool:
+        """The training split, where the device finds it."""
+        return Pool(self.train, self.device)
+
+    def rows(self, indices: Tensor) -> Mapping[str, Tensor]:
+        """Rows of the training split as entries of a batch; indices beyond its end begin anew."""
+        return self.pool.rows(indices % len(self.train))
+
+    def trainer(self, dtype: torch.dtype = torch.float32) -> Trainer:
+        """A trainer at step 0, fed by the training split."""
+        rank, world = self.ranks.rank, self.ranks.world
+        with options.blame(self.catalogue.find("recipe", self.configuration.recipe).entry):
+            return Trainer(
+                self.recipe,
+                self.train.spec,
+                lambda n: self.pool.batch(self.seed, n, self.batch_size, rank, world),
+                batch_size=self.batch_size,
+                steps=self.steps,
+                seed=self.seed,
+                device=self.device,
+                dtype=dtype,
+                ranks=self.ranks,
+            )
+
+    def card(self) -> dict[str, Any]:
+        """What this run is: all that its numbers depend on. A run continues only under an equal card."""
+        train = self.train
+        return {
+            **self.configuration.card(),
+            "data": {
+                "name": train.name,
+                "reference": self.reference,
+                "size": self.configuration.run.get("size"),
+                "split": train.split,
+                "samples": len(train),
+                "digest": train.digest,
+                "spec": asdict(train.spec),
+                "classes": list(train.classes),
+                "frequencies": list(train.frequencies),
+            },
+            "batch_size": self.batch_size,
+            "steps": self.steps,
+            "seed": self.seed,
+            "cadence": asdict(self.cadence),
+            "extractor": self.extractor,
+            "device": device_name(self.device),
+            "threads": torch.get_num_threads(),
+            "world": self.ranks.world,
+            "versions": versions(),
+        }
+
+
+def prepare(catalogue: Catalogue, configuration: Configuration) -> Prepared:
+    """Loads the data, builds the recipe and settles what the configuration left open.
+
+    Raises ConfigError where parts do not fit, DataError where the data cannot be used.
+    """
+    run = configuration.run
+    recipe = options.build(catalogue, configuration)
+    device = choose_device(str(run.get("device") or "auto"))
+    splits = resolve.load(catalogue, str(run.get("data") or recipe.dataset), size=run.get("size"))
+    ranks = dist.join(device)
+    batch_size = int(run.get("batch_size") or recipe.batch_size)
+    if batch_size % ranks.world:
+        fitting = max(ranks.world, batch_size - batch_size % ranks.world)
+        raise ConfigError(
+            f"a batch of {batch_size} does not divide over {ranks.world} ranks: say --batch-size {fitting}"
+        )
+    _need_entries(recipe, splits["train"])
+    steps = steps_for(recipe, batch_size, run.get("steps"), run.get("images"))
+    if run.get("deterministic"):
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True)
+    return Prepared(
+        catalogue=catalogue,
+        configuration=configuration,
+        recipe=recipe,
+        splits=splits,
+        device=device,
+        ranks=ranks,
+        batch_size=batch_size,
+        steps=steps,
+        seed=int(run.get("seed") or 0),
+        cadence=_cadence(run, steps),
+    )
+
+
+def _cadence(run: Mapping[str, Any], steps: int) -> Cadence:
+    def every(key: str, shares: int, least: int, most: int) -> int:
+        """A share of the run, within bounds, unless said."""
+        return int(run.get(key) or min(max(least, steps // shares), most))
+
+    return Cadence(
+        log=every("log_every", 100, 1, 100),
+        sample=every("sample_every", 20, 5, 1_000),
+        save=every("save_every", 20, 50, 1_000),
+        eval=every("eval_every", 10, 50, 10_000),
+    )
+
+
+def _need_entries(recipe: Recipe, samples: Samples) -> None:
+    known = {name for group in samples.groups for name in group}
+    for entry in (*recipe.inputs, recipe.imitates):
+        if entry not in known:
+            raise ConfigError(
+                f"this recipe needs the entry {entry!r}, and {samples.name} has {', '.join(sorted(known))}: "
+                "choose other data with --data"
+            )
+
+
+def choose_device(wanted: str) -> torch.device:
+    """The device that `auto`, `cpu` or `cuda` means here; under torchrun each local rank takes its own."""
+    if wanted == "auto":
+        wanted = "cuda" if torch.cuda.is_available() else "cpu"
+    if wanted == "cuda":
+        if not torch.cuda.is_available():
+            raise ConfigError("--device cuda: torch sees no CUDA device here; say --device cpu")
+        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+        torch.cuda.set_device(device)
+        return device
+    return torch.device(wanted)
+
+
+def device_name(device: torch.device) -> str:
+    """The kind of device, and which: numbers of one do not continue on another."""
+    return f"cuda: {torch.cuda.get_device_name(device)}" if device.type == "cuda" else device.type
+
+
+def versions() -> dict[str, str]:
+    """Of what computes."""
+    return {"aigc_zoo": __version__, "torch": torch.__version__, "torch_fidelity": metadata.version("torch_fidelity")}
+
+
+def default_folder(configuration: Configuration, recipe: Recipe) -> Path:
+    """`runs/RECIPE-DATA`, with short names."""
+    recipe_name = configuration.recipe.rsplit("/", 1)[-1]
+    data = str(configuration.run.get("data") or recipe.dataset)
+    path = Path(data)
+    name = path.stem if path.exists() else data.rsplit("/", 1)[-1]
+    return Path("runs") / f"{recipe_name}-{name}"

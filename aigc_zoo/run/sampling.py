@@ -1,0 +1,65 @@
+"""Samples as files: one grid, or one file each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from aigc_zoo import options
+from aigc_zoo.data import resolve, writers
+from aigc_zoo.data.pool import Pool
+from aigc_zoo.engine.sampler import CHUNK
+from aigc_zoo.errors import UsageError
+from aigc_zoo.plugins import Catalogue
+from aigc_zoo.run.export import Generator, load_generator
+
+
+def sample_to(
+    catalogue: Catalogue,
+    source: Path,
+    count: int,
+    *,
+    out: Path | None = None,
+    seed: int = 0,
+    label: str | None = None,
+    data: str | None = None,
+    device: torch.device | str = "cpu",
+    more: Sequence[str] = (),
+) -> list[Path]:
+    """Writes `count` samples of a run or a generator's file and returns the paths.
+
+    `out` with a suffix takes all of them in one grid (images, points) or array; otherwise it is a folder for one file
+    each, written chunk by chunk. `label` names a class. `more` are the recipe's own options, as words of a command.
+    """
+    generator = load_generator(catalogue, source, device=device)
+    inputs = None
+    if generator.recipe.inputs and data is not None:
+        pool = Pool(resolve.load(catalogue, data)["train"], torch.device("cpu"))
+        inputs = pool.rows
+    given = options.parse_call(generator.recipe.make, ("nets", "batch"), more)
+    sampler = generator.sampler(seed=seed, label=_label(generator, label), inputs=inputs, **given)
+    if out is None:
+        folder = source if source.is_dir() else source.parent
+        out = folder / f"{'sample' if source.is_dir() else source.stem}-seed{seed}{writers.suffix(generator.spec)}"
+    if out.suffix:
+        writers.save_grid(sampler.samples(count), generator.spec, out)
+        return [out]
+    written: list[Path] = []
+    for number, chunk in enumerate(sampler.chunks(count)):
+        written += writers.save_each(chunk, generator.spec, out, start=number * CHUNK)
+    return written
+
+
+def _label(generator: Generator, label: str | None) -> int | None:
+    if label is None:
+        return None
+    classes = generator.classes
+    if not classes:
+        raise UsageError(f"--class {label}: this generator was trained without classes")
+    if label in classes:
+        return classes.index(label)
+    if label.isdecimal() and int(label) < len(classes):
+        return int(label)
+    raise UsageError(f"--class {label}: not one of {', '.join(classes[:20])}")

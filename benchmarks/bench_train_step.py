@@ -1,0 +1,133 @@
+"""The speed of a train step: of every installed recipe, and of `dcgan` beside the plain loop. See README.md."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import measure
+import pytest
+import torch
+from reference_dcgan import Reference
+
+from aigc_zoo import options, plugins
+from aigc_zoo.engine.trainer import Trainer, parameters_of
+from aigc_zoo.errors import ConfigError, DataError
+from aigc_zoo.game import Samples
+from aigc_zoo.run.prepare import Prepared, prepare
+
+WARM_UP = 3
+"""Steps before anything is timed: allocations, threads, the first choice of kernels."""
+
+SECONDS = 20.0
+"""What the rounds of a recipe may take together, if that allows at least MINIMUM."""
+
+MINIMUM, MAXIMUM = 20, 200
+"""Fewer rounds than the first say nothing; more than the second add nothing."""
+
+RECIPES = [entry.id for entry in plugins.catalogue().items("recipe")]
+
+
+def prepared(recipe: str) -> Prepared:
+    """The recipe as `zoo train RECIPE` would run it; skipped where its data or a part of it is not to be had here."""
+    catalogue = plugins.catalogue()
+    try:
+        return prepare(catalogue, options.resolve(catalogue, recipe))
+    except (ConfigError, DataError) as error:
+        pytest.skip(f"{recipe}: {error}")
+
+
+def stepping(trainer: Trainer) -> Callable[[], object]:
+    """One step, waited for."""
+    if trainer.device.type != "cuda":
+        return trainer.play
+
+    def step() -> None:
+        trainer.play()
+        torch.cuda.synchronize()
+
+    return step
+
+
+def rounds_of(step: Callable[[], object]) -> int:
+    """Warms up, and says how many rounds fit in the time."""
+    for _ in range(WARM_UP):
+        step()
+    start = time.perf_counter()
+    step()
+    return max(MINIMUM, min(MAXIMUM, int(SECONDS / (time.perf_counter() - start))))
+
+
+def about(trainer: Trainer, run: Prepared, environment: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "data": run.train.name,
+        "shape": list(trainer.spec.shape),
+        "batch_size": trainer.batch_size,
+        "device": str(trainer.device),
+        "parameters": {name: parameters_of(net) for name, net in trainer.nets.items()},
+        "environment": environment,
+    }
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def bench_train_step(benchmark: Any, recipe: str) -> None:
+    """One step of a recipe with its own data, networks and batch size: every player's turns and the averages."""
+    environment = measure.environment()
+    run = prepared(recipe)
+    trainer = run.trainer()
+    step = stepping(trainer)
+    benchmark.group = f"train-step/{trainer.device.type}"
+    if benchmark.disabled:
+        benchmark.pedantic(step)
+        return
+    benchmark.pedantic(step, rounds=rounds_of(step))
+    images = trainer.batch_size * trainer.recipe.rounds
+    terms = {name: value.item() for name, value in trainer.play().items()}
+    benchmark.extra_info |= about(trainer, run, environment) | {
+        "images_per_second": images / benchmark.stats.stats.median,
+        # A step that became faster by computing something else shows here.
+        "terms": {"step": trainer.step, **terms},
+    }
+
+
+def bench_dcgan_beside_the_plain_loop(benchmark: Any) -> None:
+    """`zoo/dcgan` and the tutorial's loop in turn, with the same networks, settings, batch size and data."""
+    environment = measure.environment()
+    run = prepared("zoo/dcgan")
+    trainer = run.trainer()
+    reference = Reference(decoded(run.train, trainer.batch_size * 32), device=str(trainer.device))
+    assert reference.batch_size == trainer.batch_size
+    for net, other in ((trainer.nets.G, reference.netG), (trainer.nets.D, reference.netD)):
+        assert parameters_of(net) == parameters_of(other)
+    step = stepping(trainer)
+    benchmark.group = f"train-step/{trainer.device.type}/paired"
+    if benchmark.disabled:
+        reference.step()
+        benchmark.pedantic(step)
+        return
+    rounds = rounds_of(step)
+    for _ in range(WARM_UP):
+        reference.step()
+    pair = measure.Paired(reference.step)
+    benchmark.pedantic(step, setup=pair.setup, teardown=pair.teardown, rounds=rounds)
+    ratios = pair.ratios(benchmark.stats.stats.data)
+    low, high = measure.interval(ratios)
+    benchmark.extra_info |= about(trainer, run, environment) | {
+        "images_per_second": trainer.batch_size / benchmark.stats.stats.median,
+        "paired": {
+            "ratio": "seconds of the plain loop / seconds of the zoo's step",
+            "median": statistics.median(ratios),
+            "interval_95": [low, high],
+            "pairs": len(ratios),
+            "reference_images_per_second": reference.batch_size / statistics.median(pair.seconds),
+        },
+    }
+
+
+def decoded(samples: Samples, count: int) -> torch.Tensor:
+    """The first images in [-1, 1], float32 (N, C, H, W): what a tutorial's loader holds."""
+    rows = {name: samples.fields[name][:count] for name in samples.groups[0]}
+    images = samples.decode(rows, lambda *shape: torch.zeros(len(rows["real"]), *shape))["real"]
+    return images.float()

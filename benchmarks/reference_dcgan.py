@@ -1,0 +1,100 @@
+"""The yardstick: the loop that one copies from a tutorial, with the networks and the settings of a dcgan preset.
+
+    python benchmarks/reference_dcgan.py --steps 200
+
+Float32, a DataLoader over decoded tensors, BCEWithLogits against ones and zeros, `zero_grad` and `backward`, losses
+read with `.item()` every step. It uses nothing of the zoo but the networks and the data, so that a comparison
+measures the loop alone.
+"""
+
+import argparse
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from aigc_zoo.data import resolve
+from aigc_zoo.game import Spec
+from aigc_zoo.plugins import catalogue
+from aigc_zoo_plugins.dcgan import networks, zoo_components
+
+PRESETS = {one.kind: one for one in zoo_components()}["recipe"].presets
+LATENT = 100
+
+
+class Reference:
+    """A plain DCGAN trainer. Every call of `step` trains both networks on one batch and returns their two losses."""
+
+    def __init__(self, images: Tensor, preset: str = "digits", device: str = "cpu", seed: int = 0) -> None:
+        """`images`: (N, C, H, W) in [-1, 1], float32."""
+        torch.manual_seed(seed)
+        settings = PRESETS[preset]
+        spec = Spec(shape=tuple(images.shape[1:]))
+        rate, beta = float(settings.get("lr", 2e-4)), float(settings.get("beta1", 0.5))
+        critic_rate = float(settings.get("critic_lr", rate))
+        self.device = torch.device(device)
+        self.netG = networks.generator(spec, LATENT, **_options(settings, "generator")).to(self.device)
+        self.netD = networks.discriminator(spec, **_options(settings, "discriminator")).to(self.device)
+        self.optG = torch.optim.Adam(self.netG.parameters(), lr=rate, betas=(beta, 0.999))
+        self.optD = torch.optim.Adam(self.netD.parameters(), lr=critic_rate, betas=(beta, 0.999))
+        self.criterion = nn.BCEWithLogitsLoss()
+        self.batch_size = int(settings.get("batch_size", 128))
+        self.loader = DataLoader(TensorDataset(images), batch_size=self.batch_size, shuffle=True, drop_last=True)
+        self._batches = self._endless()
+
+    def _endless(self) -> Iterator[Tensor]:
+        while True:
+            for (images,) in self.loader:
+                yield images
+
+    def step(self) -> tuple[float, float]:
+        real = next(self._batches).to(self.device)
+        ones = torch.ones(len(real), 1, device=self.device)
+        zeros = torch.zeros(len(real), 1, device=self.device)
+        noise = torch.randn(len(real), LATENT, device=self.device)
+
+        # Train D to tell reals from fakes.
+        self.optD.zero_grad()
+        loss_real = self.criterion(self.netD(real), ones)
+        loss_real.backward()
+        fake = self.netG(noise)
+        loss_fake = self.criterion(self.netD(fake.detach()), zeros)
+        loss_fake.backward()
+        self.optD.step()
+
+        # Train G to be taken for real.
+        self.optG.zero_grad()
+        loss_g = self.criterion(self.netD(fake), ones)
+        loss_g.backward()
+        self.optG.step()
+        return loss_real.item() + loss_fake.item(), loss_g.item()
+
+
+def _options(settings: Mapping[str, Any], side: str) -> dict[str, Any]:
+    """What a preset says of one of the two networks."""
+    return {key.removeprefix(f"{side}."): value for key, value in settings.items() if key.startswith(f"{side}.")}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="A tutorial's DCGAN loop, and its images a second.")
+    parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--data", choices=("digits", "mnist"), default="digits", help="data, and preset of that name")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args()
+    pixels = resolve.load(catalogue(), given.data)["train"].fields["real"]
+    reference = Reference(pixels.float() / 127.5 - 1, given.data, given.device, given.seed)
+    start = time.perf_counter()
+    for step in range(given.steps):
+        loss_d, loss_g = reference.step()
+        if step % 50 == 0 or step == given.steps - 1:
+            print(f"step {step}  D {loss_d:.3f}  G {loss_g:.3f}")
+    seconds = time.perf_counter() - start
+    print(f"{given.steps * reference.batch_size / seconds:.0f} images/s ({given.steps} steps in {seconds:.1f} s)")
+
+
+if __name__ == "__main__":
+    main()

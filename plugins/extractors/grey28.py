@@ -1,0 +1,53 @@
+"""zoo-grey28: a small convnet for grey 28x28 digits, so that samples are judged offline and in a second.
+
+Its Frechet distance is `fid-zoo-grey28`, never plain FID: numbers compare with each other, not with published ones.
+The weights come from `train_grey28.py`; its measured accuracy stands in the metadata of the file and in `ACCURACY`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from aigc_zoo.errors import ConfigError
+
+FILE = Path(__file__).with_name("zoo-grey28.safetensors")
+FEATURES = 128
+
+
+class Grey28(nn.Module):
+    """Four convolutions, then the mean over the picture: (N, 1, 28, 28) uint8 -> features (N, 128), logits (N, 10).
+
+    `norm` makes what follows each convolution while training; afterwards it is folded into the convolutions.
+    """
+
+    def __init__(self, norm: type[nn.Module] = nn.Identity) -> None:
+        super().__init__()
+        plain = norm is nn.Identity
+        layers: list[nn.Module] = []
+        for inputs, outputs, kernel, stride in ((1, 16, 5, 1), (16, 32, 3, 2), (32, 64, 3, 2), (64, FEATURES, 3, 1)):
+            convolution = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=plain)
+            layers += [convolution, nn.ReLU()] if plain else [convolution, norm(outputs), nn.ReLU()]
+        self.body = nn.Sequential(*layers)
+        self.head = nn.Linear(FEATURES, 10)
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        if images.dtype != torch.uint8 or tuple(images.shape[1:]) != (1, 28, 28):
+            kind = str(images.dtype).removeprefix("torch.")
+            raise ConfigError(
+                f"zoo-grey28 looks at grey 28x28 pictures, (N, 1, 28, 28) in uint8, not at {tuple(images.shape)} in "
+                f"{kind}: choose another extractor, as in --extractor inception-v3-compat"
+            )
+        features = self.body(images.float() / 255).mean((2, 3))
+        return {"features": features, "logits": self.head(features)}
+
+
+def grey28() -> nn.Module:
+    """The extractor with the weights that are shipped with it."""
+    with torch.device("meta"):  # nothing is initialised that the file replaces, and no random number is drawn
+        module = Grey28()
+    module.load_state_dict(load_file(FILE), assign=True)
+    return module

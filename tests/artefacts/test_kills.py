@@ -1,0 +1,251 @@
+"""Writers killed at random moments and at each boundary of a save, and writers that race."""
+
+from __future__ import annotations
+
+import fcntl
+import itertools
+import os
+import random
+import re
+import signal
+import time
+import traceback
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from aigc_zoo.artefacts import checkpoint
+from aigc_zoo.artefacts.runs import RunFolder
+from aigc_zoo.errors import LockedError, ZooError
+
+# Python 3.12 warns of fork beside threads; the children here start nothing on the threads of the parent.
+pytestmark = pytest.mark.filterwarnings("ignore:.*use of fork.*:DeprecationWarning")
+
+
+def fork(work: Callable[[], object]) -> int:
+    """Runs `work` in a child of this warm process, which leaves with 0, a ZooError's code or 99; its process id."""
+    child = os.fork()
+    if child:
+        return child
+    code = 99
+    try:
+        signal.alarm(30)  # a child that hangs ends, and its test fails
+        torch.set_num_threads(1)
+        work()
+        code = 0
+    except ZooError as error:
+        code = error.exit_code
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(code)
+
+
+def ended(child: int) -> int:
+    """How it ended: an exit code, or minus the signal."""
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def at(step: int, size: int = 4) -> dict[str, torch.Tensor]:
+    return {"G.weight": torch.full((size,), float(step)), "D.weight": torch.full((size,), -float(step))}
+
+
+def temporaries(run: RunFolder) -> list[str]:
+    return [name for name in os.listdir(run.checkpoints_path) if name.endswith(".tmp")]
+
+
+def check(run: RunFolder, size: int = 4) -> int:
+    """Everything that stands is whole; the newest step."""
+    for step, path in run.checkpoints():
+        tensors, card = checkpoint.load(path)
+        assert card == {"step": step}
+        assert all(torch.equal(tensors[name], tensor) for name, tensor in at(step, size).items())
+    return run.newest_valid().card["step"]
+
+
+def test_random_kills(tmp_path):  # R1, R3, R9
+    size = 1 << 17  # two tensors of 512 KB
+    with RunFolder(tmp_path / "x") as run:
+        run.begin({})
+        started = time.perf_counter()
+        run.save_checkpoint(0, at(0, size), {})
+        once = time.perf_counter() - started
+
+    def save_for_ever() -> None:
+        with RunFolder(run.path) as mine:
+            first = mine.newest_valid().card["step"] + 1
+            os.write(ready[1], b"x")
+            for step in itertools.count(first):
+                mine.save_checkpoint(step, at(step, size), {})
+
+    rng = random.Random(0)
+    newest = left = 0
+    for _ in range(30):
+        ready = os.pipe()
+        child = fork(save_for_ever)
+        os.close(ready[1])
+        assert os.read(ready[0], 1) == b"x"
+        os.close(ready[0])
+        time.sleep(rng.uniform(0, 1.5 * once))
+        os.kill(child, signal.SIGKILL)
+        assert ended(child) == -signal.SIGKILL
+        step = check(run, size)
+        assert step >= newest
+        newest = step
+        left += len(temporaries(run))
+    assert newest > 0  # it went on between the kills
+    assert left > 0  # and some struck while a file was being written
+    with run.acquire():
+        assert temporaries(run) == []
+        run.save_checkpoint(newest + 1, at(newest + 1, size), {})
+    assert len(run.checkpoints()) == 2
+
+
+@pytest.mark.parametrize(
+    ("boundary", "newest"), [(0, 2), (1, 2), (2, 3), (3, 3)], ids=["fsync", "replace", "folder", "unlink"]
+)
+def test_killed_at_a_boundary(boundary, newest, tmp_path):  # R4
+    with RunFolder(tmp_path / "x") as run:
+        run.begin({})
+        for step in (1, 2):
+            run.save_checkpoint(step, at(step), {})
+
+    def killed_before(call, count):
+        def counted(*arguments, **options):
+            if next(count) == boundary:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return call(*arguments, **options)
+
+        return counted
+
+    def save() -> None:
+        count = itertools.count()
+        with RunFolder(run.path) as mine:
+            for name in ("fsync", "replace", "unlink"):
+                setattr(os, name, killed_before(getattr(os, name), count))
+            mine.save_checkpoint(3, at(3), {})
+
+    child = fork(save)
+    assert ended(child) == -signal.SIGKILL
+    assert check(run) == newest
+    assert len(temporaries(run)) == (1 if newest == 2 else 0)
+    with run.acquire():
+        assert temporaries(run) == []
+        run.save_checkpoint(3, at(3), {})
+        assert [step for step, _ in run.checkpoints()] == [2, 3]
+
+
+# --- two writers ------------------------------------------------------------------------------------------------------
+
+
+def test_the_second_writer_is_told_who_writes(tmp_path):
+    with RunFolder(tmp_path / "x") as run:
+        run.begin({})
+        with pytest.raises(LockedError) as caught:
+            RunFolder(run.path).acquire()
+        assert caught.value.exit_code == 4
+        assert str(caught.value) == (
+            f"run {run.path} is being written by process {os.getpid()}: wait, or choose another --out"
+        )
+    with RunFolder(tmp_path / "x") as run:
+        assert run.begin({}) == "unfinished"
+
+
+def test_a_killed_writer_holds_nothing(tmp_path):
+    def hold() -> None:
+        RunFolder(tmp_path / "x").acquire().begin({})
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    child = fork(hold)
+    os.waitpid(child, 0)
+    assert (tmp_path / "x" / ".lock").read_text() == f"{child}\n"
+    with RunFolder(tmp_path / "x") as run:
+        assert run.begin({}) == "unfinished"
+        with pytest.raises(LockedError, match=f"process {os.getpid()}:"):
+            RunFolder(run.path).acquire()
+
+
+@pytest.mark.parametrize("replaced", [False, True], ids=["removed", "replaced"])
+def test_a_lock_file_that_goes_while_it_is_being_locked(replaced, tmp_path, monkeypatch):
+    """Another process sets the run aside, or ends one that never began, between our open and our flock."""
+    flock, path = fcntl.flock, tmp_path / "x" / ".lock"
+    calls = itertools.count()
+
+    def late(descriptor, how):
+        if next(calls) == 0:
+            path.unlink()
+            if replaced:
+                path.touch()
+        flock(descriptor, how)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    with RunFolder(tmp_path / "x") as run:
+        assert path.read_text() == f"{os.getpid()}\n"
+        with pytest.raises(LockedError):
+            RunFolder(run.path).acquire()
+        run.begin({})
+    assert path.read_text() == ""
+
+
+@pytest.mark.parametrize("fresh", [False, True], ids=["same", "fresh"])
+def test_racing_starts_have_one_winner(fresh, tmp_path):  # R11
+    for number in range(4):
+        path = tmp_path / str(number)
+        with RunFolder(path) as run:
+            run.begin({"number": -1 if fresh else 0})
+        start, end, says = os.pipe(), os.pipe(), os.pipe()
+
+        def race(path=path, start=start, end=end, says=says) -> None:
+            os.close(start[1])
+            os.close(end[1])
+            os.read(start[0], 1)
+            try:
+                with RunFolder(path) as run:
+                    run.begin({"number": 0}, fresh=fresh)
+                    os.write(says[1], f"won {os.getpid()}\n".encode())
+                    os.read(end[0], 1)  # until the parent closes it
+            except LockedError as error:
+                os.write(says[1], f"lost {error}\n".encode())
+                raise
+
+        children = [fork(race) for _ in range(6)]
+        for descriptor in (start[0], start[1], end[0], says[1]):
+            os.close(descriptor)
+        heard = b""
+        while heard.count(b"\n") < 6:
+            piece = os.read(says[0], 4096)
+            assert piece, f"only this was said: {heard!r}"
+            heard += piece
+        os.close(end[1])
+        os.close(says[0])
+        codes = sorted(ended(child) for child in children)
+        assert codes == [0, 4, 4, 4, 4, 4]
+        won = [line.split()[1] for line in heard.decode().splitlines() if line.startswith("won")]
+        assert len(won) == 1
+        # Between renaming the old folder and locking the new one, a fresh start can lose to another.
+        named = set(re.findall(r"written by process (\d+): wait", heard.decode()))
+        assert named <= {str(child) for child in children} if fresh else named == set(won)
+        assert heard.count(b"written by process ") == 5
+        assert RunFolder(path).read_card() == {"number": 0}
+        assert (tmp_path / f"{number}-1").exists() == fresh
+        assert not (tmp_path / f"{number}-2").exists()
+
+
+def test_racing_starts_that_never_begin(tmp_path):
+    """Each removes the folder that it made, under the feet of the others: whoever holds it, holds what is there."""
+
+    def come_and_go() -> None:
+        held = 0
+        while held < 100:
+            try:
+                with RunFolder(tmp_path / "x") as run:
+                    assert os.listdir(run.path) == [".lock"]
+                    assert (run.path / ".lock").read_text() == f"{os.getpid()}\n"
+                    held += 1
+            except LockedError:
+                continue
+
+    children = [fork(come_and_go) for _ in range(3)]
+    assert [ended(child) for child in children] == [0, 0, 0]
+    assert not (tmp_path / "x").exists() or os.listdir(tmp_path / "x") == [".lock"]

@@ -1,0 +1,318 @@
+"""The life of a run folder: begun, continued, refused, set aside, finished, cut back."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from aigc_zoo.artefacts import checkpoint
+from aigc_zoo.artefacts.runs import RunFolder, read_lines
+from aigc_zoo.errors import ConfigError, DataError, StorageError
+
+CARD = {"recipe": "zoo/x", "options": {"lr": 2e-4, "widths": (1, 2)}, "run": {"batch_size": 64, "seed": 0}, "host": "a"}
+
+
+def at(step: int) -> dict[str, torch.Tensor]:
+    return {"G.weight": torch.full((5,), float(step))}
+
+
+def steps(run: RunFolder) -> list[int]:
+    return [step for step, _ in run.checkpoints()]
+
+
+def spoil(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+
+
+@pytest.fixture
+def run(tmp_path):
+    with RunFolder(tmp_path / "runs" / "x") as run:
+        assert run.begin(CARD) == "new"
+        yield run
+
+
+# --- begin ------------------------------------------------------------------------------------------------------------
+
+
+def test_new_then_unfinished_then_finished(tmp_path):
+    path = tmp_path / "runs" / "x"
+    with RunFolder(path) as run:
+        assert run.begin(CARD) == "new"
+        assert run.read_card() == json.loads(json.dumps(CARD))
+        assert run.newest_valid() is None
+        assert run.finished() is None
+    with RunFolder(path) as run:
+        assert run.begin({**CARD, "host": "b"}) == "unfinished"
+        assert run.read_card()["host"] == "a"
+        run.finish(10, 640, "steps")
+    with RunFolder(path) as run:
+        assert run.begin(CARD) == "finished"
+        assert run.finished() == {"step": 10, "images": 640, "reason": "steps"}
+
+
+def test_a_changed_configuration_is_refused(run):
+    before = run.card_path.read_bytes()
+    with pytest.raises(ConfigError) as caught:
+        run.begin({**CARD, "run": {"batch_size": 128, "seed": 0}})
+    assert str(caught.value) == (
+        f"run {run.path} was started with batch_size 64, now 128:\nuse --fresh to start anew, or another --out"
+    )
+    with pytest.raises(ConfigError, match="; and 1 more:") as caught:
+        run.begin({"recipe": "zoo/y", "options": {"lr": 1, "widths": []}, "run": {"batch_size": 128, "seed": 0}})
+    assert caught.value.exit_code == 3
+    assert str(caught.value).count("\n") <= 2
+    assert run.card_path.read_bytes() == before
+
+
+def test_fresh_sets_older_runs_aside(tmp_path):
+    path = tmp_path / "x"
+    for number in range(3):
+        with RunFolder(path) as run:
+            assert run.begin({"number": number}, fresh=True) == "new"
+            run.save_checkpoint(1, at(number), {})
+            assert sorted(found.name for found in tmp_path.iterdir()) == ["x", "x-1", "x-2"][: number + 1]
+            with pytest.raises(ConfigError):  # the new folder is locked and used
+                run.begin({"number": -1})
+    for name, number in (("x-1", 0), ("x-2", 1), ("x", 2)):
+        with RunFolder(tmp_path / name) as run:
+            assert run.begin({"number": number}) == "unfinished"
+            assert run.newest_valid().tensors["G.weight"][0] == number
+
+
+def test_fresh_takes_no_free_name_from_others(tmp_path):
+    (tmp_path / "x-1").symlink_to(tmp_path / "nowhere")
+    for _ in range(2):
+        with RunFolder(tmp_path / "x") as run:
+            assert run.begin(CARD, fresh=True) == "new"
+    assert (tmp_path / "x-1").is_symlink()
+    assert (tmp_path / "x-2" / "card.json").exists()
+
+
+def test_fresh_in_the_folder_itself(tmp_path, monkeypatch):
+    """`--out .`: the process stands in the folder that is renamed."""
+    (tmp_path / "x").mkdir()
+    monkeypatch.chdir(tmp_path / "x")
+    for number in range(2):
+        with RunFolder(".") as run:
+            assert run.begin({"number": number}, fresh=True) == "new"
+            os.chdir(tmp_path / "x")
+    assert json.loads((tmp_path / "x" / "card.json").read_text()) == {"number": 1}
+    assert json.loads((tmp_path / "x-1" / "card.json").read_text()) == {"number": 0}
+
+
+def test_checkpoints_without_a_card_belong_to_nobody(run):
+    run.save_checkpoint(5, at(5), {})
+    run.card_path.unlink()
+    with pytest.raises(ConfigError, match=r"no card\.json that says what of:\nuse --fresh"):
+        run.begin(CARD)
+    assert run.begin(CARD, fresh=True) == "new"
+    assert run.newest_valid() is None
+
+
+def test_a_damaged_card_is_told(run):
+    run.card_path.write_text('{"recipe": ')
+    with pytest.raises(DataError, match=r"card\.json is damaged"):
+        run.begin(CARD)
+
+
+def test_reading_a_run_that_is_none(tmp_path):
+    with pytest.raises(DataError, match=r"nosuch/card\.json cannot be read: No such file or directory"):
+        RunFolder(tmp_path / "nosuch").read_card()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_run_that_never_began_leaves_nothing(tmp_path):
+    with RunFolder(tmp_path / "x"):
+        assert (tmp_path / "x").is_dir()
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "mine").mkdir()
+    with RunFolder(tmp_path / "mine"):
+        pass
+    assert (tmp_path / "mine").is_dir()
+
+
+def test_a_folder_that_vanishes_can_be_released(tmp_path):
+    with RunFolder(tmp_path / "x") as run:
+        (run.path / ".lock").unlink()
+        run.path.rmdir()
+
+
+def test_left_temporaries_are_swept(run):
+    run.release()
+    names = (".card.json", "checkpoints/.000000001.safetensors", "samples/.000000001.png")
+    left = [run.path / f"{name}.0123abcd.tmp" for name in names]
+    for path in left:
+        path.write_bytes(b"half")
+    run.acquire()
+    assert not any(path.exists() for path in left)
+
+
+@pytest.mark.parametrize("code", [errno.EACCES, errno.EROFS, errno.ENOSPC])
+def test_an_unwritable_out(code, tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    with pytest.raises(StorageError, match=f"cannot write .*x: {os.strerror(code)}: .*choose another --out") as caught:
+        RunFolder(tmp_path / "x").acquire()
+    assert caught.value.exit_code == 74
+    assert not list(tmp_path.iterdir())
+
+
+def test_out_is_a_file(tmp_path):
+    (tmp_path / "x").write_bytes(b"photo")
+    with pytest.raises(StorageError, match=r"x: a file stands in its place: choose another --out"):
+        RunFolder(tmp_path / "x").acquire()
+    assert (tmp_path / "x").read_bytes() == b"photo"
+
+
+# --- checkpoints ------------------------------------------------------------------------------------------------------
+
+
+def test_the_newest_is_the_one_with_the_highest_step(run):
+    for step in (9, 10, 100, 999_999_999, 1_000_000_000):
+        run.save_checkpoint(step, at(step), {"more": "x"}, keep=9)
+    assert steps(run) == [9, 10, 100, 999_999_999, 1_000_000_000]
+    tensors, card, skipped = run.newest_valid()
+    assert torch.equal(tensors["G.weight"], at(1_000_000_000)["G.weight"])
+    assert card == {"more": "x", "step": 1_000_000_000}
+    assert skipped == []
+    assert run.checkpoint_path(9).name == "000000009.safetensors"
+
+
+def test_damaged_ones_are_passed_over_and_named(run):  # R10
+    for step in (9, 10, 100):
+        run.save_checkpoint(step, at(step), {}, keep=9)
+    spoil(run.checkpoint_path(100))
+    found = run.newest_valid()
+    assert found.card["step"] == 10
+    assert found.skipped == [f"{run.checkpoint_path(100)}: its content does not match its SHA-256"]
+    run.checkpoint_path(10).write_bytes(b"")
+    assert run.newest_valid().card["step"] == 9
+    spoil(run.checkpoint_path(9))
+    with pytest.raises(DataError, match=r"all 3 checkpoints of run .* are damaged .*:\nuse --fresh"):
+        run.newest_valid()
+
+
+def test_a_checkpoint_that_may_not_be_read_is_not_passed_over(run, monkeypatch):
+    """Going on from an older one would cost the newer one, which is whole."""
+    run.save_checkpoint(1, at(1), {})
+
+    def refuse(path):
+        raise StorageError(f"{path} cannot be read: Permission denied")
+
+    monkeypatch.setattr(checkpoint, "load", refuse)
+    with pytest.raises(StorageError, match="Permission denied"):
+        run.newest_valid()
+
+
+def test_retention_deletes_once_the_new_one_stands(run, monkeypatch):  # R9
+    for step in range(1, 6):
+        run.save_checkpoint(step, at(step), {})
+    assert steps(run) == [4, 5]
+    run.save_checkpoint(5, at(5), {})
+    assert steps(run) == [4, 5]
+
+    def refuse(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", refuse)
+        with pytest.raises(StorageError):
+            run.save_checkpoint(6, at(6), {}, keep=1)
+    assert steps(run) == [4, 5]
+    assert run.newest_valid().card["step"] == 5
+    run.save_checkpoint(6, at(6), {}, keep=1)
+    assert steps(run) == [6]
+    with pytest.raises(ValueError, match="at least 1"):
+        run.save_checkpoint(7, at(7), {}, keep=0)
+
+
+def test_damaged_ones_of_the_future_go(run):
+    """Kept, they would be among the newest two, and the only valid one would be one."""
+    for step in (9, 10, 100):
+        run.save_checkpoint(step, at(step), {}, keep=9)
+    spoil(run.checkpoint_path(100))
+    assert run.newest_valid().card["step"] == 10
+    run.save_checkpoint(20, at(20), {})
+    assert steps(run) == [10, 20]
+    assert run.newest_valid().skipped == []
+
+
+def test_a_full_disk_leaves_the_old_checkpoint(run, limited):  # R6
+    run.save_checkpoint(1, at(1), {})
+    size = run.checkpoint_path(1).stat().st_size
+    for limit in (0, 7, size // 2, size - 1):
+        with limited(limit), pytest.raises(StorageError, match=r"000000002\.safetensors.*free space"):
+            run.save_checkpoint(2, at(2), {})
+        assert os.listdir(run.checkpoints_path) == ["000000001.safetensors"]
+        assert run.newest_valid().card["step"] == 1
+    run.save_checkpoint(2, at(2), {})
+
+
+# --- lines and grids --------------------------------------------------------------------------------------------------
+
+
+def test_logs_are_cut_to_a_step(run):
+    for step in (0, 10, 20, 30):
+        run.log({"step": step, "terms": {"critic/loss": 0.1 * step}})
+        run.metric({"step": step, "value": 1.0})
+    run.cut_logs(20)
+    assert [line["step"] for line in read_lines(run.log_path)] == [0, 10, 20]
+    assert [line["step"] for line in read_lines(run.metrics_path)] == [0, 10, 20]
+    assert read_lines(run.log_path)[1] == {"step": 10, "terms": {"critic/loss": 1.0}}
+    run.cut_logs(-1)
+    assert run.log_path.read_bytes() == run.metrics_path.read_bytes() == b""
+
+
+def test_logs_are_rewritten_only_when_something_goes(run):
+    run.cut_logs(20)
+    assert not run.log_path.exists()
+    for step in (0, 10):
+        run.log({"step": step})
+        run.metric({"step": step})
+    before = run.log_path.stat().st_ino, run.metrics_path.stat().st_ino
+    run.cut_logs(10)
+    assert (run.log_path.stat().st_ino, run.metrics_path.stat().st_ino) == before
+    run.cut_logs(9)
+    assert run.log_path.stat().st_ino != before[0]
+
+
+@pytest.mark.parametrize("torn", [b'{"step": 5, "te', b"\0" * 300, b'{"step": 5}\n\xff\xfe{', b"7\n", b'{"no": 1}\n'])
+def test_torn_lines_go(torn, run):
+    run.log({"step": 0})
+    with run.log_path.open("ab") as file:
+        file.write(torn)
+    run.cut_logs(10)
+    run.log({"step": 10})
+    assert [line["step"] for line in read_lines(run.log_path)] == ([0, 5, 10] if b"5}" in torn else [0, 10])
+    assert run.log_path.read_bytes().count(b"\n") == len(read_lines(run.log_path))
+
+
+def test_a_line_that_lost_only_its_end_is_whole(run):
+    run.log_path.write_bytes(b'{"step": 0}\n{"step": 5}')
+    run.cut_logs(10)
+    assert run.log_path.read_bytes() == b'{"step": 0}\n{"step": 5}\n'
+
+
+def test_lines_are_json_whatever_the_loss(run):
+    run.log({"step": 1, "terms": {"_ratio": float("inf"), "loss": float("nan")}, "more": [1.5, float("-inf")]})
+    assert run.log_path.read_text() == '{"step": 1, "terms": {"_ratio": null, "loss": null}, "more": [1.5, null]}\n'
+
+
+def test_grids_are_cut_to_a_step(run):
+    for step in (0, 1000, 2000):
+        run.sample_path(step).write_bytes(b"")
+    run.sample_path(2000, ".npy").write_bytes(b"")
+    (run.samples_path / "mine.png").write_bytes(b"")
+    run.cut_samples(1000)
+    assert run.samples() == [run.sample_path(0), run.sample_path(1000)]
+    assert run.sample_path(1000) == run.path / "samples" / "000001000.png"
+    assert (run.samples_path / "mine.png").exists()

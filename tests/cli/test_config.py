@@ -1,0 +1,249 @@
+"""`zoo config`, and with it every command whose options are a recipe's."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+
+from aigc_zoo.cli import Globals, main
+from aigc_zoo.cli.dynamic import Inputs, RecipeCommand
+
+MINE = """
+from typing import Annotated, Any, Literal
+from aigc_zoo.game import Player, Recipe
+from aigc_zoo.spec import Component, Range, Slot, hookimpl
+ZOO_API = 1
+
+@hookimpl
+def zoo_components():
+    def one(kind, name, **more):
+        return Component(kind=kind, name=name, target=f"{__name__}:{name.replace('-', '_')}", summary="s", **more)
+    yield one("recipe", "doodle", presets={"squares": {"steps": 40, "pen.width": 9}})
+    yield one("generator", "round-pen")
+    yield one("generator", "flat")
+    yield one("penalty", "smooth", presets={"default": {"weight": 5.0}})
+
+def doodle(
+    *,
+    pen: Annotated[Any, Slot("generator")] = "round-pen",
+    penalty: tuple[Annotated[Any, Slot("penalty")], ...] = (),
+    sizes: tuple[Annotated[int, Range(1, None)], ...] = (4, 8),
+    step_size: Annotated[float, Range(0, 1)] = 2e-4,
+    mode: Literal["fast", "slow"] = "fast",
+    shaded: bool = False,
+) -> Recipe:
+    '''Doodles.
+
+    pen: what draws.
+    sizes: how large.
+    step_size: how far,
+        at most.
+    shaded: with shadows.
+    '''
+    player = Player(controls=("G",), loss=None, optimizer=lambda parameters: None)
+    return Recipe(networks=lambda spec: {}, players={"only": player}, make=lambda nets, batch: {}, images=1000)
+
+def round_pen(spec, latent, *, width: Annotated[int, Range(1, 99)] = 3, soft_edge: bool = True):
+    '''A pen.
+
+    width: of the line.
+    '''
+
+def flat(spec, latent, *, angle: float = 0.5):
+    pass
+
+def smooth(*, power: int = 2):
+    pass
+"""
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def zoo(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """`zoo(...)` -> (exit code, stdout, stderr), with the recipe `doodle` installed from a file."""
+    (tmp_path / "mine.py").write_text(MINE)
+    monkeypatch.chdir(tmp_path)
+
+    def run(*args: str) -> tuple[int, str, str]:
+        code = main(["--plugin", "mine.py", *args])
+        return code, *capsys.readouterr()
+
+    return run
+
+
+def test_the_resolved_card_is_printed(zoo: Run) -> None:
+    code, out, err = zoo("config", "doodle", "--pen.width", "7", "--sizes", "1,2", "--penalty", "smooth", "--shaded")
+    assert (code, err) == (0, "")
+    card = json.loads(out)
+    assert card["recipe"] == "local/doodle"
+    assert card["slots"] == {"pen": "local/round-pen", "penalty": ["local/smooth"]}
+    assert card["options"] == {
+        "pen.width": 7,
+        "pen.soft_edge": True,
+        "penalty.smooth.power": 2,
+        "penalty.smooth.weight": 5.0,
+        "penalty.smooth.every": 1,
+        "sizes": [1, 2],
+        "step_size": 2e-4,
+        "mode": "fast",
+        "shaded": True,
+    }
+    assert card["set_by"] == {"penalty": "cli", "pen.width": "cli", "sizes": "cli", "shaded": "cli"}
+    assert (card["run"]["images"], card["run"]["data"]) == (1000, "digits")
+    assert (card["torch"], list(card["plugins"])) == (metadata.version("torch"), ["mine.py"])
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("doodle",),
+        ("doodle", "--data", "squares"),
+        ("doodle.squares", "--pen", "flat", "--pen.angle=0.1", "--images", "5"),
+        ("doodle", "--penalty", "smooth", "--penalty.smooth.weight", "2", "--no-pen.soft-edge", "--seed", "4"),
+    ],
+)
+def test_config_reads_back_what_it_printed(zoo: Run, args: tuple[str, ...]) -> None:
+    code, out, _ = zoo("config", *args)
+    assert code == 0
+    Path("card.json").write_text(out)
+    assert zoo("config", "--config", "card.json") == (0, out, "")
+    assert zoo("config", "doodle", "--config", "card.json") == (0, out, "")
+    assert zoo("config", "--config", ".") == (0, out, "")  # a folder with a card.json, as a run is
+
+
+def test_first_party_recipes_read_back(zoo: Run) -> None:
+    for name in ("dcgan", "primer", "vanilla"):
+        code, out, _ = zoo("config", name)
+        assert code == 0
+        Path("card.json").write_text(out)
+        assert zoo("config", "--config", "card.json") == (0, out, "")
+
+
+def test_a_preset_that_goes_with_the_data_is_announced(zoo: Run) -> None:
+    code, out, err = zoo("config", "doodle", "--data=./squares.zip")
+    assert (code, err) == (0, "preset doodle.squares applies (data squares)\n")
+    assert json.loads(out)["run"]["steps"] == 40
+
+
+def test_the_recipe_may_stand_anywhere(zoo: Run) -> None:
+    expected = zoo("config", "doodle", "--pen", "flat", "--pen.angle", "0.1", "--shaded")
+    assert expected[0] == 0
+    assert zoo("config", "--pen", "flat", "--pen.angle", "0.1", "doodle", "--shaded") == expected
+    assert zoo("config", "--pen.angle", "0.1", "--pen=flat", "--shaded", "doodle") == expected
+    assert zoo("config", "--pen=flat", "--pen.angle=0.1", "--shaded", "--", "doodle") == expected
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "told"),
+    [
+        (["nosuch"], 3, "unknown recipe 'nosuch'"),
+        (["doodel"], 3, "unknown recipe 'doodel'; did you mean 'doodle'?"),
+        (["doodle.nosuch"], 3, "recipe local/doodle has no preset 'nosuch'"),
+        (["doodle", "--pen", "flt"], 3, "unknown generator 'flt'; did you mean 'flat'?"),
+        (["doodle", "--pen.widht", "3"], 2, "no option --pen.widht; did you mean --pen.width?"),
+        (["doodle", "--pen", "flat", "--pen.width", "3"], 2, "no option --pen.width with --pen flat: --pen local/"),
+        (["doodle", "--pe", "flat"], 2, "no option --pe"),
+        (["doodle", "--shade"], 2, "no option --shade; did you mean --shaded?"),
+        (["doodle", "--conf", "a"], 2, "no option --conf; did you mean --config?"),
+        (["doodle", "--pen.width", "0"], 2, "--pen.width 0: not in the range 1 to 99"),
+        (["doodle", "--step-size", "x"], 2, "--step-size x: not a finite number"),
+        (["doodle", "--mode", "middling"], 2, "--mode middling: not one of fast, slow"),
+        (["doodle", "--steps", "1", "--images", "1"], 2, "--steps and --images exclude one another"),
+        (["doodle", "--config", "none.json"], 2, "--config none.json: no such file"),
+        (["doodle", "more"], 2, "unexpected extra argument (more)"),
+        (["doodle", "--steps"], 2, "'--steps' requires an argument"),
+        (["doodle", "-x"], 2, "No such option '-x'"),
+        ([], 2, "which recipe? zoo list shows"),
+        (["--stepz", "3"], 2, "no option --stepz; did you mean --steps?"),
+        (["--pen.width", "3"], 2, "no option --pen.width without a recipe"),
+        (["--step-size", "doodle"], 2, "which recipe?"),
+    ],
+)
+def test_errors_are_short_and_have_their_code(zoo: Run, args: list[str], code: int, told: str) -> None:
+    found, out, err = zoo("config", *args)
+    assert (found, out) == (code, "")
+    assert told in err.splitlines()[0]
+    assert len(err.splitlines()) <= 3
+
+
+def test_an_edited_card_is_a_matter_of_configuration(zoo: Run) -> None:
+    Path("a.json").write_text('{"recipe": "doodle", "options": {"pen.width": 0}}')
+    code, _, err = zoo("config", "--config", "a.json")
+    assert (code, err) == (3, "zoo: --pen.width 0: not in the range 1 to 99 (configuration file)\n")
+
+
+def test_help_of_a_recipe_lists_all_in_groups(zoo: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    code, out, _ = zoo("config", "doodle.squares", "--penalty", "smooth", "--help")
+    assert code == 0
+    headings = [line for line in out.splitlines() if line.endswith(":") and not line.startswith(" ")]
+    assert headings == [
+        *("Run settings:", "Command:", "Options of local/doodle:", "Pen local/round-pen:", "Penalty local/smooth:")
+    ]
+    text = " ".join(out.split())
+    for part in (
+        "--steps N How many steps to train; instead of --images. [1 or more; default: 40 by preset squares]",
+        "--sizes INTEGER,... How large. [1 or more; default: 4,8]",
+        "--step-size FLOAT How far, at most. [0 to 1; default: 0.0002]",
+        "--mode [fast|slow] [default: fast]",
+        "--shaded / --no-shaded With shadows. [default: false]",
+        "--pen.width INTEGER Of the line. [1 to 99; default: 9 by preset squares]",
+        "--pen.soft-edge / --no-pen.soft-edge [default: true]",
+        "repeatable; default: local/smooth]",
+        "--penalty.smooth.weight FLOAT What the penalty is multiplied by. [0 or more; default: 5.0]",
+    ):
+        assert part in text
+    swapped = zoo("config", "doodle", "--pen", "flat", "-h")[1]
+    assert "--pen.angle FLOAT" in swapped
+    assert "--pen.width" not in swapped
+
+
+def test_help_without_a_recipe_says_where_the_rest_is(zoo: Run) -> None:
+    code, out, _ = zoo("config", "--help")
+    assert code == 0
+    assert "--batch-size N" in out
+    assert "zoo config RECIPE --help" in " ".join(out.split())
+    assert zoo("config", "nosuch", "--help")[0] == 3
+
+
+def test_help_also_serves_those_whose_configuration_has_a_fault(zoo: Run) -> None:
+    Path("a.json").write_text('{"recipe": "doodle", "options": {"sizes": [4]}}')
+    out = zoo("config", "--config", "a.json", "--help")[1]
+    assert "default: 4 by the file" in " ".join(out.split())
+    code, out, _ = zoo("config", "doodle", "--pen.width", "0", "--help")
+    assert (code, "--pen.width INTEGER" in out) == (0, True)
+
+
+def test_a_command_receives_its_inputs_and_its_own_options(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(MINE)
+    received: list[tuple[Any, dict[str, Any]]] = []
+    command = RecipeCommand(
+        "draw",
+        lambda obj, **values: received.append((obj, values)),
+        extra=[click.Option(["--fresh"], is_flag=True), click.Option(["-o", "--out"], type=click.Path(path_type=Path))],
+    )
+    obj = Globals([tmp_path / "mine.py"])
+    words = ["-o", "there", "--fresh", "doodle", "--data", "squares", "--penalty", "smooth", "--steps", "3"]
+    command.main(words, standalone_mode=False, obj=obj)
+    inputs = Inputs("doodle", "squares", None, {"steps": "3", "penalty": ("smooth",)})
+    assert received == [(obj, {"fresh": True, "out": Path("there"), "inputs": inputs})]
+    configuration = inputs.resolve(obj.catalogue())
+    assert (configuration.run["steps"], configuration.slots["penalty"]) == (3, ("local/smooth",))
+
+
+def test_completion_offers_a_recipes_options_and_survives_nonsense(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(MINE)
+    command = RecipeCommand("draw", lambda obj, **values: None)
+    obj = Globals([tmp_path / "mine.py"])
+    context = command.make_context("draw", ["doodle"], obj=obj, resilient_parsing=True)
+    offered = [item.value for item in command.shell_complete(context, "--p")]
+    assert offered == ["--pen", "--pen.width", "--pen.soft-edge", "--penalty"]
+    broken = command.make_context("draw", ["nosuch"], obj=obj, resilient_parsing=True)
+    assert "--steps" in [item.value for item in command.shell_complete(broken, "--s")]

@@ -1,0 +1,117 @@
+"""What goes wrong is told in at most three lines that name the fix, with the documented exit code, and leaves nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from aigc_zoo.cli import main
+
+
+def picture(path: Path, side: int = 28) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    noise = np.random.default_rng(len(path.name)).integers(0, 255, (side, side), np.uint8)
+    Image.fromarray(noise).save(path)
+    return path
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    for i in range(12):
+        picture(tmp_path / "photos" / f"{i}.png")
+    return tmp_path / "photos"
+
+
+def told(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:
+    code = main(words)
+    out, err = capsys.readouterr()
+    assert not out
+    return code, err
+
+
+def test_an_unknown_recipe(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    code, text = told(capsys, "train", "dcgam", "--out", str(tmp_path / "run"))
+    assert code == 3
+    assert "dcgan" in text
+    assert len(text.splitlines()) <= 3
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_without_images(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    code, text = told(capsys, "train", "dcgan", "--data", str(empty), "--out", str(tmp_path / "run"))
+    assert code == 65
+    assert str(empty) in text
+    assert len(text.splitlines()) <= 3
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_truncated_image(capsys: pytest.CaptureFixture[str], photos: Path, tmp_path: Path) -> None:
+    bad = photos / "7.png"
+    bad.write_bytes(bad.read_bytes()[:200])
+    code, text = told(capsys, "train", "dcgan", "--data", str(photos), "--out", str(tmp_path / "run"))
+    assert code == 65
+    assert "7.png" in text
+    assert len(text.splitlines()) <= 3
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_size_that_the_network_cannot_make(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    for i in range(12):
+        picture(tmp_path / "odd" / f"{i}.png", side=27)
+    code, text = told(capsys, "train", "dcgan", "--data", str(tmp_path / "odd"), "--out", str(tmp_path / "run"))
+    assert code == 3
+    assert "27" in text
+    assert "28" in text, "the nearest size that works"
+    assert len(text.splitlines()) <= 3
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_that_cannot_be_written(capsys: pytest.CaptureFixture[str], photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    out = tmp_path / "file" / "run"
+    code, text = told(capsys, "train", "dcgan", "--data", str(photos), "--out", str(out))
+    assert code == 74
+    assert str(tmp_path / "file") in text
+    assert "--out" in text
+    assert len(text.splitlines()) <= 3
+
+
+@pytest.mark.parametrize("target", ["fud<3", "fid", "fid<=few"])
+def test_a_target_that_means_nothing(
+    capsys: pytest.CaptureFixture[str], photos: Path, tmp_path: Path, target: str
+) -> None:
+    words = ("--extractor", "zoo-grey28", "--eval-num", "192", "--out", str(tmp_path / "run"))
+    for i in range(12, 200):
+        picture(photos / f"{i}.png")
+    code, text = told(capsys, "train", "dcgan", "--data", str(photos), "--until", target, *words)
+    assert code == 2
+    assert "fid" in text
+    assert len(text.splitlines()) <= 3
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_option_that_does_not_exist(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    code, text = told(capsys, "train", "dcgan", "--generator.widht", "8", "--out", str(tmp_path / "run"))
+    assert code == 2
+    assert "--generator.width" in text
+    assert len(text.splitlines()) <= 3
+
+
+def test_data_that_are_nowhere(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    code, text = told(capsys, "train", "dcgan", "--data", "./nowhere.zip", "--out", str(tmp_path / "run"))
+    assert code == 65
+    assert "nowhere.zip" in text
+    assert len(text.splitlines()) <= 3
+
+
+def test_a_generator_that_is_none(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "g.safetensors").write_bytes(b"not a file of tensors at all")
+    code, text = told(capsys, "sample", str(tmp_path / "g.safetensors"))
+    assert code == 65
+    assert "g.safetensors" in text
+    assert len(text.splitlines()) <= 3

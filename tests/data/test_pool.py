@@ -1,0 +1,140 @@
+"""The law of batches: a function of (seed, number, size), whatever holds the rows and however many ranks there are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from aigc_zoo.data.pool import Pool, example
+from aigc_zoo.data.samples import image_samples
+from aigc_zoo.game import Batch, Draw, Samples, Spec
+
+
+def numbered(count: int) -> Samples:
+    """Samples that say which row they are."""
+    images = torch.arange(count, dtype=torch.uint8).view(count, 1, 1, 1)
+    return image_samples("numbered", "train", images, torch.arange(count) % 3)
+
+
+def rows_of(batch: Mapping[str, Tensor]) -> list[int]:
+    return ((batch["real"].flatten() + 1) * 127.5).round().int().tolist()
+
+
+def noisy(rows: Mapping[str, Tensor], draw: Draw) -> Batch:
+    first, second = draw(2), draw()
+    return {"real": rows["real"].float(), "noise": torch.cat((first, second[:, None]), 1)}
+
+
+def with_noise(count: int) -> Samples:
+    fields = {"real": torch.arange(count, dtype=torch.float32)[:, None]}
+    return Samples(
+        name="noisy", split="train", spec=Spec(shape=(1,)), fields=fields, decode=noisy, digest="", groups=(("real",),)
+    )
+
+
+def test_an_epoch_is_a_permutation_and_the_next_another() -> None:
+    pool = Pool(numbered(12), "cpu")
+    epochs = [[row for index in range(3) for row in rows_of(pool.batch(0, 3 * epoch + index, 4))] for epoch in range(3)]
+    assert all(sorted(epoch) == list(range(12)) for epoch in epochs)
+    assert epochs[0] != epochs[1] != epochs[2] != epochs[0]
+    assert rows_of(pool.batch(1, 0, 12)) != rows_of(pool.batch(0, 0, 12))
+
+
+def test_a_batch_spans_epochs() -> None:
+    pool = Pool(numbered(5), "cpu")
+    stream = [row for index in range(5) for row in rows_of(pool.batch(0, index, 3))]
+    assert [sorted(stream[5 * epoch : 5 * epoch + 5]) for epoch in range(3)] == [list(range(5))] * 3
+    assert rows_of(pool.batch(0, 0, 15)) == stream  # a batch of three epochs is the same stream
+
+
+def test_a_batch_depends_on_no_other() -> None:
+    pool = Pool(numbered(10), "cpu")
+    played = [pool.batch(0, index, 7) for index in range(9)]
+    for index in (8, 0, 5):
+        again = Pool(numbered(10), "cpu").batch(0, index, 7)
+        assert all(torch.equal(again[key], played[index][key]) for key in again)
+        assert rows_of(pool.batch(0, index, 7)) == rows_of(again)
+
+
+def test_labels_stay_with_their_images() -> None:
+    batch = Pool(numbered(11), "cpu").batch(3, 2, 8)
+    assert batch["label"].argmax(1).tolist() == [row % 3 for row in rows_of(batch)]
+
+
+@pytest.mark.parametrize("world", [1, 2, 3])
+def test_ranks_take_slices_of_the_whole_batch(world: int) -> None:
+    pool = Pool(with_noise(20), "cpu")
+    whole = pool.batch(0, 4, 7)
+    parts = [pool.batch(0, 4, 7, rank, world) for rank in range(world)]
+    for key, entry in whole.items():
+        assert torch.equal(torch.cat([part[key] for part in parts]), entry)
+    assert [len(part["real"]) for part in parts] == [(r + 1) * 7 // world - r * 7 // world for r in range(world)]
+
+
+def test_numbers_of_decoding_are_uniform_and_new_for_each_batch() -> None:
+    pool = Pool(with_noise(50), "cpu")
+    noise = torch.cat([pool.batch(0, index, 500)["noise"] for index in range(4)])
+    assert noise.shape == (2000, 3)
+    assert 0 <= float(noise.min()) < 0.01 < 0.99 < float(noise.max()) < 1
+    assert len(noise.unique()) > 0.99 * noise.numel()
+
+
+def test_unpaired_groups_have_epochs_of_their_own() -> None:
+    samples = Samples(
+        name="unpaired",
+        split="train",
+        spec=Spec(shape=()),
+        fields={"a": torch.arange(4), "b": torch.arange(6), "b2": torch.arange(6) * 10},
+        decode=lambda rows, draw: dict(rows),
+        digest="",
+        groups=(("a",), ("b", "b2")),
+    )
+    pool = Pool(samples, "cpu")
+    batches = [pool.batch(0, index, 2) for index in range(6)]
+    stream = {key: torch.cat([batch[key] for batch in batches]).tolist() for key in ("a", "b", "b2")}
+    assert [sorted(stream["a"][start : start + 4]) for start in (0, 4, 8)] == [[0, 1, 2, 3]] * 3
+    assert [sorted(stream["b"][start : start + 6]) for start in (0, 6)] == [[0, 1, 2, 3, 4, 5]] * 2
+    assert stream["b2"] == [10 * row for row in stream["b"]]
+    assert pool.rows(torch.tensor([5]))["a"].tolist() == [1]  # beyond the end of a group it begins anew
+
+
+def test_mapped_fields_give_the_same_batches(tmp_path: Path) -> None:
+    samples = numbered(30)
+    save_file(dict(samples.fields), tmp_path / "fields.safetensors")
+    mapped = Samples(**{**vars(samples), "fields": load_file(tmp_path / "fields.safetensors")})
+    for index in range(3):
+        ours, theirs = Pool(samples, "cpu").batch(0, index, 8), Pool(mapped, "cpu").batch(0, index, 8)
+        assert all(torch.equal(ours[key], theirs[key]) for key in ours)
+
+
+def test_chosen_rows_are_decoded_without_chance() -> None:
+    pool = Pool(with_noise(5), "cpu")
+    batch = pool.rows(torch.tensor([3, 0, 3]))
+    assert batch["real"].flatten().tolist() == [3, 0, 3]
+    assert torch.equal(batch["noise"], torch.full((3, 3), 0.5))
+    assert example(with_noise(5), 2)["real"].flatten().tolist() == [0, 1]
+
+
+def test_the_orders_of_few_epochs_are_remembered() -> None:
+    pool = Pool(numbered(3), "cpu")
+    for index in range(50):
+        pool.batch(0, index, 4)
+    assert len(pool._orders) <= 4
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("budget", [None, 0])
+def test_a_device_gives_the_same_batches(budget: int | None) -> None:
+    levels = image_samples("levels", "train", torch.arange(256, dtype=torch.uint8).view(256, 1, 1, 1))
+    for samples in (levels, with_noise(20)):
+        pool = Pool(samples, "cuda", budget)
+        assert pool.resident == (budget is None)
+        for index in range(3):
+            ours, theirs = Pool(samples, "cpu").batch(0, index, 33), pool.batch(0, index, 33)
+            assert all(value.device.type == "cuda" for value in theirs.values())
+            assert all(torch.equal(ours[key], theirs[key].cpu()) for key in ours)

@@ -1,0 +1,101 @@
+"""Chunks of 64: labels, options, entries from data, and their division over ranks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+import torch
+from sketch.families import FAMILIES
+from sketch.parts import CLASSES
+from sketch.play import play, start
+from sketch.toy import Weight, player, pull
+from torch import Tensor
+
+from aigc_zoo.engine.dist import Ranks
+from aigc_zoo.engine.sampler import CHUNK, Sampler
+from aigc_zoo.errors import UsageError
+from aigc_zoo.game import Batch, Nets, Recipe, Spec
+
+
+def sampler(**settings: object) -> Sampler:
+    """Of samples (N, 4) that are their own label, scaled by options, `t` and `images`."""
+
+    def make(nets: Nets, batch: Batch, *, scale: float = 1.0) -> Mapping[str, Tensor]:
+        stamp = torch.stack([batch["t"], batch["images"]]).expand(len(batch["z"]), 2)
+        return {"fake": nets.G.w * batch["label"] * scale, "z": batch["z"], "stamp": stamp}
+
+    recipe = Recipe(
+        networks=lambda spec: {"G": Weight(1.0)},
+        players={"generator": player("G", loss=pull("G"))},
+        draw=lambda batch: {"z": torch.randn(len(batch["real"]), 2)},
+        make=make,
+        steps=1,
+    )
+    return Sampler(recipe, Spec(shape=(CLASSES,), classes=CLASSES), Nets({"G": Weight(1.0)}), **settings)
+
+
+def counts(samples: Tensor) -> list[int]:
+    return samples.argmax(1).bincount(minlength=CLASSES).tolist()
+
+
+def test_labels_follow_the_frequencies() -> None:
+    found = counts(sampler(frequencies=(0.5, 0.5, 0.0, 0.0)).samples(640))
+    assert found[2:] == [0, 0]
+    assert abs(found[0] - 320) < 60
+    assert min(counts(sampler().samples(640))) > 100  # without frequencies, all alike
+
+
+def test_one_class_can_be_asked_for() -> None:
+    assert counts(sampler(label=2).samples(100)) == [0, 0, 100, 0]
+    assert torch.equal(sampler(label=2).samples(70, key="z"), sampler().samples(70, key="z"))
+
+
+def test_options_reach_make() -> None:
+    assert torch.equal(sampler(options={"scale": 3.0}).samples(10), 3 * sampler().samples(10))
+
+
+def test_progress_is_the_one_that_was_stored() -> None:
+    assert sampler(t=0.25, images=80).samples(2, key="stamp").tolist() == [[0.25, 80.0]] * 2
+
+
+def test_no_samples_are_an_empty_tensor() -> None:
+    assert sampler().samples(0).shape == (0, CLASSES)
+
+
+def test_chunks_differ() -> None:
+    z = sampler().samples(2 * CHUNK, key="z")
+    assert not torch.equal(z[:CHUNK], z[CHUNK:])
+
+
+@pytest.mark.parametrize("world", [1, 2, 3])
+@pytest.mark.parametrize("count", [1, 64, 300])
+def test_ranks_share_the_chunks_and_agree_with_one(world: int, count: int) -> None:
+    made = [list(sampler().chunks(count, key="z", ranks=Ranks(rank, world))) for rank in range(world)]
+    order = [made[number % world][number // world] for number in range(-(-count // CHUNK))]
+    assert sum(map(len, made)) == len(order)
+    assert torch.equal(torch.cat(order), sampler().samples(count, key="z"))
+
+
+def test_a_recipe_that_reads_data_says_that_it_needs_some() -> None:
+    a = start(FAMILIES["pix2pix"]())
+    with pytest.raises(UsageError, match="makes samples from a: say --data PATH"):
+        a.sampler()
+
+
+def test_entries_are_asked_for_by_row() -> None:
+    family, asked = FAMILIES["pix2pix"](), []
+    a = start(family)
+
+    def inputs(rows: Tensor) -> Mapping[str, Tensor]:
+        asked.append((int(rows[0]), len(rows)))
+        return family.inputs(rows)
+
+    a.sampler(inputs=inputs).samples(70)
+    assert asked == [(0, CHUNK), (CHUNK, CHUNK)]
+
+
+def test_what_is_beside_the_fakes_can_be_had() -> None:
+    a = start(FAMILIES["stylegan2"]())
+    play(a, 1)
+    assert a.sampler().samples(3, key="w").shape == (3, 8)

@@ -1,0 +1,131 @@
+"""Around the game: frozen helpers, starts from other weights, the length of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import pytest
+import torch
+from sketch import parts
+from sketch.families import FAMILIES
+from sketch.play import play, snapshot
+from sketch.toy import Weight, at, game, player, pull
+from torch import Tensor, nn
+
+from aigc_zoo.engine.trainer import Trainer, parameters_of, steps_for
+from aigc_zoo.errors import ConfigError
+from aigc_zoo.game import Batch, Nets, Recipe, Spec, Terms
+
+# --- frozen helpers ---------------------------------------------------------------------------------------------------
+
+
+class Helper(nn.Module):
+    """Pretrained, as it were; drawn at random, it is the same whenever it is built."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.w = nn.Parameter(torch.randn(()))
+
+
+def helped(**settings: object) -> Trainer:
+    def loss(nets: Nets, batch: Batch) -> Terms:
+        return {"loss": (nets.D.w - nets.judge.w).square(), "_trains": torch.tensor(float(nets.judge.training))}
+
+    return game({"critic": player("D", loss=loss)}, frozen={"judge": Helper}, **settings)
+
+
+def test_frozen_helpers_are_used_never_trained_never_saved() -> None:
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    a = helped()
+    assert torch.equal(before, torch.get_rng_state())
+    torch.manual_seed(2)
+    b = helped()
+    kept = at(a, "judge")
+    assert kept == at(b, "judge")
+    (terms,) = play(a, 1)
+    assert at(a, "D") != 1.0
+    assert at(a, "judge") == kept
+    assert float(terms["critic/_trains"]) == 0.0
+    tensors, scalars = snapshot(a)
+    assert not [name for name in tensors if "judge" in name]
+    b.load(tensors, scalars)
+    play(a, 1)
+    play(b, 1)
+    assert at(a, "D") == at(b, "D")
+
+
+def test_a_frozen_helper_cannot_be_controlled() -> None:
+    with pytest.raises(ConfigError, match="player critic controls judge, but the networks are G, H, D"):
+        game({"critic": player("judge", loss=pull("D"))}, frozen={"judge": Helper})
+
+
+# --- a start from the weights of another run --------------------------------------------------------------------------
+
+
+def wide(spec: Spec) -> Mapping[str, nn.Module]:
+    return {"G": Weight(2.0), "H": Weight(0.5), "D": nn.Linear(1, 1), "new": Weight()}
+
+
+def shifted(name: str) -> Callable[[Nets, Batch], Terms]:
+    return lambda nets, batch: {"loss": nets[name].w * batch["z"].mean()}
+
+
+def test_networks_that_fit_are_taken_over() -> None:
+    players = {"a": player("G", loss=shifted("G")), "b": player("H", loss=shifted("H"))}
+    old = game(players, average={"G": 0.5})
+    play(old, 3)
+    tensors, _ = snapshot(old)
+
+    new = game(players, networks=wide, average={"G": 0.5, "H": 0.5})
+    assert new.initialise(tensors) == ["G", "H"]  # D has other weights now, and "new" has none to take
+    assert new.step == 0
+    assert (at(new, "G"), at(new, "H")) == (at(old, "G"), at(old, "H"))
+    assert new.average.G.w.item() == old.average.G.w.item() != at(old, "G")
+    assert new.average.H.w.item() == at(old, "H")  # where none was kept, an average begins at the weights
+
+
+def test_nothing_that_fits_is_said() -> None:
+    assert game({"a": player("G", loss=pull("G"))}).initialise({"nets/X.w": torch.ones(1)}) == []
+
+
+# --- lengths ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("own", "steps", "images", "expected"),
+    [
+        ({"steps": 70}, None, None, 70),
+        ({"steps": 70}, 5, None, 5),
+        ({"steps": 70}, None, 1000, 34),  # 1000 / (10 samples x 3 batches a step), rounded up
+        ({"images": 60}, None, None, 2),
+        ({"images": 60}, 9, None, 9),
+        ({"images": 1}, None, None, 1),
+    ],
+)
+def test_steps_for(own: Mapping[str, int], steps: int | None, images: int | None, expected: int) -> None:
+    recipe = Recipe(
+        networks=lambda spec: {},
+        players={"critic": player("D", loss=pull("D"), turns=3)},
+        make=lambda nets, batch: {},
+        **own,
+    )
+    assert steps_for(recipe, 10, steps, images) == expected
+
+
+def test_parameters_are_counted() -> None:
+    assert parameters_of(nn.Linear(3, 4)) == 16
+
+
+def test_the_seed_alone_makes_the_networks() -> None:
+    family = FAMILIES["stylegan2"]()
+
+    def weights(seed: int) -> Tensor:
+        a = Trainer(family.recipe, family.spec, family.source, batch_size=parts.SIZE, steps=1, seed=seed)
+        return torch.cat([weight.detach().flatten() for weight in a.nets.parameters()])
+
+    torch.manual_seed(0)
+    first = weights(3)
+    torch.manual_seed(1)
+    assert torch.equal(first, weights(3))
+    assert not torch.equal(first, weights(4))

@@ -1,0 +1,39 @@
+"""A recipe's arithmetic does not change unnoticed: losses over 20 steps in float64.
+
+After a change that is meant, `python tests/families/golden.py` writes them anew; say in CHANGELOG.md why.
+"""
+
+import json
+
+import pytest
+import torch
+
+from .golden import FOLDER, STEPS, losses, recipes, samples
+
+
+@pytest.mark.parametrize("name", recipes())
+def test_losses_are_golden(name: str) -> None:
+    golden = json.loads((FOLDER / f"{name}.json").read_text())
+    found = losses(recipes()[name], samples())
+    assert found.keys() == golden.keys()
+    for term, values in golden.items():
+        assert len(values) == STEPS
+        for step, (ours, theirs) in enumerate(zip(found[term], values, strict=True)):
+            assert ours == pytest.approx(theirs, rel=1e-9, abs=0), f"{term} at step {step}"
+
+
+def test_no_golden_file_is_left_over() -> None:
+    assert {path.stem for path in FOLDER.glob("*.json")} == set(recipes())
+
+
+def test_golden_losses_do_not_depend_on_the_number_of_threads() -> None:
+    threads = torch.get_num_threads()
+    found = []
+    try:
+        for count in (1, 2):
+            torch.set_num_threads(count)
+            found.append(losses(recipes()["dcgan"], samples(), steps=5))
+    finally:
+        torch.set_num_threads(threads)
+    for term, values in found[0].items():
+        assert found[1][term] == pytest.approx(values, rel=1e-10)

@@ -1,0 +1,106 @@
+"""The losses against their closed forms, in float64 and from logits alone."""
+
+import math
+
+import pytest
+import torch
+
+from aigc_zoo_plugins.losses.adversarial import minimax, non_saturating
+
+LOSSES = {"minimax": minimax, "non-saturating": non_saturating}
+LOGITS = torch.tensor([-3.0, -0.5, 0.0, 0.7, 4.0], dtype=torch.float64)
+
+
+def naive_log_d(logits: torch.Tensor) -> torch.Tensor:
+    return torch.log(1 / (1 + torch.exp(-logits)))
+
+
+def naive_log_not_d(logits: torch.Tensor) -> torch.Tensor:
+    return torch.log(1 - 1 / (1 + torch.exp(-logits)))
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_discriminator_is_the_cross_entropy(name: str) -> None:
+    real, fake = LOGITS, LOGITS.flip(0) + 0.3
+    expected = -(naive_log_d(real).mean() + naive_log_not_d(fake).mean())
+    torch.testing.assert_close(LOSSES[name]().discriminator(real, fake), expected, rtol=1e-12, atol=0)
+
+
+def test_generators_against_their_formulas() -> None:
+    saturating = minimax().generator(LOGITS, None)
+    torch.testing.assert_close(saturating, naive_log_not_d(LOGITS).mean(), rtol=1e-12, atol=0)
+    standard = non_saturating().generator(LOGITS, None)
+    torch.testing.assert_close(standard, -naive_log_d(LOGITS).mean(), rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_an_undecided_critic_pays_two_log_two(name: str) -> None:
+    zeros = torch.zeros(7, dtype=torch.float64)
+    assert LOSSES[name]().discriminator(zeros, zeros).item() == pytest.approx(2 * math.log(2), rel=1e-15)
+    sign = -1 if name == "minimax" else 1
+    assert LOSSES[name]().generator(zeros, None).item() == pytest.approx(sign * math.log(2), rel=1e-15)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_far_logits_are_exact_where_a_sigmoid_would_overflow(dtype: torch.dtype) -> None:
+    far = torch.full((3,), 1000.0, dtype=dtype)
+    for loss in (minimax(), non_saturating()):
+        assert loss.discriminator(far, -far).item() == 0.0  # sure and right
+        assert loss.discriminator(-far, far).item() == 2000.0  # sure and wrong
+    assert minimax().generator(far, None).item() == -1000.0
+    assert non_saturating().generator(-far, None).item() == 1000.0
+    # At 30 the terms are e^-30, which 1 - sigmoid rounds to zero in float32.
+    near = torch.full((3,), 30.0, dtype=dtype)
+    assert non_saturating().generator(near, None).item() == pytest.approx(math.exp(-30), rel=1e-6)
+
+
+def test_only_minimax_saturates() -> None:
+    """dL_G/dlogit is -D for minimax and -(1 - D) for the other: 0 and -1 where the critic is sure of a fake."""
+    gradients = {}
+    for name, loss in LOSSES.items():
+        logit = torch.tensor([-20.0, 0.0, 2.0], dtype=torch.float64, requires_grad=True)
+        (gradients[name],) = torch.autograd.grad(loss().generator(logit, None) * 3, logit)
+    d = 1 / (1 + torch.exp(-torch.tensor([-20.0, 0.0, 2.0], dtype=torch.float64)))
+    torch.testing.assert_close(gradients["minimax"], -d, rtol=1e-12, atol=0)
+    torch.testing.assert_close(gradients["non-saturating"], -(1 - d), rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_gradients_numerically(name: str) -> None:
+    real = torch.tensor([[-2.0, 0.1], [0.5, 25.0]], dtype=torch.float64, requires_grad=True)
+    fake = torch.tensor([[1.0, -0.3], [-25.0, 0.0]], dtype=torch.float64, requires_grad=True)
+    loss = LOSSES[name]()
+    assert torch.autograd.gradcheck(loss.discriminator, (real, fake))
+    assert torch.autograd.gradcheck(lambda logits: loss.generator(logits, None), (fake,))
+    assert torch.autograd.gradgradcheck(loss.discriminator, (real, fake))
+
+
+@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("shape", [(8,), (8, 1), (8, 1, 3, 3), (2, 4, 1)])
+def test_any_rank_of_logits(name: str, shape: tuple[int, ...]) -> None:
+    logits = torch.linspace(-2, 2, math.prod(shape), dtype=torch.float64)
+    loss = LOSSES[name]()
+    shaped = logits.view(shape)
+    assert loss.discriminator(shaped, -shaped).shape == ()
+    assert loss.discriminator(shaped, -shaped).item() == pytest.approx(loss.discriminator(logits, -logits).item())
+    assert loss.generator(shaped, None).item() == pytest.approx(loss.generator(logits, None).item())
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_means_are_at_least_float32(name: str) -> None:
+    loss = LOSSES[name]()
+    kept = {torch.bfloat16: torch.float32, torch.float16: torch.float32, torch.float32: torch.float32}
+    for given, expected in (kept | {torch.float64: torch.float64}).items():
+        logits = LOGITS.to(given)
+        assert loss.discriminator(logits, logits).dtype == expected
+        assert loss.generator(logits, None).dtype == expected
+    # 1,000 terms of e^-9 and one of 9: a half-precision mean would lose the small ones.
+    logits = torch.full((1001,), 9.0, dtype=torch.bfloat16)
+    logits[0] = -9.0
+    exact = (9 + 1001 * math.log1p(math.exp(-9))) / 1001
+    assert non_saturating().generator(logits, None).item() == pytest.approx(exact, rel=1e-5)
+
+
+def test_neither_needs_the_reals_to_train_the_generator() -> None:
+    assert not minimax().needs_real
+    assert not non_saturating().needs_real

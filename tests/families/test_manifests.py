@@ -1,0 +1,125 @@
+"""The manifests: readable without torch, and true to what they point at."""
+
+import inspect
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
+
+import pytest
+
+from aigc_zoo.spec import Component, Slot
+
+PACKAGES = ["dcgan", "losses", "primer", "vanilla"]
+
+BLOCKED = """
+import json, sys
+class Block:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("torch", "numpy"):
+            raise ImportError(f"{name} is not to be imported here")
+sys.meta_path.insert(0, Block())
+from importlib import import_module
+found = {}
+for name in sys.argv[1:]:
+    module = import_module(f"aigc_zoo_plugins.{name}")
+    found[name] = [module.ZOO_API, [[c.kind, c.name, c.target, c.summary] for c in module.zoo_components()]]
+print(json.dumps(found))
+"""
+
+
+def components() -> list[Component]:
+    modules = [import_module(f"aigc_zoo_plugins.{name}") for name in PACKAGES]
+    return [component for module in modules for component in module.zoo_components()]
+
+
+def target(component: Component) -> Any:
+    module, _, name = component.target.partition(":")
+    return getattr(import_module(module), name)
+
+
+def keywords(component: Component) -> Mapping[str, inspect.Parameter]:
+    parameters = inspect.signature(target(component)).parameters
+    return {name: one for name, one in parameters.items() if one.kind is one.KEYWORD_ONLY}
+
+
+EVERY = components()
+IDS = [f"{component.kind}-{component.name}" for component in EVERY]
+
+
+def test_manifests_are_read_without_torch_or_numpy() -> None:
+    command = [sys.executable, "-c", BLOCKED, *PACKAGES]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert {api for api, _ in found.values()} == {1}
+    assert [tuple(one) for _, ours in found.values() for one in ours] == [
+        (component.kind, component.name, component.target, component.summary) for component in EVERY
+    ]
+
+
+def test_the_issue_s_components_are_there() -> None:
+    found = {(component.kind, component.name) for component in EVERY}
+    networks = {(kind, name) for kind in ("generator", "discriminator") for name in ("vanilla", "primer", "dcgan")}
+    assert networks <= found
+    assert {("recipe", "vanilla"), ("recipe", "primer"), ("recipe", "dcgan")} <= found
+    assert {("loss", "minimax"), ("loss", "non-saturating")} <= found
+    assert len(found) == len(EVERY)
+
+
+@pytest.mark.parametrize("component", EVERY, ids=IDS)
+def test_targets_are_what_their_kind_asks_for(component: Component) -> None:
+    positional = [
+        name
+        for name, one in inspect.signature(target(component)).parameters.items()
+        if one.kind is one.POSITIONAL_OR_KEYWORD
+    ]
+    expected = {"generator": ["spec", "latent"], "discriminator": ["spec"], "loss": [], "recipe": []}
+    assert positional == expected[component.kind]
+
+
+@pytest.mark.parametrize("component", EVERY, ids=IDS)
+def test_every_option_is_explained_in_the_docstring_s_last_paragraph(component: Component) -> None:
+    options = keywords(component)
+    column = inspect.getdoc(target(component)).split("\n\n")[-1].splitlines() if options else []
+    explained = [re.fullmatch(r"(\w+): \S.*\.", line) for line in column]
+    assert all(explained), column
+    assert [match.group(1) for match in explained if match] == list(options)
+
+
+@pytest.mark.parametrize("component", [one for one in EVERY if one.kind == "recipe"], ids=lambda one: one.name)
+def test_slots_name_components_that_exist(component: Component) -> None:
+    known = {(one.kind, one.name) for one in EVERY}
+    slots = {
+        name: (mark.kind, one.default)
+        for name, one in keywords(component).items()
+        for mark in getattr(one.annotation, "__metadata__", ())
+        if isinstance(mark, Slot)
+    }
+    assert {"generator", "discriminator", "loss"} <= slots.keys()
+    assert set(slots.values()) <= known
+
+
+RUN_SETTINGS = {"data", "images", "steps", "batch_size", "sample_every", "save_every", "log_every", "eval_every"}
+
+
+def preset_cases() -> list[tuple[str, str]]:
+    return [(one.name, preset) for one in EVERY if one.kind == "recipe" for preset in one.presets]
+
+
+@pytest.mark.parametrize(("name", "preset"), preset_cases())
+def test_presets_name_options_that_exist_with_values_that_fit(name: str, preset: str) -> None:
+    by_id = {(one.kind, one.name): one for one in EVERY}
+    recipe = by_id["recipe", name]
+    options = keywords(recipe)
+    for key, value in recipe.presets[preset].items():
+        if key in RUN_SETTINGS:
+            continue
+        slot, _, option = key.partition(".")
+        owner = keywords(by_id[slot, str(options[slot].default)]) if option else options
+        parameter = owner[option or key]
+        assert isinstance(value, type(parameter.default) if parameter.default is not None else float), key
+        assert value != parameter.default, f"{key} says what is the default anyway"

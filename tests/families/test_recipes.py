@@ -1,0 +1,150 @@
+"""The recipes of the first families, put together as the option layer does: slots are callables with options bound."""
+
+from collections.abc import Mapping
+from functools import partial
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from aigc_zoo.engine.trainer import Trainer
+from aigc_zoo.game import Batch, Penalty, Recipe, Spec
+from aigc_zoo_plugins.dcgan import networks as dcgan_networks
+from aigc_zoo_plugins.dcgan.recipe import dcgan
+from aigc_zoo_plugins.losses.adversarial import minimax, non_saturating
+from aigc_zoo_plugins.primer import networks as primer_networks
+from aigc_zoo_plugins.primer.recipe import primer
+from aigc_zoo_plugins.vanilla import networks as vanilla_networks
+from aigc_zoo_plugins.vanilla.recipe import vanilla
+
+RECIPES = {"dcgan": dcgan, "primer": primer, "vanilla": vanilla}
+NETWORKS = {"dcgan": dcgan_networks, "primer": primer_networks, "vanilla": vanilla_networks}
+SPEC = Spec(shape=(1, 28, 28))
+
+
+def built(name: str, critic: str | None = None, **options: object) -> Recipe:
+    """The recipe with tiny networks; `critic` names another family's discriminator."""
+    given = {
+        "generator": partial(NETWORKS[name].generator, width=4),
+        "discriminator": partial(NETWORKS[critic or name].discriminator, width=4),
+        "loss": non_saturating,
+    }
+    return RECIPES[name](**given | options)
+
+
+def slope(critic, batch: Batch) -> Tensor:  # type: ignore[no-untyped-def]
+    """E |grad D(x)|^2 at the reals, with the logits that the loss already has."""
+    (gradient,) = torch.autograd.grad(critic(batch["real"]).sum(), batch["real"], create_graph=True)
+    return gradient.flatten(1).square().sum(1).mean()
+
+
+def penalised(**fields: float) -> Penalty:
+    return Penalty(make=lambda: slope, name="r1", **fields)
+
+
+def reals(number: int) -> Mapping[str, Tensor]:
+    return {"real": torch.rand(6, 1, 28, 28, generator=torch.Generator().manual_seed(number)) * 2 - 1}
+
+
+def trained(recipe: Recipe, steps: int = 2) -> Trainer:
+    trainer = Trainer(recipe, SPEC, reals, batch_size=6, steps=steps)
+    for _ in range(steps):
+        trainer.play()
+    assert trainer.diverged() is None
+    return trainer
+
+
+@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("critic", NETWORKS)
+def test_every_pair_of_networks_trains(name: str, critic: str) -> None:
+    recipe = built(name, critic, latent=5)
+    before = Trainer(recipe, SPEC, reals, batch_size=6, steps=2).nets.state_dict()
+    after = trained(recipe)
+    for key, value in after.nets.named_parameters():
+        assert not torch.equal(value, before[key]), f"{key} never moved"
+    samples = after.sampler().samples(3)
+    assert samples.shape == (3, 1, 28, 28)
+    assert samples.abs().max() <= 1
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_the_losses_are_exchangeable(name: str) -> None:
+    recipe = built(name, loss=minimax)
+    terms = Trainer(recipe, SPEC, reals, batch_size=6, steps=1).play()
+    assert terms["generator/loss"] < 0  # E log(1 - D), below zero where the other loss is above
+    assert terms["discriminator/loss"] > 0
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_average_zero_samples_the_weights_themselves(name: str) -> None:
+    assert built(name, average=0.5).average == {"G": 0.5}
+    assert built(name, average=0.0).average == {}
+    trainer = trained(built(name, average=0.0))
+    raw = trainer.sampler(averaged=False).samples(2)
+    assert torch.equal(trainer.sampler().samples(2), raw)
+    averaging = trained(built(name, average=0.9))
+    assert not torch.equal(averaging.sampler().samples(2), averaging.sampler(averaged=False).samples(2))
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_latent_and_rates_reach_the_game(name: str) -> None:
+    recipe = built(name, latent=3, lr=0.5)
+    noise = recipe.draw({"real": torch.zeros(4, 1, 28, 28)})
+    assert noise["z"].shape == (4, 3)
+    weight = [nn.Parameter(torch.zeros(1))]
+    assert {float(player.optimizer(weight).param_groups[0]["lr"]) for player in recipe.players.values()} == {0.5}
+
+
+def test_dcgan_critic_can_have_its_own_rate() -> None:
+    recipe = built("dcgan", lr=0.25, critic_lr=0.125, beta1=0.5)
+    weight = [nn.Parameter(torch.zeros(1))]
+    groups = {name: player.optimizer(weight).param_groups[0] for name, player in recipe.players.items()}
+    assert {name: float(group["lr"]) for name, group in groups.items()} == {"discriminator": 0.125, "generator": 0.25}
+    assert all(group["betas"] == (0.5, 0.999) for group in groups.values())
+    still = built("dcgan", critic_lr=0.0)
+    assert float(still.players["discriminator"].optimizer(weight).param_groups[0]["lr"]) == 0.0
+
+
+def test_what_the_sources_state_is_the_default() -> None:
+    weight = [nn.Parameter(torch.zeros(1))]
+    group = built("dcgan").players["generator"].optimizer(weight).param_groups[0]
+    assert (float(group["lr"]), group["betas"]) == (pytest.approx(2e-4), (0.5, 0.999))
+    group = built("primer").players["generator"].optimizer(weight).param_groups[0]
+    assert (float(group["lr"]), group["betas"]) == (pytest.approx(1e-4), (0.9, 0.999))
+    primer_recipe = built("primer")
+    assert (primer_recipe.batch_size, primer_recipe.images) == (128, 100 * 60_000)
+    assert built("dcgan").batch_size == 128
+    assert built("vanilla").batch_size == 100
+    assert {built(name).dataset for name in RECIPES} == {"digits"}
+
+
+@pytest.mark.parametrize("name", ["primer", "vanilla", "dcgan"])
+def test_a_penalty_against_batch_normalisation_is_refused(name: str) -> None:
+    recipe = built(name, "dcgan", penalty=(penalised(),))
+    with pytest.raises(ValueError, match=r"penalty r1 .* batch normalisation .*--discriminator\.norm none"):
+        recipe.networks(SPEC)
+
+
+@pytest.mark.parametrize("norm", ["none", "group"])
+def test_a_penalty_joins_a_critic_that_keeps_samples_apart(norm: str) -> None:
+    critic = partial(dcgan_networks.discriminator, width=4, norm=norm)
+    recipe = built("dcgan", discriminator=critic, penalty=(penalised(weight=10.0, every=2),))
+    trainer = Trainer(recipe, SPEC, reals, batch_size=6, steps=3)
+    first, second, third = (trainer.play() for _ in range(3))
+    assert first["discriminator/r1"] > 0
+    assert "discriminator/r1" not in second
+    assert third["discriminator/r1"] > 0
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_an_augmentation_sees_reals_and_fakes(name: str) -> None:
+    seen: list[bool] = []
+
+    class Negative(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            seen.append(bool(x.grad_fn))
+            return -x
+
+    trainer = Trainer(built(name, augmentation=Negative), SPEC, reals, batch_size=6, steps=1)
+    trainer.play()
+    assert seen == [False, False, True]  # a real and a fake for the critic, and a fake with its graph

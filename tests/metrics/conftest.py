@@ -1,0 +1,68 @@
+"""Pictures and extractors that tests of metrics share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from aigc_zoo.data.samples import image_samples
+from aigc_zoo.engine.seeds import generator
+from aigc_zoo.game import Samples
+from aigc_zoo.metrics.features import Extractor, load_extractor
+from aigc_zoo.plugins import catalogue
+from aigc_zoo_plugins.datasets.digits import draw
+
+MakeSamples = Callable[..., Samples]
+
+
+@pytest.fixture(scope="session")
+def digits() -> tuple[Tensor, Tensor]:
+    """1,200 of the zoo's own digits (N, 1, 28, 28) uint8 and their labels, of a seed that no split has."""
+    images, labels = draw(1_200, seed=77)
+    return torch.from_numpy(images), torch.from_numpy(labels)
+
+
+@pytest.fixture(scope="session")
+def grey28() -> Extractor:
+    return load_extractor(catalogue(), "zoo-grey28")
+
+
+class Tiny(nn.Module):
+    """Eight features of 4x4 pictures: a fixed linear map of the pixels."""
+
+    def __init__(self, seed: int = 0) -> None:
+        super().__init__()
+        self.register_buffer("weight", torch.randn(16, 8, generator=generator("tiny", seed)))
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        if images.shape[1:] != (1, 4, 4):
+            raise ValueError("only 4x4")
+        return {"features": images.flatten(1).float() / 255 @ self.weight}
+
+
+def tiny_extractor(seed: int = 0, versions: dict[str, str] | None = None) -> Extractor:
+    return Extractor(
+        id="zoo/tiny",
+        name="tiny",
+        module=Tiny(seed),
+        digest=f"digest-{seed}",
+        device=torch.device("cpu"),
+        versions=versions or {"torch": "1"},
+    )
+
+
+def tiny_samples(n: int = 200, *, split: str = "train", seed: int = 0, name: str = "squares") -> Samples:
+    """`n` random 4x4 pictures."""
+    pictures = torch.randint(0, 256, (n, 1, 4, 4), dtype=torch.uint8, generator=generator("squares", seed))
+    return image_samples(name, split, pictures)
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache of this test's own."""
+    monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"

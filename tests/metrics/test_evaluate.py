@@ -1,0 +1,274 @@
+"""The judge: what it compares with, what it remembers, what it refuses, what it leaves alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from aigc_zoo.data.samples import image_samples, point_samples
+from aigc_zoo.engine.seeds import generator
+from aigc_zoo.errors import ConfigError, DataError, StorageError
+from aigc_zoo.game import Samples
+from aigc_zoo.metrics.evaluate import NUM, REFERENCE_NUM, Judge, default_num, stored
+from aigc_zoo.metrics.features import Extractor
+from aigc_zoo.metrics.protocol import differences
+
+from .conftest import Tiny, tiny_extractor, tiny_samples
+
+pytestmark = pytest.mark.usefixtures("cache")
+
+
+def value(judge: Judge, images: Tensor) -> float:
+    (record,) = judge.measure([images], weights="files", seed=None, num=len(images))
+    return float(record["value"])
+
+
+# --- what it measures -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def judge_of_digits(grey28: Extractor, digits: tuple[Tensor, Tensor]) -> Judge:
+    return Judge(grey28, image_samples("digits", "train", digits[0][:600]), num=600)
+
+
+def test_worse_pictures_are_further_away(judge_of_digits: Judge, digits: tuple[Tensor, Tensor]) -> None:
+    """M10: real < a little noise < much noise < a generator that knows ten pictures < one that knows one."""
+    real = digits[0][600:]
+    noise = torch.randn(real.shape, generator=generator("noise"))
+    little, much = ((real + strength * noise).round().clamp(0, 255).byte() for strength in (10, 60))
+    ten, one = real[:10].repeat(60, 1, 1, 1), real[:1].repeat(600, 1, 1, 1)
+    found = [value(judge_of_digits, images) for images in (real, little, much, ten, one)]
+    assert found == sorted(found)
+    assert found[-1] > 20 * found[0]
+
+
+def test_nothing_drawn_is_further_away_than_anything_drawn(
+    judge_of_digits: Judge, digits: tuple[Tensor, Tensor]
+) -> None:
+    """What a generator makes before it has learned anything; the README's run promises a 20-fold fall from there."""
+    real = value(judge_of_digits, digits[0][600:])
+    grey = torch.full((600, 1, 28, 28), 127, dtype=torch.uint8)
+    static = torch.randint(0, 256, (600, 1, 28, 28), dtype=torch.uint8, generator=generator("static"))
+    assert min(value(judge_of_digits, grey), value(judge_of_digits, static)) > 100 * real
+
+
+def test_two_evaluations_are_equal_to_the_last_bit_however_the_pictures_come(
+    judge_of_digits: Judge, digits: tuple[Tensor, Tensor]
+) -> None:
+    """M5, and what lets any number of ranks evaluate alike."""
+    images = digits[0][600:]
+    first = judge_of_digits.measure([images], weights="averaged", seed=3)
+    again = Judge(judge_of_digits.extractor, judge_of_digits.reference, num=600)
+    assert again.measure(images.split(17), weights="averaged", seed=3) == first
+
+
+def test_evaluating_leaves_random_numbers_and_modes_alone(
+    judge_of_digits: Judge, digits: tuple[Tensor, Tensor]
+) -> None:
+    """M6, as far as the judge goes."""
+    state = torch.get_rng_state()
+    value(judge_of_digits, digits[0][600:])
+    assert torch.equal(state, torch.get_rng_state())
+    assert torch.is_grad_enabled()
+    assert not judge_of_digits.extractor.module.training
+
+
+def test_the_record_carries_its_protocol() -> None:
+    judge = Judge(tiny_extractor(versions={"torch": "2.15.0"}), replace(tiny_samples(150), resize="crop 4"), num=100)
+    (record,) = judge.measure([tiny_samples(100, seed=1).fields["real"]], weights="averaged", seed=7)
+    assert judge.names == ("fid-tiny",)
+    assert record["name"] == "fid-tiny"
+    assert record["value"] > 0
+    assert json.loads(json.dumps(record)) == record
+    assert record["protocol"] == {
+        "metric": "fid",
+        "num": 100,
+        "shape": [1, 4, 4],
+        "resize": "crop 4",
+        "extractor": "zoo/tiny",
+        "extractor_sha256": "digest-0",
+        "batch": 64,
+        "reference": "squares",
+        "split": "train",
+        "reference_num": 150,
+        "reference_digest": judge.reference.digest,
+        "weights": "averaged",
+        "seed": 7,
+        "versions": {"torch": "2.15.0"},
+    }
+    (raw,) = judge.measure([tiny_samples(100, seed=1).fields["real"]], weights="raw", seed=7, num=90)
+    assert differences(record["protocol"], raw["protocol"]) == ["num: 100 against 90", "weights: averaged against raw"]
+
+
+def test_exactly_the_first_pictures_count_and_no_more_are_asked_for() -> None:
+    """M3: one more picture changes nothing, one fewer is an error."""
+    images = tiny_samples(101, seed=1).fields["real"]
+
+    def costly() -> Iterator[Tensor]:
+        yield from images[:100].split(30)
+        raise AssertionError("asked for more than it judges")
+
+    judge = Judge(tiny_extractor(), tiny_samples(), num=100)
+    wanted = judge.measure([images[:100]], weights="raw", seed=0)
+    assert judge.measure(costly(), weights="raw", seed=0) == wanted
+    assert judge.measure([images], weights="raw", seed=0) == wanted
+    with pytest.raises(DataError, match="99 pictures came where 100 were to be judged: say --num 99"):
+        judge.measure([images[:99]], weights="raw", seed=0)
+
+
+def test_progress_is_told_and_may_stop_it() -> None:
+    seen: list[int] = []
+    judge = Judge(tiny_extractor(), tiny_samples(200), num=100, progress=seen.append)
+    judge.measure([tiny_samples(100).fields["real"]], weights="raw", seed=0)
+    assert seen == [64, 36, 64, 64, 64, 8]
+
+    def stop(count: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Judge(tiny_extractor(), tiny_samples(seed=5), num=100, progress=stop).reference_statistics()
+
+
+# --- what it compares with --------------------------------------------------------------------------------------------
+
+
+def test_all_pictures_come_in_stored_order() -> None:
+    samples = tiny_samples(150)
+    assert torch.equal(torch.cat([*stored(samples)]), samples.fields["real"])
+    assert torch.equal(torch.cat([*stored(samples, 1_000)]), samples.fields["real"])
+
+
+def test_a_choice_is_fixed_and_of_all_classes() -> None:
+    """The first rows of a folder of classes are of one class."""
+    pictures = torch.arange(250, dtype=torch.uint8)[:, None, None, None].expand(250, 1, 4, 4)
+    samples = image_samples("sorted", "train", pictures.contiguous())
+    chosen, again = (torch.cat([*stored(samples, 100)])[:, 0, 0, 0].tolist() for _ in range(2))
+    assert chosen == again == sorted(set(chosen))
+    assert len(chosen) == 100
+    assert all(sum(start <= row < start + 50 for row in chosen) >= 10 for start in range(0, 250, 50))
+
+
+def test_a_part_of_the_data_can_be_the_reference() -> None:
+    judge = Judge(tiny_extractor(), tiny_samples(200), num=100, reference_num=120)
+    (record,) = judge.measure([tiny_samples(100).fields["real"]], weights="raw", seed=0)
+    assert record["protocol"]["reference_num"] == judge.reference_statistics().num == 120
+
+
+def test_defaults_suit_the_extractor() -> None:
+    assert default_num(128) == NUM == 2_048
+    assert default_num(2_048) == 4_096
+    judge = Judge(tiny_extractor(), tiny_samples(200))
+    assert (judge.num, judge.reference_num) == (2_048, 200)
+    assert REFERENCE_NUM == 60_000
+
+
+# --- what it refuses --------------------------------------------------------------------------------------------------
+
+
+def test_what_does_not_fit_is_said_before_anything_is_judged() -> None:
+    colour = image_samples("colour", "train", torch.zeros(20, 3, 4, 4, dtype=torch.uint8))
+    with pytest.raises(ConfigError, match="zoo/tiny does not take these pictures: only 4x4"):
+        Judge(tiny_extractor(), colour)
+    with pytest.raises(ConfigError, match="looks at pictures, and ring holds points"):
+        Judge(tiny_extractor(), point_samples("ring", "train", torch.randn(20, 2, generator=generator("ring"))))
+    with pytest.raises(DataError, match=r"8 samples are too few .* at least 9 .*--num"):
+        Judge(tiny_extractor(), tiny_samples(), num=8)
+    with pytest.raises(DataError, match="8 pictures of squares are too few"):
+        Judge(tiny_extractor(), tiny_samples(8), num=100)
+    assert Judge(tiny_extractor(), tiny_samples(9), num=9).num == 9
+
+
+def test_pictures_of_another_shape_are_refused() -> None:
+    judge = Judge(tiny_extractor(), tiny_samples(), num=10)
+    with pytest.raises(ConfigError, match="3x4x4 cannot be compared with data of 1x4x4: say --size"):
+        judge.measure([torch.zeros(10, 3, 4, 4, dtype=torch.uint8)], weights="raw", seed=0)
+
+
+# --- what it remembers ------------------------------------------------------------------------------------------------
+
+
+def counted(extractor: Extractor, samples: Samples, **settings: int) -> int:
+    """How many of the data's pictures a fresh judge has to look at."""
+    seen: list[int] = []
+    Judge(extractor, samples, num=100, progress=seen.append, **settings).reference_statistics()  # type: ignore[arg-type]
+    return sum(seen)
+
+
+def test_statistics_are_computed_once(cache: Path) -> None:
+    assert counted(tiny_extractor(), tiny_samples()) == 200
+    assert counted(tiny_extractor(), tiny_samples()) == 0
+    assert counted(tiny_extractor(), tiny_samples(name="a copy of it")) == 0
+    assert [path.suffix for path in (cache / "statistics").iterdir()] == [".safetensors"]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        lambda: (tiny_extractor(), tiny_samples(seed=1), {}),
+        lambda: (tiny_extractor(), tiny_samples(split="test"), {}),
+        lambda: (tiny_extractor(), tiny_samples(), {"reference_num": 120}),
+        lambda: (tiny_extractor(), replace(tiny_samples(), resize="crop 4"), {}),
+        lambda: (tiny_extractor(1), tiny_samples(), {}),
+        lambda: (tiny_extractor(versions={"torch": "2"}), tiny_samples(), {}),
+    ],
+    ids=["digest", "split", "num", "resize", "extractor", "versions"],
+)
+def test_whatever_they_depend_on_makes_them_new(
+    other: Callable[[], tuple[Extractor, Samples, dict[str, int]]],
+) -> None:
+    """M4: six inputs, six misses."""
+    counted(tiny_extractor(), tiny_samples())
+    extractor, samples, settings = other()
+    assert counted(extractor, samples, **settings) == settings.get("reference_num", 200)
+    assert counted(tiny_extractor(), tiny_samples()) == 0
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "text", "other"])
+def test_a_damaged_file_is_made_anew(damage: str, cache: Path) -> None:
+    judge = Judge(tiny_extractor(), tiny_samples(), num=100)
+    wanted = judge.reference_statistics()
+    (path,) = (cache / "statistics").iterdir()
+    data = bytearray(path.read_bytes())
+    if damage == "flip":
+        data[-5] ^= 1
+    elif damage == "cut":
+        del data[-9:]
+    elif damage == "text":
+        data = bytearray(b"not tensors")
+    else:  # whole, but of other statistics
+        counted(tiny_extractor(), tiny_samples(seed=1))
+        (other,) = set((cache / "statistics").iterdir()) - {path}
+        data = bytearray(other.read_bytes())
+    path.write_bytes(data)
+    assert counted(tiny_extractor(), tiny_samples()) == 200
+    found = Judge(tiny_extractor(), tiny_samples(), num=100).reference_statistics()
+    assert torch.equal(found.mu, wanted.mu)
+    assert torch.equal(found.sigma, wanted.sigma)
+    assert found.num == 200
+    assert counted(tiny_extractor(), tiny_samples()) == 0
+
+
+def test_a_cache_that_cannot_be_written_is_done_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise StorageError("no space left")
+
+    monkeypatch.setattr("aigc_zoo.artefacts.checkpoint.save", full)
+    assert counted(tiny_extractor(), tiny_samples()) == 200
+    assert counted(tiny_extractor(), tiny_samples()) == 200
+
+
+def test_remembered_statistics_give_the_same_value_to_the_last_bit() -> None:
+    images = tiny_samples(100, seed=1).fields["real"]
+    first, second = (value(Judge(tiny_extractor(), tiny_samples(), num=100), images) for _ in range(2))
+    assert first == second
+
+
+def test_a_module_of_ones_own_is_an_extractor() -> None:
+    """What a plugin's author returns: any module that maps uint8 pictures to features."""
+    assert Tiny()(torch.zeros(3, 1, 4, 4, dtype=torch.uint8))["features"].shape == (3, 8)

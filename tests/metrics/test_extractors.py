@@ -1,0 +1,313 @@
+"""The extractors that are shipped: what they see, what they refuse, and weights that come from elsewhere."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+from torch import Tensor, nn
+
+from aigc_zoo.engine.seeds import generator
+from aigc_zoo.errors import ConfigError, DataError, ZooError
+from aigc_zoo.metrics.features import Extractor, Weights, load_extractor, read_weights, rebatched
+from aigc_zoo.plugins import catalogue
+from aigc_zoo_plugins.datasets.digits import digits as all_digits
+from aigc_zoo_plugins.extractors import inception, train_grey28
+from aigc_zoo_plugins.extractors.grey28 import FILE, Grey28
+
+
+def stated() -> dict[str, str]:
+    """What the file of weights says of itself."""
+    with safe_open(FILE, framework="pt") as file:
+        return dict(file.metadata())
+
+
+def stated_accuracy(data: str) -> float:
+    return float(dict(part.split("=") for part in stated()["accuracy"].split())[data])
+
+
+# --- zoo-grey28 -------------------------------------------------------------------------------------------------------
+
+
+def test_the_file_is_small_and_says_how_it_was_made() -> None:
+    assert FILE.stat().st_size <= 500_000
+    assert set(stated()) == {"accuracy", "data", "settings", "versions", "date"}
+    assert "seed=" in stated()["settings"]
+    assert "torch=" in stated()["versions"]
+
+
+def test_features_and_logits_have_their_shapes(grey28: Extractor, digits: tuple[Tensor, Tensor]) -> None:
+    made = grey28.module(digits[0][:5])
+    assert made["features"].shape == (5, 128)
+    assert made["logits"].shape == (5, 10)
+    assert made["features"].dtype == made["logits"].dtype == torch.float32
+    assert torch.equal(grey28.features(digits[0][:5]), made["features"])
+    assert not any(parameter.requires_grad for parameter in grey28.module.parameters())
+    assert len(grey28.digest) == 16
+
+
+def test_it_reads_the_zoos_digits_as_well_as_stated(grey28: Extractor) -> None:
+    test = all_digits(Path())["test"]
+    accuracy = train_grey28.accuracy(grey28.module, test.fields["real"], test.fields["label"])
+    assert accuracy == pytest.approx(stated_accuracy("digits"), abs=0.001)
+    assert accuracy > 0.99
+
+
+@pytest.mark.real_data
+def test_it_reads_mnist_as_well_as_stated(grey28: Extractor, zoo_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ZOO_DATA", str(zoo_data))
+    test = train_grey28.dataset("mnist")["test"]
+    accuracy = train_grey28.accuracy(grey28.module, test.fields["real"], test.fields["label"])
+    assert accuracy == pytest.approx(stated_accuracy("mnist"), abs=0.001)
+    assert accuracy > 0.985
+
+
+@pytest.mark.parametrize(
+    "images",
+    [
+        torch.zeros(2, 3, 28, 28, dtype=torch.uint8),
+        torch.zeros(2, 1, 32, 32, dtype=torch.uint8),
+        torch.zeros(2, 28, 28, dtype=torch.uint8),
+        torch.zeros(2, 1, 28, 28),
+    ],
+    ids=["colour", "32x32", "no channel", "float"],
+)
+def test_other_pictures_are_refused_with_a_way_out(grey28: Extractor, images: Tensor) -> None:
+    with pytest.raises(ConfigError, match="--extractor") as refused:
+        grey28.features(images)
+    assert "\n" not in str(refused.value)
+    assert str(tuple(images.shape)) in str(refused.value)
+
+
+def test_loading_draws_no_random_number() -> None:
+    before = torch.get_rng_state()
+    load_extractor(catalogue(), "zoo-grey28")
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_it_takes_no_weights_from_elsewhere(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="brings its own weights: leave out --extractor-weights"):
+        load_extractor(catalogue(), "zoo-grey28", weights=tmp_path / "some.pth")
+
+
+def test_pictures_are_looked_at_in_batches_of_64_however_they_come(
+    grey28: Extractor, digits: tuple[Tensor, Tensor]
+) -> None:
+    images = digits[0][:200]
+    assert [len(batch) for batch in rebatched(images.split(7), 64)] == [64, 64, 64, 8]
+    assert [len(batch) for batch in rebatched([images[:130], images[130:130], images[130:192]], 64)] == [64, 64, 64]
+    assert list(rebatched([], 64)) == []
+    whole = torch.cat([*grey28.stream([images])])
+    assert torch.equal(whole, torch.cat([*grey28.stream(images.split(7))]))
+
+
+# --- its training -----------------------------------------------------------------------------------------------------
+
+
+def test_training_is_deterministic(digits: tuple[Tensor, Tensor]) -> None:
+    images, labels = digits[0][:384], digits[1][:384]
+    state = torch.get_rng_state()
+    first, second = (train_grey28.fit(images, labels, epochs=2, seed=5) for _ in range(2))
+    assert torch.equal(state, torch.get_rng_state())
+    for name, value in first.state_dict().items():
+        assert torch.equal(value, second.state_dict()[name]), name
+    features = first(images)["features"].detach().double()
+    assert float(features.var(0).sum()) == pytest.approx(train_grey28.SPREAD, rel=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.real_data
+def test_training_again_gives_weights_as_good(zoo_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bit-equal on one machine; another processor rounds otherwise, so the promise is the accuracy."""
+    monkeypatch.setenv("ZOO_DATA", str(zoo_data))
+    train_grey28.main(["--out", str(tmp_path / "again.safetensors")])
+    with safe_open(tmp_path / "again.safetensors", framework="pt") as file:
+        found = dict(part.split("=") for part in file.metadata()["accuracy"].split())
+    for data, accuracy in found.items():
+        assert float(accuracy) == pytest.approx(stated_accuracy(data), abs=0.003)
+
+
+def test_folding_and_scaling_keep_the_function(digits: tuple[Tensor, Tensor]) -> None:
+    images = digits[0][:100]
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        module = Grey28(nn.BatchNorm2d)
+        module(images)  # fills the running statistics
+        module.eval()
+        wanted = module(images)["logits"]
+        made = train_grey28.scaled(train_grey28.folded(module), images)(images)["logits"]
+    assert torch.allclose(made, wanted, atol=1e-4)
+
+
+def test_augmentation_moves_and_adds_noise_within_its_bounds() -> None:
+    images = torch.zeros(64, 1, 28, 28, dtype=torch.uint8)
+    images[:, 0, 14, 14] = 255
+    with torch.random.fork_rng():
+        torch.manual_seed(2)
+        moved = train_grey28.shifted(images)
+        noisy = train_grey28.noised(images)
+    _, _, rows, columns = moved.nonzero(as_tuple=True)
+    assert len(rows) == 64
+    for place in (rows, columns):
+        assert sorted(set(place.tolist())) == [12, 13, 14, 15, 16]
+    untouched = (noisy == images).flatten(1).all(1)
+    assert 16 < int(untouched.sum()) < 48
+
+
+def test_the_script_writes_a_file_that_loads(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "trial.safetensors"
+    train_grey28.main(["--out", str(out), "--data", "digits", "--limit", "256", "--epochs", "1"])
+    with safe_open(out, framework="pt") as file:
+        assert set(file.keys()) == set(Grey28().state_dict())
+        assert file.metadata()["data"].startswith("digits/train=")
+    assert "accuracy digits=0." in capsys.readouterr().out
+
+
+# --- weights that are not shipped -------------------------------------------------------------------------------------
+
+
+def saved(path: Path, content: object) -> str:
+    torch.save(content, path)
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_a_file_of_known_content_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "weights.pth"
+    digest = saved(path, {"a": torch.arange(3)})
+    (read,) = read_weights(path, sha256={digest, "0" * 64}, max_bytes=10_000).values()
+    assert torch.equal(read, torch.arange(3))
+
+
+def test_another_file_is_refused_before_it_is_unpickled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "weights.pth"
+    digest = saved(path, {"a": torch.arange(3)})
+
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("unpickled")
+
+    monkeypatch.setattr(torch, "load", never)
+    with pytest.raises(DataError, match=f"SHA-256 begins with {digest[:16]}, not 0000.*\n.*--extractor-weights"):
+        read_weights(path, sha256={"0" * 64}, max_bytes=10_000)
+    with pytest.raises(DataError, match="larger than the 100 bytes"):
+        read_weights(path, sha256={digest}, max_bytes=100)
+    with pytest.raises(DataError, match=r"nothing\.pth cannot be read: No such file"):
+        read_weights(tmp_path / "nothing.pth", sha256={digest}, max_bytes=100)
+
+
+class _Hostile:
+    def __init__(self, canary: Path) -> None:
+        self.canary = canary
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return os.mkdir, (str(self.canary),)
+
+
+def test_code_in_a_file_is_not_executed_even_when_its_digest_is_allowed(tmp_path: Path) -> None:
+    canary = tmp_path / "canary"
+    for number, write in enumerate((torch.save, lambda content, path: path.write_bytes(pickle.dumps(content)))):
+        path = tmp_path / f"{number}.pth"
+        write({"a": _Hostile(canary)}, path)
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        with pytest.raises(DataError, match="something else than named tensors"):
+            read_weights(path, sha256={digest}, max_bytes=10_000)
+    assert not canary.exists()
+
+
+@pytest.mark.parametrize("content", [[torch.zeros(1)], {"a": "text"}])
+def test_other_content_is_refused(content: object, tmp_path: Path) -> None:
+    digest = saved(tmp_path / "weights.pth", content)
+    with pytest.raises(DataError, match="something else than named tensors"):
+        read_weights(tmp_path / "weights.pth", sha256={digest}, max_bytes=10_000)
+
+
+def test_without_a_network_the_flag_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    weights = Weights("zoo/inception-v3-compat")
+    with pytest.raises(ZooError, match=r"zoo/inception-v3-compat: .*cannot be downloaded") as no:
+        weights("https://127.0.0.1:9/weights.pth", sha256=inception.SHA256, size=inception.BYTES)
+    assert str(tmp_path) in str(no.value)
+    assert "--extractor-weights FILE" in str(no.value)
+    assert str(no.value).count("\n") < 3
+    assert not list(tmp_path.rglob("*.pth"))
+
+
+def test_a_download_is_kept_where_torch_fidelity_looks_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    kept = tmp_path / "hub" / "checkpoints" / "weights.pth"
+    kept.parent.mkdir(parents=True)
+    digest = saved(kept, {"a": torch.arange(3)})
+    assert list(Weights("x")("https://127.0.0.1:9/weights.pth", sha256=digest, size=2_000)) == ["a"]
+
+
+# --- inception-v3-compat ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def inception_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Random weights of the architecture, in the form of the published file."""
+    from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+
+    class Shapes(FeatureExtractorInceptionV3):  # type: ignore[misc]
+        def load_state_dict(self, *_: object, **__: object) -> None:
+            """Nothing is loaded: only names and shapes are wanted."""
+
+    path = tmp_path_factory.mktemp("inception") / "random.pth"
+    torch.save({}, path)
+    with torch.device("meta"):
+        shapes = Shapes("shapes", ["2048"], feature_extractor_weights_path=path).state_dict()
+    stream = generator("inception")
+    state = {
+        name: torch.randn(shape.shape, generator=stream) / max(1, shape[:1].numel()) ** 0.5
+        if shape.is_floating_point()
+        else torch.zeros(shape.shape, dtype=shape.dtype)
+        for name, shape in shapes.items()
+    }
+    state |= {name: value.abs() + 0.5 for name, value in state.items() if name.endswith("running_var")}
+    torch.save(state, path)
+    return path
+
+
+def test_inception_equals_torch_fidelitys_with_the_same_file(inception_file: Path) -> None:
+    from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+
+    digest = hashlib.sha256(inception_file.read_bytes()).hexdigest()
+    rng = torch.get_rng_state()
+    ours = load_extractor(catalogue(), "inception-v3-compat", weights=inception_file, allowed={digest})
+    assert torch.equal(rng, torch.get_rng_state())
+    layers = ["2048", "logits_unbiased"]
+    with torch.random.fork_rng():
+        theirs = FeatureExtractorInceptionV3("x", layers, feature_extractor_weights_path=str(inception_file))
+    images = torch.randint(0, 256, (2, 1, 20, 24), dtype=torch.uint8, generator=generator("pictures"))
+    features, logits = theirs(images.repeat(1, 3, 1, 1))
+    assert features.std() > 0
+    made = ours.module(images)  # grey is repeated; colour goes in as it is
+    assert torch.equal(made["features"], features)
+    assert torch.equal(made["logits"], logits)
+    assert torch.equal(ours.features(images.repeat(1, 3, 1, 1)), features)
+    with pytest.raises(ConfigError, match="--extractor NAME"):
+        ours.features(images.float())
+
+
+def test_inception_refuses_weights_that_are_not_the_published_ones(inception_file: Path) -> None:
+    with pytest.raises(DataError, match=f"not the published weights file.* not {inception.SHA256[:16]}"):
+        load_extractor(catalogue(), "inception-v3-compat", weights=inception_file)
+
+
+def test_inception_says_what_does_not_fit(tmp_path: Path) -> None:
+    path = tmp_path / "small.pth"
+    digest = saved(path, {"a": torch.arange(3)})
+    with pytest.raises(ConfigError, match="zoo/inception-v3-compat") as refused:
+        load_extractor(catalogue(), "inception-v3-compat", weights=path, allowed={digest})
+    assert str(refused.value).count("\n") < 3
+
+
+def test_the_published_digest_is_the_one_in_its_name() -> None:
+    from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
+
+    assert len(inception.SHA256) == 64
+    assert URL_INCEPTION_V3.endswith(f"-{inception.SHA256[:8]}.pth")

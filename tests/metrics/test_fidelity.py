@@ -1,0 +1,157 @@
+"""The Frechet distance: closed forms, torch-fidelity's own way, and what is refused."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from aigc_zoo.engine.seeds import generator
+from aigc_zoo.errors import ConfigError, DataError
+from aigc_zoo.metrics.features import Extractor
+from aigc_zoo.metrics.fidelity import frechet, library, statistics
+
+
+def gaussian(mean: Tensor, covariance: Tensor, n: int = 500, seed: int = 0) -> Tensor:
+    """`n` points whose sample mean and sample covariance are exactly these, up to float64."""
+    raw = torch.randn(n, len(mean), dtype=torch.float64, generator=generator("gaussian", seed))
+    raw -= raw.mean(0)
+    white = torch.linalg.solve_triangular(torch.linalg.cholesky(raw.T.cov()), raw.T, upper=False).T
+    return mean + white @ torch.linalg.cholesky(covariance).T
+
+
+def root(matrix: Tensor) -> Tensor:
+    values, vectors = torch.linalg.eigh(matrix)
+    return vectors @ torch.diag(values.clamp(min=0).sqrt()) @ vectors.T
+
+
+def positive(d: int, seed: int) -> Tensor:
+    factor = torch.randn(d, 2 * d, dtype=torch.float64, generator=generator("positive", seed))
+    return factor @ factor.T / d
+
+
+def test_diagonal_gaussians_have_the_closed_form() -> None:
+    means = torch.tensor([[0.0, 1.0, -2.0], [0.5, 1.0, 1.0]], dtype=torch.float64)
+    spreads = torch.tensor([[1.0, 4.0, 0.25], [9.0, 1.0, 0.25]], dtype=torch.float64)
+    a, b = (statistics(gaussian(m, torch.diag(s), seed=i)) for i, (m, s) in enumerate(zip(means, spreads, strict=True)))
+    expected = (means[0] - means[1]).square().sum() + (spreads[0].sqrt() - spreads[1].sqrt()).square().sum()
+    assert expected == 9.25 + 4.0 + 1.0
+    assert frechet(a, b) == pytest.approx(float(expected), rel=1e-9)
+    assert frechet(b, a) == pytest.approx(float(expected), rel=1e-9)
+
+
+def test_gaussians_that_do_not_commute_have_the_closed_form() -> None:
+    zero, shift = torch.zeros(6, dtype=torch.float64), torch.full((6,), 0.3, dtype=torch.float64)
+    first, second = positive(6, 1), positive(6, 2)
+    between = root(root(first) @ second @ root(first))
+    expected = shift.square().sum() + (first + second - 2 * between).trace()
+    got = frechet(statistics(gaussian(zero, first)), statistics(gaussian(shift, second, seed=1)))
+    assert got == pytest.approx(float(expected), rel=1e-9)
+
+
+def test_a_generator_that_repeats_one_picture_gets_a_finite_number() -> None:
+    mean, covariance = torch.ones(5, dtype=torch.float64), positive(5, 3)
+    real = statistics(gaussian(mean, covariance))
+    stuck = statistics(torch.zeros(100, 5, dtype=torch.float64))
+    assert frechet(stuck, real) == pytest.approx(float(5 + covariance.trace()), rel=1e-9)
+
+
+def test_no_more_samples_than_features_are_refused() -> None:
+    features = torch.randn(21, 20, generator=generator("few"))
+    with pytest.raises(DataError, match=r"20 samples are too few .* of 20 features: at least 21 .*--num") as refused:
+        statistics(features[:20])
+    assert str(refused.value).count("\n") == 0
+    assert statistics(features).num == 21
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_features_that_are_not_finite_are_refused(bad: float) -> None:
+    features = torch.randn(50, 4, generator=generator("bad"))
+    features[7, 2] = bad
+    with pytest.raises(DataError, match="not finite"):
+        statistics(features)
+
+
+def test_the_distance_of_one_distribution_falls_with_the_number_of_samples() -> None:
+    """M2: its bias is why the count belongs to the protocol."""
+    draws = torch.randn(2, 3_000, 64, generator=generator("bias"))
+    found = [frechet(statistics(draws[0, :n]), statistics(draws[1, :n])) for n in (100, 300, 1_000, 3_000)]
+    assert found == sorted(found, reverse=True)
+    assert found[0] > 10 * found[-1]
+
+
+class _Pictures(Dataset[Tensor]):
+    def __init__(self, images: Tensor) -> None:
+        self.images = images
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, row: int) -> Tensor:
+        return self.images[row]
+
+
+def test_torch_fidelity_computes_the_same_number_its_own_way(
+    grey28: Extractor, digits: tuple[Tensor, Tensor], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """M8: `calculate_metrics` with our network registered, against features extracted by us. To the last bit."""
+    from torch_fidelity import calculate_metrics, register_feature_extractor
+    from torch_fidelity.feature_extractor_base import FeatureExtractorBase
+    from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY
+
+    class Registered(FeatureExtractorBase):  # type: ignore[misc]
+        def __init__(self, name: str, features_list: list[str], **_: object) -> None:
+            super().__init__(name, features_list)
+            self.network = grey28.module
+
+        def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+            made = self.network(images)
+            return tuple(made[name] for name in self.features_list)
+
+        @staticmethod
+        def get_provided_features_list() -> tuple[str, ...]:
+            return ("features",)
+
+        @staticmethod
+        def get_default_feature_layer_for_metric(metric: str) -> str:
+            return "features"
+
+        @staticmethod
+        def can_be_compiled() -> bool:
+            return False
+
+    real, fake = digits[0][:300], digits[0][300:600].roll(2, 3)
+    name = f"{grey28.name}-{grey28.digest}"
+    register_feature_extractor(name, Registered)
+    try:
+        theirs = calculate_metrics(
+            input1=_Pictures(fake), input2=_Pictures(real), feature_extractor=name,
+            fid=True, cuda=False, cache=False, save_cpu_ram=True, verbose=False,
+        )  # fmt: skip
+    finally:
+        del FEATURE_EXTRACTORS_REGISTRY[name]
+    ours = frechet(*(statistics(torch.cat([*grey28.stream([images])])) for images in (fake, real)))
+    assert ours == theirs["frechet_inception_distance"]
+    assert ours > 1
+
+
+class _Broken:
+    def __getattr__(self, name: str) -> object:
+        raise RuntimeError("operator torchvision::nms does not exist")
+
+
+@pytest.mark.parametrize(("broken", "reason"), [(False, "torch_fidelity"), (True, "torchvision::nms")])
+def test_a_library_that_does_not_import_is_explained(
+    broken: bool, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch_fidelity.metric_fid", _Broken() if broken else None)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=reason) as refused:
+        library()
+    message = str(refused.value)
+    assert f"torch {torch.__version__.split('+')[0]}" in message
+    assert "torchvision 0." in message
+    assert "pip install" in message
+    assert message.count("\n") < 3

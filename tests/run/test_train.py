@@ -1,0 +1,213 @@
+"""A run from its first step to its last screen: what it leaves, and that nothing about the way there shows in it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+import aigc_zoo
+from aigc_zoo import options, plugins
+from aigc_zoo.api import Run
+from aigc_zoo.artefacts import checkpoint
+from aigc_zoo.artefacts.runs import RunFolder
+from aigc_zoo.errors import ConfigError, DivergedError, LockedError, UsageError
+from aigc_zoo.game import Batch, Nets, Terms
+from aigc_zoo.run.loop import train
+from aigc_zoo.run.monitor import parse_target
+from aigc_zoo.run.prepare import prepare
+from aigc_zoo.run.signals import Stop
+
+from .conftest import TINY
+
+
+def play(blobs: Path, out: Path, **more: object) -> Run:
+    return aigc_zoo.train("dcgan", str(blobs), out=out, **{**TINY, **more})
+
+
+@pytest.fixture(scope="module")
+def done(blobs: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return play(blobs, tmp_path_factory.mktemp("runs") / "done")
+
+
+def prints(folder: Path) -> dict[str, str]:
+    """Digests of what a run made: grids, weights, metrics; and its log without the clock."""
+    files = [*sorted((folder / "samples").iterdir()), folder / "generator.safetensors", folder / "metrics.jsonl"]
+    found = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+    found["weights"] = checkpoint.digest(RunFolder(folder).newest_valid().tensors, {})
+    log = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    return found | {"log": str([(line["step"], line["images"], line["terms"]) for line in log])}
+
+
+def test_a_run_leaves_what_the_design_says(done: Run) -> None:
+    names = {path.name for path in done.path.iterdir()}
+    assert {"card.json", "log.jsonl", "metrics.jsonl", "samples", "samples.gif", "generator.safetensors"} <= names
+    assert sorted(path.name for path in (done.path / "samples").iterdir()) == [
+        f"{step:09d}.png" for step in (0, 4, 8, 12)
+    ]
+    assert [line["step"] for line in done.log] == [2, 4, 6, 8, 10, 12]
+    assert done.log[-1]["images"] == 12 * 8
+    assert {"discriminator/loss", "generator/loss"} <= done.log[-1]["terms"].keys()
+    assert [line["step"] for line in done.metrics] == [0, 6, 12]
+    assert all(line["name"] == "fid-zoo-grey28" and line["protocol"]["num"] for line in done.metrics)
+    assert not list(done.path.rglob("*.tmp"))
+    with Image.open(done.path / "samples.gif") as film:
+        assert film.n_frames == 4
+
+
+def test_the_same_command_on_a_finished_run_does_nothing(done: Run, blobs: Path) -> None:
+    before = prints(done.path)
+    again = play(blobs, done.path)
+    assert again.result is not None and again.result.notes and again.result.step == 12
+    assert prints(done.path) == before
+
+
+def test_a_changed_configuration_is_refused_with_the_difference(done: Run, blobs: Path) -> None:
+    with pytest.raises(ConfigError, match=r"batch_size.*8.*16") as caught:
+        play(blobs, done.path, batch_size=16)
+    assert len(str(caught.value).splitlines()) <= 3
+
+
+def test_fresh_sets_the_old_run_aside(blobs: Path, tmp_path: Path) -> None:
+    play(blobs, tmp_path / "run", steps=3)
+    play(blobs, tmp_path / "run", steps=4, fresh=True)
+    assert RunFolder(tmp_path / "run").finished()["step"] == 4
+    assert RunFolder(tmp_path / "run-1").finished()["step"] == 3
+
+
+@pytest.mark.parametrize("cut", [1, 4, 7, 11])
+def test_a_stopped_run_continues_to_the_same_bits(done: Run, blobs: Path, tmp_path: Path, cut: int) -> None:
+    catalogue = plugins.catalogue()
+    configuration = options.resolve(catalogue, "dcgan", data=str(blobs), given=TINY, origin="python")
+
+    class After(Stop):
+        def __bool__(self) -> bool:
+            self.signal = signal.SIGTERM if self.asked >= cut else 0
+            self.asked += 1
+            return self.signal > 0
+
+        asked = 0
+
+    result = train(prepare(catalogue, configuration), tmp_path / "run", stop=After())
+    assert result.reason == "stopped"
+    assert result.step < 12
+    play(blobs, tmp_path / "run")
+    assert prints(tmp_path / "run") == prints(done.path)
+
+
+def test_twenty_kills_leave_no_trace(done: Run, blobs: Path, tmp_path: Path) -> None:
+    """Kill -9 at random moments, restarted each time: weights, grids, metrics and log as in a run left alone."""
+    script = textwrap.dedent(
+        """
+        import json, os, random, signal, sys, time
+        import torch
+        torch.set_num_threads(1)
+        import aigc_zoo
+        from aigc_zoo.plugins import catalogue
+        from pathlib import Path
+        out, data, settings = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
+        catalogue()
+        from aigc_zoo import options  # all is imported before the forks
+        from aigc_zoo.run import loop
+        import torch_fidelity
+        started = time.monotonic()
+        aigc_zoo.train("dcgan", data, out=out + "-timed", **settings)
+        length = time.monotonic() - started
+        rng, kills = random.Random(0), 0
+        while kills < 20:
+            child = os.fork()
+            if not child:
+                aigc_zoo.train("dcgan", data, out=out, **settings)
+                os._exit(0)
+            time.sleep(rng.uniform(0, 0.2 * length))
+            finished = Path(out, "finished.json").exists()
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            if finished:
+                break
+            kills += 1
+        aigc_zoo.train("dcgan", data, out=out, **settings)
+        print(json.dumps({"kills": kills}))
+        """
+    )
+    settings = {**TINY, "steps": 48, "save_every": 2}
+    ran = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path / "run"), str(blobs), json.dumps(settings)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        timeout=120,
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert json.loads(ran.stdout)["kills"] >= 8, "the run finished before it was killed often enough to tell"
+    assert prints(tmp_path / "run") == prints(tmp_path / "run-timed")
+
+
+def test_a_second_writer_is_turned_away(blobs: Path, tmp_path: Path) -> None:
+    with RunFolder(tmp_path / "run"), pytest.raises(LockedError, match=str(os.getpid())):
+        play(blobs, tmp_path / "run")
+
+
+def test_a_target_ends_the_run(blobs: Path, tmp_path: Path) -> None:
+    run = play(blobs, tmp_path / "run", until="fid<=1e9")
+    assert run.result is not None
+    assert (run.result.reason, run.result.step) == ("target", 0)
+    assert (tmp_path / "run" / "generator.safetensors").exists()
+
+
+@pytest.mark.parametrize("text", ["fud<3", "fid", "fid<=x", "fid=3"])
+def test_a_target_that_says_nothing_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match=r"--until .*fid"):
+        parse_target(text, ("fid-zoo-grey28",))
+
+
+def test_divergence_ends_in_an_error_and_leaves_no_bad_file(blobs: Path, tmp_path: Path) -> None:
+    catalogue = plugins.catalogue()
+    given = {**TINY, "save_every": 1, "log_every": 1}
+    prepared = prepare(catalogue, options.resolve(catalogue, "dcgan", data=str(blobs), given=given, origin="python"))
+    players = dict(prepared.recipe.players)
+    sound = players["generator"]
+
+    def explode(nets: Nets, batch: Batch) -> Terms:
+        terms = sound.loss(nets, batch)
+        return {name: term / (batch["t"] < 0.5) for name, term in terms.items()}
+
+    players["generator"] = replace(sound, loss=explode)
+    with pytest.raises(DivergedError, match=r"generator is not finite at step 6(.|\n)*step 6 is whole"):
+        train(replace(prepared, recipe=replace(prepared.recipe, players=players)), tmp_path / "run")
+    for _, path in RunFolder(tmp_path / "run").checkpoints():
+        assert all(bool(torch.isfinite(t).all()) for t in checkpoint.load(path)[0].values() if t.is_floating_point())
+
+
+def test_samples_depend_on_the_seed_alone(done: Run) -> None:
+    assert torch.equal(done.sample(100, seed=3)[:10], done.sample(10, seed=3))
+    assert not torch.equal(done.sample(4, seed=3), done.sample(4, seed=4))
+    alone = aigc_zoo.load_run(done.path / "generator.safetensors")
+    assert torch.equal(alone.sample(10, seed=3), done.sample(10, seed=3))
+
+
+def test_an_unfinished_run_is_sampled_from_its_newest_checkpoint(done: Run, tmp_path: Path) -> None:
+    part = tmp_path / "part"
+    part.mkdir()
+    (part / "card.json").write_bytes((done.path / "card.json").read_bytes())
+    (part / "checkpoints").symlink_to(done.path / "checkpoints")
+    assert torch.equal(aigc_zoo.load_run(part).sample(5), done.sample(5))
+
+
+def test_init_starts_from_another_runs_weights(done: Run, blobs: Path, tmp_path: Path) -> None:
+    path = RunFolder(done.path).checkpoints()[-1][1]
+    run = play(blobs, tmp_path / "run", init=str(path), steps=1, sample_every=1)
+    first = Image.open(tmp_path / "run" / "samples" / "000000000.png")
+    last = Image.open(done.path / "samples" / "000000012.png")
+    assert first.tobytes() == last.tobytes()
+    assert run.result is not None and run.result.step == 1

@@ -1,0 +1,80 @@
+"""The standard game with small convolutional networks, with batch normalisation or without."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from sketch import parts
+from sketch.play import trainer
+from torch import Tensor, nn
+
+from aigc_zoo.engine.dist import Ranks
+from aigc_zoo.engine.trainer import Trainer
+from aigc_zoo.game import Adversarial, Spec, two_player
+
+SPEC = Spec(shape=parts.IMAGE, classes=parts.CLASSES)
+LATENT = 6
+
+
+class Maker(nn.Sequential):
+    """z -> 4x4 -> 8x8, with batch normalisation where `norm`."""
+
+    def __init__(self, norm: bool = True) -> None:
+        super().__init__(
+            nn.Linear(LATENT, 8 * 4 * 4),
+            nn.Unflatten(1, (8, 4, 4)),
+            nn.BatchNorm2d(8) if norm else nn.Identity(),
+            nn.ReLU(),
+            nn.ConvTranspose2d(8, 3, 4, 2, 1),
+            nn.Tanh(),
+        )
+
+    def forward(self, z: Tensor, label: Tensor | None = None) -> Tensor:
+        return super().forward(z)
+
+
+class Critic(nn.Sequential):
+    """8x8 -> 4x4 -> a logit; smooth, so that second derivatives are everywhere."""
+
+    def __init__(self, norm: bool = True) -> None:
+        super().__init__(
+            nn.Conv2d(3, 8, 4, 2, 1),
+            nn.BatchNorm2d(8) if norm else nn.Identity(),
+            nn.Softplus(),
+            nn.Flatten(),
+            nn.Linear(8 * 4 * 4, 1),
+        )
+
+    def forward(self, x: Tensor, label: Tensor | None = None) -> Tensor:
+        return super().forward(x)
+
+
+def logistic() -> Adversarial:
+    return Adversarial(
+        discriminator=lambda real, fake: F.softplus(-real).mean() + F.softplus(fake).mean(),
+        generator=lambda fake, real: F.softplus(-fake).mean(),
+    )
+
+
+def wasserstein() -> Adversarial:
+    return Adversarial(
+        discriminator=lambda real, fake: fake.mean() - real.mean(), generator=lambda fake, real: -fake.mean()
+    )
+
+
+def pair(
+    norm: bool,
+    loss: Callable[[], Adversarial],
+    *,
+    dtype: torch.dtype = torch.float64,
+    ranks: Ranks | None = None,
+    **settings: Any,
+) -> Trainer:
+    """A trainer of the two, ten steps long; `settings` are those of `two_player`."""
+    recipe = two_player(
+        lambda spec, latent: Maker(norm), lambda spec: Critic(norm), loss, latent=LATENT, steps=10, **settings
+    )
+    return trainer(recipe, SPEC, parts.images, dtype=dtype, ranks=ranks, steps=10)

@@ -1,0 +1,180 @@
+"""What ranks play together: under `torchrun --module sketch.together OUT`, each writes to OUT what it found."""
+
+from __future__ import annotations
+
+import json
+import sys
+import warnings
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from sketch import parts
+from sketch.conv import SPEC, logistic, pair
+from sketch.families import FAMILIES
+from sketch.play import difference, play, snapshot, start, trainer
+from sketch.toy import Weight, game, player, pull
+from torch import Tensor, nn
+
+from aigc_zoo.artefacts import checkpoint
+from aigc_zoo.engine import dist
+from aigc_zoo.engine.dist import Ranks
+from aigc_zoo.engine.trainer import Trainer
+from aigc_zoo.game import Batch, Nets, Terms, adam
+from aigc_zoo_plugins.dcgan import networks
+from aigc_zoo_plugins.dcgan.recipe import dcgan
+from aigc_zoo_plugins.losses.adversarial import non_saturating
+
+Found = dict[str, Tensor]
+STEPS = 5
+
+
+def first_party(ranks: Ranks) -> Trainer:
+    recipe = dcgan(
+        generator=partial(networks.generator, width=4, norm="none"),
+        discriminator=partial(networks.discriminator, width=4, norm="none"),
+        loss=non_saturating,
+        latent=8,
+        lr=1e-3,
+    )
+    return trainer(recipe, SPEC, parts.images, dtype=torch.float64, ranks=ranks)
+
+
+def sketched(name: str, ranks: Ranks) -> Trainer:
+    return start(FAMILIES[name](), dtype=torch.float64, ranks=ranks)
+
+
+GAMES: Mapping[str, Callable[[Ranks], Trainer]] = {
+    "wgan_gp": partial(sketched, "wgan_gp"),
+    "r3gan": partial(sketched, "r3gan"),
+    "dcgan": first_party,
+}
+
+
+def games(ranks: Ranks) -> Found:
+    """All that a rank has of each game after some steps, and its rows of the next batch."""
+    found = {}
+    for name, begin in GAMES.items():
+        a = begin(ranks)
+        play(a, STEPS)
+        found |= {f"{name}/{key}": value for key, value in snapshot(a)[0].items()}
+        found |= {f"{name}/batch/{key}": value for key, value in a.batch(0).items() if value.ndim}
+    return found
+
+
+# --- state that differs between ranks ---------------------------------------------------------------------------------
+
+
+def normalised(ranks: Ranks) -> Trainer:
+    return pair(True, logistic, dtype=torch.float32, ranks=ranks, optimizer=adam(1e-3, 0.5), average={"G": 0.9})
+
+
+def own(a: Trainer) -> Found:
+    """What this rank holds, whatever it would save."""
+    nets, average = a.nets.state_dict(), a.average.state_dict()
+    return {f"nets/{k}": v.clone() for k, v in nets.items()} | {f"average/{k}": v.clone() for k, v in average.items()}
+
+
+def resumed(ranks: Ranks, folder: Path) -> Found:
+    """How far a run that was resumed from rank 0's file is from one that was not; and without the ranks' own part."""
+    straight = normalised(ranks)
+    play(straight, 5)
+    tensors, scalars = straight.state()
+    if ranks.first:
+        checkpoint.save(folder / "5.safetensors", tensors, scalars)
+    ranks.wait()
+    saved, card = checkpoint.load(folder / "5.safetensors")
+    shared = {name: tensor for name, tensor in saved.items() if not name.startswith("rank1/")}
+    play(straight, 3)
+    found = {}
+    for kind, given in (("all", saved), ("shared", shared)):
+        a = normalised(ranks)
+        a.load(given, card)
+        play(a, 3)
+        found[f"resumed/{kind}"] = torch.tensor(difference(own(straight), own(a)))
+    a = normalised(ranks)
+    a.load(saved, card)
+    made = a.sampler(together=True, seed=4).chunks(300, ranks=ranks)
+    return found | {f"chunk/{ranks.rank + i * ranks.world}": chunk.contiguous() for i, chunk in enumerate(made)}
+
+
+class Level(nn.Module):
+    """Replaces its buffer, where others write to theirs."""
+
+    shared = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(()))
+
+    def see(self, x: Tensor) -> None:
+        self.mean = x.mean()
+
+
+def buffers(ranks: Ranks) -> Found:
+    found = {}
+    for name in ("stylegan2", "multiscale"):
+        a = sketched(name, ranks)
+        play(a, STEPS)
+        found |= {f"{name}/{key}": value for key, value in own(a).items()}
+        found |= {f"{name}/saved/{key}": value for key, value in snapshot(a)[0].items() if key.startswith("rank1/")}
+
+    def loss(nets: Nets, batch: Batch) -> Terms:
+        nets.level.see(batch["z"])
+        return {"loss": nets.D.w.square(), "_dice": torch.rand((), dtype=torch.float64)}
+
+    nets = {"G": Weight(), "H": Weight(), "D": Weight()}
+    a = game({"critic": player("D", loss=loss)}, networks=lambda spec: nets | {"level": Level()}, ranks=ranks)
+    (terms,) = play(a, 1)
+    return found | {"level": a.nets.level.mean, "dice": terms["critic/_dice"]}
+
+
+# --- agreement --------------------------------------------------------------------------------------------------------
+
+
+def broken(ranks: Ranks) -> str | None:
+    """What ranks say of a loss that was not a number on the last of them alone."""
+
+    def loss(nets: Nets, batch: Batch) -> Terms:
+        bad = ranks.rank == ranks.world - 1 and int(batch["images"]) == 2 * parts.SIZE
+        return {"loss": nets.D.w * (float("nan") if bad else 1.0)}
+
+    a = game({"critic": player("D", loss=loss), "generator": player("D", loss=pull("D"))}, ranks=ranks)
+    play(a, 2)
+    assert a.diverged() is None
+    play(a, 2)
+    return a.diverged()
+
+
+def talk(ranks: Ranks) -> dict[str, object]:
+    """Every kind of talk between ranks."""
+    mine = torch.tensor([float(ranks.rank), 1.0])
+    copied = mine.clone()
+    ranks.copy_from_first([copied])
+    averaged = ranks.average([mine, None, mine.double().view(2, 1), torch.tensor(float(ranks.rank))])
+    return {
+        "rank": [ranks.rank, ranks.world, ranks.first],
+        "any": [ranks.any(ranks.rank == ranks.world - 1), ranks.any(False)],
+        "gathered": [part.tolist() for part in ranks.gather(mine)],
+        "copied": copied.tolist(),
+        "averaged": [None if value is None else value.tolist() for value in averaged],
+        "broken": broken(ranks),
+    }
+
+
+def main(folder: Path) -> None:
+    warnings.simplefilter("error")
+    torch.set_num_threads(1)
+    ranks = dist.join(torch.device("cpu"))
+    try:
+        found = games(ranks) | buffers(ranks) | resumed(ranks, folder)
+        save_file({name: value.contiguous().clone() for name, value in found.items()}, folder / f"{ranks.rank}.tensors")
+        (folder / f"{ranks.rank}.json").write_text(json.dumps(talk(ranks)))
+    finally:
+        dist.leave()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

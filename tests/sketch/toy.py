@@ -1,0 +1,65 @@
+"""Games so small that every number in them can be worked out by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from sketch.parts import SIZE
+from sketch.play import trainer
+from torch import Tensor, nn
+
+from aigc_zoo.engine.dist import Ranks
+from aigc_zoo.engine.trainer import Trainer
+from aigc_zoo.game import Batch, MakeOptimizer, Nets, Player, Recipe, Spec
+
+
+class Weight(nn.Module):
+    """One number to move, and one that persists beside it."""
+
+    def __init__(self, value: float = 1.0) -> None:
+        super().__init__()
+        self.w = nn.Parameter(torch.tensor(value))
+        self.register_buffer("level", torch.tensor(0.0))
+
+
+def sgd(lr: float) -> MakeOptimizer:
+    return lambda parameters: torch.optim.SGD(parameters, lr=lr)
+
+
+def player(*controls: str, loss: Any, **settings: Any) -> Player:
+    """One that plays by plain gradient descent, at a rate of 0.1, unless told otherwise."""
+    return Player(controls=controls, loss=loss, **{"optimizer": sgd(0.1), **settings})
+
+
+def pull(name: str, *, by: float = 1.0) -> Callable[[Nets, Batch], Mapping[str, Tensor]]:
+    """A loss whose gradient is `by`, whatever the weight."""
+    return lambda nets, batch: {"pull": by * nets[name].w}
+
+
+def numbered(n: int) -> dict[str, Tensor]:
+    """Batches that say which they are."""
+    return {"real": torch.full((SIZE, 1), float(n))}
+
+
+def at(a: Trainer, name: str) -> float:
+    """Where a weight is."""
+    return a.nets[name].w.item()
+
+
+def number_of(batch: Batch) -> int:
+    return int(batch["real"][0, 0])
+
+
+def game(players: Mapping[str, Player], *, ranks: Ranks | None = None, **settings: Any) -> Trainer:
+    """Players over three weights: G and H make, D does not."""
+    given: dict[str, Any] = {
+        "networks": lambda spec: {"G": Weight(2.0), "H": Weight(0.5), "D": Weight(1.0)},
+        "make": lambda nets, batch: {"fake": nets.G.w * batch["z"] + nets.H.w},
+        "draw": lambda batch: {"z": torch.randn(len(batch["real"]), 1)},
+        "makers": ("G", "H"),
+        "steps": 100,
+    }
+    recipe = Recipe(players=players, **(given | settings))
+    return trainer(recipe, Spec(shape=(1,), modality="points"), numbered, dtype=torch.float64, ranks=ranks, steps=10)

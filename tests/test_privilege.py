@@ -1,0 +1,130 @@
+"""First-party families have no privilege: the core does not know them, and all of them are packaged alike."""
+
+from __future__ import annotations
+
+import ast
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from aigc_zoo.plugins import catalogue
+from aigc_zoo.spec import KINDS
+
+ROOT = Path(__file__).resolve().parent.parent
+CORE = sorted((ROOT / "aigc_zoo").rglob("*.py"))
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+FAMILIES = sorted(path.parent.name for path in (ROOT / "plugins").glob("*/__init__.py"))
+
+
+def families_words() -> set[str]:
+    """Names of families and their components, but data sets': `ring` and `grid` are words that any code may use.
+
+    So are families that are called after a kind, such as `losses`.
+    """
+    kinds = {kind for kind in KINDS if kind != "dataset"}
+    names = {entry.name for entry in catalogue().items(None, "zoo/*") if entry.kind in kinds}
+    named_after_kinds = {form for kind in KINDS for form in (kind, f"{kind}s", f"{kind}es")}
+    return names | (set(FAMILIES) - named_after_kinds)
+
+
+def words(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """Every identifier and every whole string of a module, with its line; references such as `zoo/x.y` in parts."""
+    for node in ast.walk(tree):
+        line = getattr(node, "lineno", 0)
+        for field, value in ast.iter_fields(node):
+            if isinstance(value, str) and field in ("id", "attr", "arg", "name", "value", "asname", "module"):
+                yield from ((line, part) for part in re.split(r"[/.:]", value))
+
+
+def mentions(source: str, forbidden: set[str]) -> list[tuple[int, str]]:
+    spelled = forbidden | {word.replace("-", "_") for word in forbidden}
+    return [(line, word) for line, word in words(ast.parse(source)) if word in spelled]
+
+
+def test_the_core_names_no_family() -> None:
+    forbidden = families_words()
+    assert {"dcgan"} <= forbidden
+    found = [
+        f"{path.relative_to(ROOT)}:{line} {word}"
+        for path in CORE
+        for line, word in mentions(path.read_text(encoding="utf-8"), forbidden)
+    ]
+    assert found == []
+
+
+def test_the_core_never_speaks_of_the_families_package() -> None:
+    assert [path.name for path in CORE if "aigc_zoo_plugins" in path.read_text(encoding="utf-8")] == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "from x.dcgan import a",
+        "import dcgan",
+        "f('dcgan')",
+        "dcgan = 1",
+        "x.dcgan",
+        "def dcgan(): ...",
+        "f(dcgan=1)",
+        "def f(dcgan): ...",
+        "a = {'non-saturating': 1}",
+        "non_saturating()",
+        "f('zoo/dcgan.mnist')",
+        "import families.dcgan as x",
+    ],
+)
+def test_the_search_finds_what_it_is_for(source: str) -> None:
+    assert mentions(source, {"dcgan", "non-saturating"}) != []
+    assert mentions(source, {"dcg", "saturating"}) == []
+
+
+def test_folders_entry_points_and_packages_agree() -> None:
+    points = PROJECT["project"]["entry-points"]["aigc_zoo"]
+    assert points == {name: f"aigc_zoo_plugins.{name}" for name in FAMILIES}
+    folders = {"aigc_zoo_plugins": ROOT / "plugins", "aigc_zoo": ROOT / "aigc_zoo"}
+    packages = {
+        ".".join((name, *path.parent.relative_to(folder).parts))
+        for name, folder in folders.items()
+        for path in folder.rglob("__init__.py")
+    }
+    assert set(PROJECT["tool"]["setuptools"]["packages"]) == packages
+
+
+def test_what_is_installed_is_what_the_project_states() -> None:
+    """A new entry point needs a reinstall; without it, nobody would see the new family."""
+    ours = [record for record in catalogue().records if record.distribution == "aigc-zoo"]
+    assert sorted(record.entry_point for record in ours) == FAMILIES
+    assert [str(record) for record in ours if record.status != "ok"] == []
+
+
+@pytest.mark.slow
+def test_the_wheel_contains_every_module_and_data_file(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    for folder in ("aigc_zoo", "plugins"):
+        shutil.copytree(ROOT / folder, source / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    options = ["--no-deps", "--no-build-isolation", "--no-index", "--quiet", "--disable-pip-version-check"]
+    wheels = tmp_path / "wheels"
+    subprocess.run(
+        [sys.executable, "-m", "pip", "wheel", *options, "--wheel-dir", str(wheels), str(source)],
+        check=True,
+        timeout=300,
+    )
+    (wheel,) = wheels.glob("*.whl")
+    packed = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
+    there = {path.relative_to(ROOT) for folder in ("aigc_zoo", "plugins") for path in (ROOT / folder).rglob("*")}
+    wanted = {
+        str(Path("aigc_zoo_plugins", *path.parts[1:]) if path.parts[0] == "plugins" else path)
+        for path in there
+        if (ROOT / path).is_file() and "__pycache__" not in path.parts
+    }
+    assert packed == wanted

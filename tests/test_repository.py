@@ -1,0 +1,218 @@
+"""What surrounds the code says what is true: commands, tree, generated pages, documented hooks, versions."""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+
+import aigc_zoo
+from aigc_zoo import errors, options, plugins, spec
+from aigc_zoo.engine.trainer import Trainer
+from aigc_zoo.game import Spec
+from aigc_zoo.options.signatures import CALLED_WITH
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+GUIDE = (ROOT / "docs" / "writing-a-plugin.md").read_text(encoding="utf-8")
+LEFT_OUT = {".git", ".venv", "build", "dist", "runs", "__pycache__", ".benchmarks"}
+
+
+def tool(name: str) -> ModuleType:
+    """A script of tools/ as a module."""
+    found = importlib.util.spec_from_file_location(f"zoo_tools_{name}", ROOT / "tools" / f"{name}.py")
+    assert found is not None
+    assert found.loader is not None
+    module = importlib.util.module_from_spec(found)
+    found.loader.exec_module(module)
+    return module
+
+
+def text_files() -> Iterator[Path]:
+    """What belongs to the repository and can be read as text."""
+    for folder, folders, names in os.walk(ROOT):
+        folders[:] = sorted(n for n in folders if n not in LEFT_OUT and not n.endswith(("_cache", ".egg-info")))
+        for name in sorted(names):
+            path = Path(folder) / name
+            if path.suffix in {".py", ".md", ".toml", ".json", ".yaml", ".cfg", ".ini", ".txt", ""}:
+                yield path
+
+
+def section(text: str, title: str) -> str:
+    """The text between a heading of level two and the next."""
+    return text.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+
+
+def code(text: str, first_word: str) -> str:
+    """The one code block that contains the word."""
+    blocks = [block for block in re.findall(r"```\w*\n(.*?)\n```", text, re.DOTALL) if first_word in block]
+    assert len(blocks) == 1
+    return str(blocks[0])
+
+
+# --- the README -------------------------------------------------------------------------------------------------------
+
+
+def test_the_readme_begins_with_what_the_zoo_is_and_two_commands() -> None:
+    beginning = README.partition("\n## ")[0]
+    command = tool("readme_command").command
+    blocks = re.findall(r"```\w*\n(.*?)\n```", beginning, re.DOTALL)
+    assert blocks == [command("run", README), command("test", README)]
+    for block in blocks:
+        assert "\n" not in block, "each is one line to copy"
+        assert block.startswith("python3 -m venv .venv && .venv/bin/pip install "), "each stands alone"
+    assert blocks[0].endswith(".venv/bin/zoo train dcgan")
+    assert blocks[1].endswith(".venv/bin/pytest")
+
+
+def test_ci_runs_the_readmes_test_command_as_it_is_written() -> None:
+    script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    assert os.access(ROOT / ".ci" / "run", os.X_OK)
+    assert "test_command=$(python3 tools/readme_command.py test)" in script
+    assert 'bash -euo pipefail -c "$test_command"' in script
+    assert "pytest" not in script, "no other command than the README's runs the tests"
+    printed = subprocess.run(
+        [sys.executable, ROOT / "tools" / "readme_command.py", "test"], capture_output=True, text=True, check=True
+    )
+    assert f"\n{printed.stdout.strip()}\n" in README
+
+
+def tree(text: str) -> Iterator[str]:
+    """The paths that a drawn tree names; entries stand under the folder above them that is less indented."""
+    above: list[tuple[int, str]] = []
+    for line in text.splitlines():
+        names = re.split(r"\s{2,}", line.strip())[0].split()
+        indent = len(line) - len(line.lstrip())
+        above = [(depth, folder) for depth, folder in above if depth < indent]
+        prefix = "".join(folder for _, folder in above)
+        yield from (prefix + name for name in names)
+        if names[0].endswith("/"):
+            above.append((indent, names[0]))
+
+
+def test_the_readmes_tree_names_what_is_there() -> None:
+    paths = list(tree(code(section(README, "The repository"), "pyproject.toml")))
+    assert len(paths) > 25
+    missing = [path for path in paths if not (ROOT / path).exists() or path.endswith("/") != (ROOT / path).is_dir()]
+    assert missing == []
+
+
+@pytest.mark.parametrize("folder", ["aigc_zoo", "plugins"])
+def test_the_readmes_tree_leaves_out_no_part_of_the_code(folder: str) -> None:
+    named = set(tree(code(section(README, "The repository"), "pyproject.toml")))
+    there = {
+        f"{folder}/{path.name}{'/' if path.is_dir() else ''}"
+        for path in (ROOT / folder).iterdir()
+        if not path.name.startswith("__") and path.name != "py.typed" and not path.name.startswith(".")
+    }
+    assert there - named == set()
+
+
+def test_links_between_documents_lead_somewhere() -> None:
+    for page in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("benchmarks/*.md")]:
+        for target in re.findall(r"\]\(([^)#]+)", page.read_text(encoding="utf-8")):
+            assert target.startswith("https://") or (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_the_readmes_exit_codes_are_those_of_the_errors() -> None:
+    stated = {
+        int(number) for number in re.findall(r"^\| ([\d, ]+) \|", section(README, "Exit codes"), re.MULTILINE)[:-1]
+    }
+    raised = {e.exit_code for e in vars(errors).values() if isinstance(e, type) and issubclass(e, errors.ZooError)}
+    assert stated == raised | {0}
+
+
+# --- generated pages --------------------------------------------------------------------------------------------------
+
+
+def test_the_command_lines_page_is_fresh() -> None:
+    assert tool("cli_docs").stale() == ""
+
+
+def test_the_result_table_is_fresh() -> None:
+    assert tool("results_table").stale() == ""
+
+
+def test_a_stale_page_is_noticed(tmp_path: Path) -> None:
+    old = tmp_path / "cli.md"
+    old.write_text("# The command line\n")
+    assert "make docs" in tool("cli_docs").stale(old)
+    readme = tmp_path / "README.md"
+    readme.write_text("<!-- begin: results -->\n| 1.0 |\n<!-- end: results -->\n")
+    assert "make docs" in tool("results_table").stale(readme, tmp_path)
+
+
+# --- the plugin guide -------------------------------------------------------------------------------------------------
+
+
+def test_documented_hooks_are_those_of_the_api() -> None:
+    documented = re.findall(
+        r"^def (\w+)\((.*)\) -> (.*): \.\.\.$", code(section(GUIDE, "Hooks"), "zoo_log"), re.MULTILINE
+    )
+    actual = []
+    for name in spec.HOOKS:
+        signature = inspect.signature(getattr(spec.Hooks, name))
+        parameters = [f"{p.name}: {p.annotation}" for p in signature.parameters.values() if p.name != "self"]
+        actual.append((name, ", ".join(parameters), str(signature.return_annotation)))
+    assert documented == actual
+
+
+def test_documented_kinds_are_called_as_the_api_calls_them() -> None:
+    rows = dict(re.findall(r"^\| `(\w+)` \| (.*?) \|", section(GUIDE, "Kinds"), re.MULTILINE))
+    assert sorted(rows) == sorted(spec.KINDS)
+    for kind, words in CALLED_WITH.items():
+        assert rows[kind].startswith(f"`{', '.join(words)}`")
+    assert not any(words.startswith("`") for kind, words in rows.items() if kind not in CALLED_WITH)
+
+
+def test_the_guides_plugin_is_found_and_trains(tmp_path: Path) -> None:
+    file = tmp_path / "my_gan.py"
+    file.write_text(code(GUIDE, "class Sheet"))
+    catalogue = plugins.catalogue([file])
+    assert catalogue.find("recipe", "my_gan").entry.id == "local/my_gan"
+    recipe = options.build(catalogue, options.resolve(catalogue, "my_gan", given={"generator.gain": 2.0}))
+    real = torch.linspace(-1, 1, 8 * 16).view(8, 1, 4, 4)
+    trainer = Trainer(recipe, Spec(shape=(1, 4, 4)), lambda n: {"real": real}, batch_size=8, steps=2)
+    before = trainer.nets.G.layer.weight.clone()
+    terms = [trainer.play() for _ in range(2)][-1]
+    assert all(torch.isfinite(term) for term in terms.values())
+    assert not torch.equal(before, trainer.nets.G.layer.weight)
+    assert trainer.nets.G.gain == 2.0
+
+
+# --- all files --------------------------------------------------------------------------------------------------------
+
+
+def test_the_changelog_has_this_version() -> None:
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert re.search(rf"^## \[{re.escape(aigc_zoo.__version__)}\]", changelog, re.MULTILINE)
+
+
+def test_no_file_knows_the_machine_that_it_was_written_on() -> None:
+    absolute = re.compile(r"(?<![\w.:/$}-])/(?:home|root|Users|work|workspace|mnt)/\w")
+    found = [
+        f"{path.relative_to(ROOT)}:{number}: {line.strip()}"
+        for path in text_files()
+        for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1)
+        if absolute.search(line)
+    ]
+    assert found == []
+
+
+def test_every_decision_is_listed_and_half_a_page() -> None:
+    folder = ROOT / "docs" / "decisions"
+    listed = re.findall(r"\((\d{4}-[\w-]+\.md)\)", (folder / "README.md").read_text(encoding="utf-8"))
+    assert listed == sorted(path.name for path in folder.glob("[0-9]*.md"))
+    for name in listed:
+        text = (folder / name).read_text(encoding="utf-8")
+        assert all(f"**{part}.**" in text for part in ("Context", "Decision", "Consequence")), name
+        assert len(text.split()) < 320, name

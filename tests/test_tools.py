@@ -1,0 +1,142 @@
+"""The tools that make the documents, those that continuous integration relies on, and the measuring of benchmarks."""
+
+from __future__ import annotations
+
+import importlib.util
+import itertools
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def script(path: str) -> ModuleType:
+    """A script of the repository as a module."""
+    file = ROOT / path
+    found = importlib.util.spec_from_file_location(f"zoo_script_{file.stem}", file)
+    assert found is not None
+    assert found.loader is not None
+    module = importlib.util.module_from_spec(found)
+    found.loader.exec_module(module)
+    return module
+
+
+# --- the result table -------------------------------------------------------------------------------------------------
+
+
+def result() -> dict[str, Any]:
+    """The example of benchmarks/README.md."""
+    text = (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```json\n(.*?)\n```", text, re.DOTALL)
+    return dict(json.loads(example))
+
+
+def test_the_documented_result_is_one_that_the_table_takes(tmp_path: Path) -> None:
+    results = script("tools/results_table.py")
+    (tmp_path / "one.json").write_text(json.dumps(result()))
+    text = results.table(results.load(tmp_path))
+    row = next(line for line in text.splitlines() if "fid-zoo-grey28" in line)
+    for part in ("zoo/dcgan.mnist", "1.23", "10,000 samples against 10,000 of mnist test", "averaged weights", "10.0 min"):
+        assert part in row
+    assert result()["command"] in text
+
+
+@pytest.mark.parametrize("key", ["machine", "versions", "commit", "seed", "command"])
+def test_a_result_that_nobody_can_place_is_refused(key: str) -> None:
+    problems = script("tools/results_table.py").problems
+    assert problems(result()) == []
+    assert problems({k: v for k, v in result().items() if k != key}) == [f"{key} is missing"]
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"protocol": {}}, "protocol lacks num"),
+        ({"value": float("nan")}, "value is not finite"),
+        ({"value": "1.2"}, "value is a str"),
+    ],
+)
+def test_a_metric_without_its_protocol_is_refused(change: dict[str, Any], reason: str) -> None:
+    bad = result()
+    bad["metrics"][0] |= change
+    assert any(reason in problem for problem in script("tools/results_table.py").problems(bad))
+
+
+# --- what continuous integration relies on ----------------------------------------------------------------------------
+
+CASE = '<testcase classname="tests.data" name="test_mnist">{}</testcase>'
+
+
+@pytest.mark.parametrize(
+    ("cases", "complaint"),
+    [
+        (CASE.format(""), ""),
+        (CASE.format('<skipped message="ZOO_DATA is not set"/>'), "ZOO_DATA is not set"),
+        ("", "no test ran"),
+    ],
+)
+def test_ci_fails_when_a_test_was_skipped(tmp_path: Path, cases: str, complaint: str) -> None:
+    report = tmp_path / "tests.xml"
+    report.write_text(f'<testsuites><testsuite name="pytest">{cases}</testsuite></testsuites>')
+    found = script("tools/no_skips.py").complaint(report)
+    assert complaint in found
+    assert bool(found) == bool(complaint)
+
+
+# --- benchmarks -------------------------------------------------------------------------------------------------------
+
+
+def test_pairs_alternate_and_a_planted_difference_is_found() -> None:
+    measure = script("benchmarks/measure.py")
+    order: list[str] = []
+    clock = itertools.accumulate(itertools.cycle([0.0, 3.0]))  # whatever is timed takes 3
+    pair = measure.Paired(lambda: order.append("B"), clock=lambda: next(clock))
+    for _ in range(40):
+        pair.setup()
+        order.append("A")
+        pair.teardown()
+    assert order[:8] == ["B", "A", "A", "B", "B", "A", "A", "B"]
+    ratios = pair.ratios([2.0 + 0.1 * (n % 3) for n in range(40)])
+    low, high = measure.interval(ratios)
+    assert 3 / 2.2 <= low <= 3 / 2.1 <= high <= 3 / 2.0
+    assert measure.interval(ratios) == (low, high), "the interval is a function of the values"
+
+
+def test_the_environment_of_a_measurement_is_whole() -> None:
+    found = script("benchmarks/measure.py").environment()
+    for key in ("processor", "cores", "threads", "system", "python", "torch_capability"):
+        assert found[key], key
+    assert found["load_before"] >= 0
+    assert found["versions"]["torch"]
+    assert {
+        "cuda",
+        "cudnn",
+        "gpu",
+        "tf32",
+        "deterministic",
+        "commit",
+        "dirty",
+        "governor",
+        "cgroup_cpu_max",
+    } <= found.keys()
+
+
+def test_code_outside_of_a_repository_has_no_commit(tmp_path: Path) -> None:
+    assert script("benchmarks/measure.py").commit(tmp_path) == {"commit": None, "dirty": None}
+
+
+@pytest.mark.slow
+def test_benchmarks_run_for_every_installed_recipe() -> None:
+    command = ["benchmarks", "-c", "benchmarks/pytest.ini", "--benchmark-disable", "-q", "-rs"]
+    env = {**os.environ, "PYTEST_ADDOPTS": ""}
+    done = subprocess.run([sys.executable, "-m", "pytest", *command], cwd=ROOT, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+    assert re.search(r"^(\d+) passed in", done.stdout.splitlines()[-1]), done.stdout

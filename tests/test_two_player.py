@@ -1,0 +1,224 @@
+"""The standard game of two: what each player lowers, on what, and how penalties join in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from aigc_zoo.game import Adversarial, Batch, Nets, Penalty, Recipe, Spec, adam, play_at, rmsprop, two_player
+
+
+class Maker(nn.Module):
+    """z (and label) -> (N, 3); it keeps what it was built for."""
+
+    def __init__(self, spec: Spec, latent: int) -> None:
+        super().__init__()
+        self.spec, self.latent = spec, latent
+        self.linear = nn.Linear(latent + spec.classes, 3)
+
+    def forward(self, z: Tensor, label: Tensor | None) -> Tensor:
+        return self.linear(z if label is None else torch.cat([z, label], 1))
+
+
+class Judge(nn.Module):
+    def __init__(self, spec: Spec) -> None:
+        super().__init__()
+        self.spec = spec
+        self.linear = nn.Linear(3 + spec.classes, 1)
+        self.asked: list[Tensor] = []
+
+    def forward(self, x: Tensor, label: Tensor | None) -> Tensor:
+        self.asked.append(x)
+        return self.linear(x if label is None else torch.cat([x, label], 1))
+
+
+class Shift(nn.Module):
+    """An augmentation that can be recognised."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + 100
+
+
+def difference(needs_real: bool = False) -> Callable[[], Adversarial]:
+    return lambda: Adversarial(
+        discriminator=lambda real, fake: (fake - real).mean(),
+        generator=lambda fake, real: ((0 if real is None else real) - fake).mean(),
+        needs_real=needs_real,
+    )
+
+
+SPEC = Spec(shape=(3,), classes=2, modality="points")
+
+
+def standard(**settings: Any) -> Recipe:
+    given = {"generator": Maker, "discriminator": Judge, "loss": difference(), "latent": 4, "optimizer": adam(1e-3)}
+    return two_player(**{**given, "steps": 1, **settings})
+
+
+def dealt(game: Recipe, nets: Nets) -> dict[str, Tensor]:
+    """A batch as the trainer would hand it out."""
+    dice = torch.Generator().manual_seed(0)
+    batch = {"real": torch.randn(6, 3, generator=dice), "label": torch.eye(2)[torch.arange(6) % 2]}
+    batch |= game.draw(batch)
+    return batch | {key: value.detach() for key, value in game.make(nets, batch).items()}
+
+
+def terms_of(
+    game: Recipe, name: str, step: int = 0, *, nets: Nets | None = None, batch: Batch | None = None
+) -> Mapping[str, Tensor]:
+    nets = nets or Nets(game.networks(SPEC))
+    loss = play_at(game.players[name].loss, step)
+    assert loss is not None
+    return loss(nets, batch or dealt(game, nets))
+
+
+def test_the_critic_plays_first_and_noise_comes_from_draw() -> None:
+    game = standard(critic_turns=3)
+    assert list(game.players) == ["discriminator", "generator"]
+    assert (game.players["discriminator"].turns, game.players["generator"].turns) == (3, 1)
+    noise = game.draw({"real": torch.zeros(5, 3)})
+    assert {key: value.shape for key, value in noise.items()} == {"z": (5, 4), "u": (5,)}
+
+
+def test_rates_and_optimisers_may_differ() -> None:
+    ours, theirs = adam(1e-3), rmsprop(1e-3)
+    game = standard(optimizer=ours, critic_optimizer=theirs, lr=0.1, critic_lr=0.2)
+    assert (game.players["generator"].optimizer, game.players["discriminator"].optimizer) == (ours, theirs)
+    assert (game.players["generator"].lr, game.players["discriminator"].lr) == (0.1, 0.2)
+    assert standard(lr=0.1).players["discriminator"].lr == 0.1
+
+
+def test_labels_are_seen_only_by_a_conditional_game() -> None:
+    plain = Nets(standard().networks(SPEC))
+    assert (plain.G.spec.classes, plain.D.spec.classes) == (0, 0)
+    conditional = standard(conditional=True)
+    nets = Nets(conditional.networks(SPEC))
+    assert (nets.G.spec.classes, nets.D.spec.classes) == (2, 2)
+    assert set(terms_of(conditional, "discriminator", nets=nets)) == {"loss", "_real", "_fake"}
+
+
+def test_a_conditional_game_without_labels_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"needs labels, and this dataset has none: leave out --conditional"):
+        standard(conditional=True).networks(Spec(shape=(3,)))
+
+
+def test_the_loss_is_that_of_the_logits() -> None:
+    game = standard()
+    nets = Nets(game.networks(SPEC))
+    batch = dealt(game, nets)
+    real, fake = nets.D(batch["real"], None), nets.D(batch["fake"], None)
+    critic = terms_of(game, "discriminator", nets=nets, batch=batch)
+    assert critic["loss"].item() == pytest.approx((fake - real).mean().item(), abs=1e-6)
+    assert critic["_real"].item() == pytest.approx(real.mean().item(), abs=1e-6)
+    assert critic["_fake"].item() == pytest.approx(fake.mean().item(), abs=1e-6)
+    generator = terms_of(game, "generator", nets=nets, batch=batch)
+    assert generator["loss"].item() == pytest.approx(-fake.mean().item(), abs=1e-6)
+
+
+def test_the_generator_gets_reals_only_where_its_loss_needs_them() -> None:
+    for needs, looks in ((False, 1), (True, 2)):
+        game = standard(loss=difference(needs))
+        nets = Nets(game.networks(SPEC))
+        terms_of(game, "generator", nets=nets)
+        assert len(nets.D.asked) == looks
+
+
+def test_reals_and_fakes_are_augmented_alike_for_both_players() -> None:
+    game = standard(augmentation=Shift)
+    nets = Nets(game.networks(SPEC))
+    assert "augmentation" in nets
+    terms_of(game, "discriminator", nets=nets)
+    terms_of(game, "generator", nets=nets)
+    assert len(nets.D.asked) == 3
+    assert all(float(x.detach().mean()) > 90 for x in nets.D.asked)
+
+
+# --- penalties --------------------------------------------------------------------------------------------------------
+
+
+def constant(value: float) -> Callable[[], Callable[..., Tensor]]:
+    return lambda: lambda critic, batch: torch.tensor(value)
+
+
+def test_penalties_join_at_their_intervals_and_weigh_as_much_more() -> None:
+    game = standard(
+        penalties=(
+            Penalty(constant(1.0), weight=0.5, every=2, name="a"),
+            Penalty(constant(1.0), weight=2.0, name="b"),
+            Penalty(constant(1.0), weight=1.0, every=3, name="c"),
+        )
+    )
+    expected = {
+        0: {"a": 1.0, "b": 2.0, "c": 3.0},
+        1: {"b": 2.0},
+        2: {"a": 1.0, "b": 2.0},
+        3: {"b": 2.0, "c": 3.0},
+        4: {"a": 1.0, "b": 2.0},
+        5: {"b": 2.0},
+        6: {"a": 1.0, "b": 2.0, "c": 3.0},
+    }
+    for step, due in expected.items():
+        found = terms_of(game, "discriminator", step)
+        assert {name: float(value) for name, value in found.items() if name in "abc"} == due
+        assert set(found) == {"loss", "_real", "_fake", *due}
+
+
+def test_a_penalty_asks_the_critic_and_is_not_charged_for_logits_that_are_there() -> None:
+    seen: dict[str, Tensor] = {}
+
+    def term(critic: Callable[[Tensor], Tensor], batch: Batch) -> Tensor:
+        seen["real"], seen["fake"] = critic(batch["real"]), critic(batch["fake"])
+        (gradient,) = torch.autograd.grad(critic(batch["real"]).sum(), batch["real"], create_graph=True)
+        seen["gradient"] = gradient
+        return critic(batch["real"].detach() * 2).mean()
+
+    game = standard(penalties=(Penalty(lambda: term, name="p"),), augmentation=Shift)
+    nets = Nets(game.networks(SPEC))
+    found = terms_of(game, "discriminator", nets=nets)
+    assert len(nets.D.asked) == 3  # reals, fakes, and what only the penalty looks at
+    assert float(nets.D.asked[-1].mean()) > 90  # which is augmented, too
+    assert float(seen["real"].detach().mean()) == pytest.approx(float(found["_real"]), abs=1e-5)
+    torch.testing.assert_close(seen["gradient"], nets.D.linear.weight.expand(6, 3), rtol=0, atol=1e-6)
+
+
+class Mean(nn.Module):
+    """A penalty with a state."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(()))
+
+    def forward(self, critic: Callable[[Tensor], Tensor], batch: Batch) -> Tensor:
+        self.mean.add_(1)
+        return critic(batch["real"]).mean()
+
+
+def test_the_state_of_a_penalty_persists_with_the_networks_of_each_game() -> None:
+    game = standard(penalties=(Penalty(Mean, name="drift"),))
+    nets, others = Nets(game.networks(SPEC)), Nets(game.networks(SPEC))
+    for _ in range(2):
+        terms_of(game, "discriminator", nets=nets)
+    assert float(nets.state_dict()["penalty_drift.mean"]) == 2.0
+    assert float(others.state_dict()["penalty_drift.mean"]) == 0.0
+
+
+def test_penalties_of_one_name_are_refused() -> None:
+    with pytest.raises(ValueError, match="different names, not gp, gp"):
+        standard(penalties=(Penalty(constant(1.0), name="gp"), Penalty(constant(2.0), name="gp")))
+
+
+def test_a_penalty_is_refused_beside_batch_normalisation() -> None:
+    game = standard(
+        discriminator=lambda spec: nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 1)),
+        penalties=(Penalty(constant(1.0), name="gp"),),
+    )
+    with pytest.raises(ValueError, match=r"penalty gp .*batch normalisation.*--discriminator.norm none"):
+        game.networks(SPEC)
+    standard(
+        discriminator=lambda spec: nn.Sequential(nn.Linear(3, 4), nn.LayerNorm(4), nn.Linear(4, 1)),
+        penalties=(Penalty(constant(1.0), name="gp"),),
+    ).networks(SPEC)

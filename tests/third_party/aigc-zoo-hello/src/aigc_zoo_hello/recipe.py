@@ -1,0 +1,33 @@
+"""The game of `hello`: its own generator, and whichever critic and loss are installed."""
+
+from typing import Annotated, Any
+
+from aigc_zoo.game import Recipe, adam, two_player
+from aigc_zoo.spec import Range, Slot
+
+
+def hello(
+    *,
+    generator: Annotated[Any, Slot("generator")] = "tiny",
+    discriminator: Annotated[Any, Slot("discriminator")] = "vanilla",
+    loss: Annotated[Any, Slot("loss")] = "non-saturating",
+    latent: Annotated[int, Range(1, 512)] = 16,
+    lr: Annotated[float, Range(0, 1)] = 1e-3,
+) -> Recipe:
+    """Two players by Adam on batches of 32.
+
+    generator: the network that makes samples.
+    discriminator: the network that judges them.
+    loss: what the two lower.
+    latent: numbers in z.
+    lr: Adam's rate.
+    """
+    return two_player(
+        generator,
+        discriminator,
+        loss,
+        latent=latent,
+        optimizer=adam(lr, 0.5),
+        batch_size=32,
+        steps=200,
+    )

@@ -1,0 +1,95 @@
+"""A distribution that is not ours: installed by pip, listed, trained, sampled; and what remains when it is gone."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parent / "aigc-zoo-hello"
+BROKEN = {
+    "aigc-zoo-noimport": "import nosuchmodule",
+    "aigc-zoo-exits": "raise SystemExit('no GPU found')",
+    "aigc-zoo-misspelt": "from aigc_zoo.spec import hookimpl\nZOO_API = 1\n@hookimpl\ndef zoo_component(): return []",
+}
+
+
+@pytest.fixture
+def installed(tmp_path: Path) -> Path:
+    """What pip makes of the stranger's sources, and three broken plugins beside it."""
+    target = tmp_path / "target"
+    source = shutil.copytree(SOURCE, tmp_path / "source", ignore=shutil.ignore_patterns("build", "*.egg-info"))
+    options = ["--no-deps", "--no-build-isolation", "--no-index", "--quiet", "--disable-pip-version-check"]
+    pip = [sys.executable, "-m", "pip", "install", *options, "--target", str(target), str(source)]
+    subprocess.run(pip, check=True, timeout=120)
+    for distribution, code in BROKEN.items():
+        module = distribution.replace("-", "_")
+        info = target / f"{module}-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.0\n")
+        (info / "entry_points.txt").write_text(f"[aigc_zoo]\n{module} = {module}\n")
+        (target / f"{module}.py").write_text(code)
+    return target
+
+
+def remove(target: Path) -> None:
+    """What `pip uninstall` would do; it does not know folders of --target."""
+    for path in target.glob("aigc_zoo_hello*"):
+        shutil.rmtree(path)
+
+
+def zoo(target: Path, *args: str) -> subprocess.CompletedProcess[str]:
+    env = {**os.environ, "PYTHONPATH": str(target), "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        [sys.executable, "-m", "aigc_zoo", *args],
+        capture_output=True,
+        text=True,
+        env=env,
+        cwd=target.parent,
+        timeout=120,
+    )
+
+
+def listed(target: Path) -> dict[str, dict[str, str]]:
+    done = zoo(target, "list", "--kind", "all", "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert {problem["distribution"] for problem in found["problems"]} == set(BROKEN)
+    assert len(done.stderr.splitlines()) == len(BROKEN)
+    return {f"{item['kind']} {item['id']}": item for item in found["items"]}
+
+
+def test_a_stranger_is_listed_and_leaves_no_trace(installed: Path) -> None:
+    with_it = listed(installed)
+    assert with_it["recipe hello/hello"]["distribution"] == "aigc-zoo-hello"
+    assert with_it["recipe hello/hello"]["version"] == "0.3"
+    remove(installed)
+    without = listed(installed)
+    assert with_it.keys() - without.keys() == {"recipe hello/hello", "generator hello/tiny"}
+    assert "recipe zoo/dcgan" in without
+
+
+def test_a_stranger_trains_and_its_run_says_what_it_needs_when_it_is_gone(installed: Path) -> None:
+    run = installed.parent / "run"
+    trained = zoo(installed, "train", "hello", "--data", "digits", "--steps", "2", "--out", str(run))
+    assert trained.returncode == 0, trained.stderr
+    assert (run / "generator.safetensors").is_file()
+    card = json.loads((run / "card.json").read_text())
+    assert card["recipe"].startswith("hello/hello")
+
+    sampled = zoo(installed, "sample", str(run), "-n", "4", "--out", "with.png")
+    assert sampled.returncode == 0, sampled.stderr
+    assert (installed.parent / "with.png").stat().st_size > 0
+
+    remove(installed)
+    missed = zoo(installed, "sample", str(run), "-n", "4", "--out", "without.png")
+    assert missed.returncode == 3, missed.stderr
+    told = [line for line in missed.stderr.splitlines() if "plugin aigc-zoo-" not in line]
+    assert "needs aigc-zoo-hello>=0.3: python -m pip install aigc-zoo-hello" in "\n".join(told)
+    assert len(told) <= 3
+    assert not (installed.parent / "without.png").exists()

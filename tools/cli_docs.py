@@ -1,0 +1,72 @@
+"""Writes docs/cli.md from the commands' own help; with --check it fails where the page is stale.
+
+The page is made from parameters, not from click's formatted help, whose layout changes between versions and terminals.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import click
+
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "cli.md"
+HEAD = """# The command line
+
+Made by `make docs` from the commands themselves. The options of a recipe and of its parts are those of their
+signatures: `zoo train RECIPE --help` and `zoo show RECIPE` list them.
+"""
+
+
+def page() -> str:
+    """The whole page."""
+    from aigc_zoo.cli import zoo
+
+    with click.Context(zoo, info_name="zoo") as context:
+        commands = [(name, zoo.get_command(context, name)) for name in zoo.list_commands(context)]
+        sections = [_section("zoo", zoo, context)]
+        for name, command in commands:
+            if command is None:
+                raise ValueError(f"zoo lists the command {name}, which it does not have")
+            with click.Context(command, info_name=name, parent=context) as inner:
+                sections.append(_section(f"zoo {name}", command, inner))
+    return "\n".join([HEAD, *sections])
+
+
+def _section(name: str, command: click.Command, context: click.Context) -> str:
+    usage = " ".join([name, *command.collect_usage_pieces(context)])
+    text = inspect.cleandoc(command.help or "").replace("\b\n", "")
+    text = re.sub(r"(`[^`]*`)|\*", lambda found: found[1] or r"\*", text)
+    parts = [f"## {name}", f"```\n{usage}\n```", text, "\n".join(_options(command, context))]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _options(command: click.Command, context: click.Context) -> Iterator[str]:
+    for parameter in command.get_params(context):
+        record = parameter.get_help_record(context)
+        if record is not None and isinstance(parameter, click.Option) and "--help" not in parameter.opts:
+            names, meaning = record
+            text = " ".join(meaning.split())
+            yield f"- `{names}`: {text[:1].upper()}{text[1:]}".removesuffix(": ")
+
+
+def stale(path: Path = PAGE) -> str:
+    """Why the page must be made anew; empty when it is fresh."""
+    fresh = path.exists() and path.read_text(encoding="utf-8") == page()
+    return "" if fresh else f"docs/{path.name} is stale: run `make docs`"
+
+
+def main(arguments: Sequence[str]) -> str | int:
+    if arguments not in ([], ["--check"]):
+        return "usage: python tools/cli_docs.py [--check]"
+    if arguments:
+        return stale() or 0
+    PAGE.write_text(page(), encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
