@@ -6,17 +6,20 @@ import importlib.util
 import inspect
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
+import click
 import pytest
 import torch
 
 import aigc_zoo
 from aigc_zoo import errors, options, plugins, spec
+from aigc_zoo.cli import Globals, zoo
 from aigc_zoo.engine.trainer import Trainer
 from aigc_zoo.game import Spec
 from aigc_zoo.options.signatures import CALLED_WITH
@@ -121,6 +124,27 @@ def test_links_between_documents_lead_somewhere() -> None:
     for page in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("benchmarks/*.md")]:
         for target in re.findall(r"\]\(([^)#]+)", page.read_text(encoding="utf-8")):
             assert target.startswith("https://") or (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def commands() -> list[str]:
+    """The lines of the README that call `zoo`."""
+    blocks = re.findall(r"```sh\n(.*?)\n```", README, re.DOTALL)
+    return [line for block in blocks for line in block.splitlines() if line.startswith("zoo ")]
+
+
+@pytest.mark.parametrize("line", commands())
+def test_the_readmes_commands_are_understood(line: str) -> None:
+    _, name, *words = shlex.split(line, comments=True)
+    with click.Context(zoo, info_name="zoo", obj=Globals()) as context:
+        command = zoo.get_command(context, name)
+        assert command is not None
+        with command.make_context(name, words, parent=context) as inner:
+            if "inputs" in inner.params:  # a recipe and its options
+                inner.params["inputs"].resolve(plugins.catalogue())
+
+
+def test_the_readme_shows_commands_of_all_kinds() -> None:
+    assert {line.split()[1] for line in commands()} >= {"list", "show", "train", "sample", "eval"}
 
 
 def test_the_readmes_exit_codes_are_those_of_the_errors() -> None:

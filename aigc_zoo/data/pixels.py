@@ -96,8 +96,9 @@ def _opened(file: IO[bytes]) -> Iterator[Image.Image]:
 
 
 def _orientation(image: Image.Image) -> int:
-    # Pillow would decode a whole PNG to look for EXIF behind the pixels, where no camera puts it.
-    if image.format == "PNG" and "exif" not in image.info:
+    # Of a PNG, Pillow would decode all pixels to look for EXIF behind them, where no camera puts it; a TIFF it turns
+    # itself.
+    if image.format == "TIFF" or (image.format == "PNG" and "exif" not in image.info):
         return 1
     try:
         return int(image.getexif().get(_ORIENTATION, 1))

@@ -201,7 +201,7 @@ def versions() -> dict[str, str]:
 
 def default_folder(configuration: Configuration, recipe: Recipe) -> Path:
     """`runs/RECIPE-DATA`, with short names."""
-    recipe_name = configuration.recipe.rsplit("/", 1)[-1]
+    recipe_name = configuration.recipe.rsplit("/", 1)[-1].partition(".")[0]
     data = str(configuration.run.get("data") or recipe.dataset)
     path = Path(data)
     name = path.stem if path.exists() else data.rsplit("/", 1)[-1]
