@@ -14,6 +14,29 @@ from tqdm import tqdm
 
 from aigc_zoo.run.screen import Result, Screen
 
+
+class Reading:
+    """Told how many of a dataset's files are read, as `reading(done, all)`: a bar, or one line without a terminal."""
+
+    def __init__(self) -> None:
+        self._bar: tqdm[Any] | None = None
+        self._said = False
+
+    def __call__(self, done: int, total: int) -> None:
+        if not sys.stderr.isatty():
+            if not self._said:
+                click.echo(f"reading {total:,} files; the next time they come from the cache", err=True)
+            self._said = True
+            return
+        if self._bar is None:
+            tqdm.monitor_interval = 0
+            self._bar = tqdm(total=total, unit="file", desc="reading", dynamic_ncols=True, leave=False)
+        self._bar.update(done - self._bar.n)
+        if done >= total:
+            self._bar.close()
+            self._bar = None
+
+
 LINE_SECONDS = 10.0
 """Without a terminal, a line of progress every so often."""
 
@@ -32,7 +55,9 @@ class Terminal(Screen):
     def start(self, folder: Path, card: Mapping[str, Any], step: int, parameters: Mapping[str, int]) -> None:
         data = card["data"]
         weights = ", ".join(f"{name} {count:,}" for name, count in parameters.items() if count)
-        threads = f"{card['threads']} threads" if card["device"] == "cpu" else f"world {card['world']}"
+        threads = f"{card['threads']} thread{'s' if card['threads'] > 1 else ''}"
+        if card["world"] > 1:
+            threads += f" on each of {card['world']} ranks"
         self.say(f"{card['recipe']} on {data['name']}: {data['samples']:,} samples of {_shape(data['spec']['shape'])}")
         self.say(f"weights: {weights}; {card['steps']:,} steps of {card['batch_size']}; {card['device']}, {threads}")
         self.say(f"{'continues at step ' + format(step, ',') + ' in' if step else 'run:'} {folder}")

@@ -13,7 +13,7 @@ from aigc_zoo.cli.dynamic import Inputs, RecipeCommand
 def run(obj: Any, inputs: Inputs, out: Path | None, fresh: bool, dry_run: bool) -> int:
     catalogue = obj.catalogue()
     configuration = inputs.resolve(catalogue)
-    from aigc_zoo.cli.screen import Terminal, last_screen
+    from aigc_zoo.cli.screen import Reading, Terminal, last_screen
     from aigc_zoo.engine import dist
     from aigc_zoo.run.loop import train
     from aigc_zoo.run.prepare import default_folder, prepare
@@ -22,7 +22,7 @@ def run(obj: Any, inputs: Inputs, out: Path | None, fresh: bool, dry_run: bool) 
     from aigc_zoo.run.signals import stopping
 
     try:
-        prepared = prepare(catalogue, configuration)
+        prepared = prepare(catalogue, configuration, progress=Reading())
         first = prepared.ranks.first
         for note in configuration.notes if first else ():
             click.echo(note, err=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from importlib import metadata
@@ -118,15 +118,19 @@ class Prepared:
         }
 
 
-def prepare(catalogue: Catalogue, configuration: Configuration) -> Prepared:
+def prepare(
+    catalogue: Catalogue, configuration: Configuration, *, progress: Callable[[int, int], None] | None = None
+) -> Prepared:
     """Loads the data, builds the recipe and settles what the configuration left open.
+
+    `progress(done, all)` is called now and then while files are read.
 
     Raises ConfigError where parts do not fit, DataError where the data cannot be used.
     """
     run = configuration.run
     recipe = options.build(catalogue, configuration)
     device = choose_device(str(run.get("device") or "auto"))
-    splits = resolve.load(catalogue, str(run.get("data") or recipe.dataset), size=run.get("size"))
+    splits = resolve.load(catalogue, str(run.get("data") or recipe.dataset), size=run.get("size"), progress=progress)
     ranks = dist.join(device)
     batch_size = int(run.get("batch_size") or recipe.batch_size)
     if batch_size % ranks.world:

@@ -1,0 +1,156 @@
+"""Pools between runs: whole or made anew, one writer at a time, and no more than a mapping in memory."""
+
+from __future__ import annotations
+
+import errno
+import multiprocessing
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from aigc_zoo.data import cache as caching
+from aigc_zoo.data.cache import Plan, cache_folder, remembered
+from aigc_zoo.data.samples import digest_of
+from aigc_zoo.errors import DataError, StorageError
+
+IMAGES = np.arange(60, dtype=np.uint8).reshape(5, 1, 3, 4)
+LABELS = np.array([0, 1, 0, 1, 2])
+
+
+def plan() -> Plan:
+    def fill(arrays: Mapping[str, np.ndarray]) -> None:
+        arrays["train/real"][:] = IMAGES
+        arrays["train/label"][:] = LABELS
+        arrays["test/real"][:] = IMAGES[:1] + 1
+
+    shapes = {
+        "train/real": ("uint8", (5, 1, 3, 4)),
+        "train/label": ("int64", (5,)),
+        "test/real": ("uint8", (1, 1, 3, 4)),
+    }
+    return Plan(shapes, {"classes": "ü, b"}, fill)
+
+
+def never() -> Plan:
+    raise AssertionError("it was there already")
+
+
+def only(folder: Path) -> Path:
+    (path,) = folder.rglob("*.safetensors")
+    return path
+
+
+def test_what_was_kept_comes_back(cache: Path) -> None:
+    for make in (plan, never):
+        kept = remembered("näme of/it", "source", "state", make)
+        train = kept.split("train")
+        assert np.array_equal(train["real"], IMAGES)
+        assert np.array_equal(train["label"], LABELS)
+        assert set(kept.split("test")) == {"real"}
+        assert kept.notes == {"classes": "ü, b"}
+        assert kept.digests == {split: digest_of(kept.split(split)) for split in ("train", "test")}
+    assert only(cache).name.startswith("n_me_of_it-")
+    assert sorted(path.suffix for path in (cache / "pools").iterdir()) == [".lock", ".safetensors"]
+
+
+def test_anybody_can_read_the_file(cache: Path) -> None:
+    kept = remembered("pool", "source", "state", plan)
+    theirs = load_file(only(cache))
+    assert theirs.keys() == kept.tensors.keys()
+    assert all(torch.equal(theirs[name], kept.tensors[name]) for name in theirs)
+
+
+@pytest.mark.parametrize("size", [0, 5, 300, -1])
+def test_a_file_that_is_cut_short_is_made_anew(cache: Path, size: int) -> None:
+    remembered("pool", "source", "state", plan)
+    content = only(cache).read_bytes()
+    only(cache).write_bytes(content[:size])
+    assert np.array_equal(remembered("pool", "source", "state", plan).split("train")["real"], IMAGES)
+    assert only(cache).read_bytes() == content
+
+
+def test_a_damaged_head_is_made_anew(cache: Path) -> None:
+    remembered("pool", "source", "state", plan)
+    content = bytearray(only(cache).read_bytes())
+    content[9:40] = b"?" * 31
+    only(cache).write_bytes(content)
+    assert np.array_equal(remembered("pool", "source", "state", plan).split("train")["real"], IMAGES)
+
+
+def test_another_state_is_another_pool_and_the_old_one_goes(cache: Path) -> None:
+    remembered("pool", "source", "state", plan)
+    remembered("pool", "another", "state", plan)
+    remembered("pool", "source", "changed", plan)
+    assert len(list(cache.rglob("*.safetensors"))) == 2
+    remembered("pool", "source", "changed", never)
+    remembered("pool", "another", "state", never)
+
+
+def test_what_a_killed_writer_left_is_swept(cache: Path) -> None:
+    remembered("pool", "source", "state", plan)
+    left = only(cache).with_name(f".{only(cache).name}.0123abcd.tmp")
+    left.touch()
+    remembered("pool", "source", "changed", plan)
+    assert not left.exists()
+
+
+def test_a_failing_plan_leaves_nothing(cache: Path) -> None:
+    def fill(arrays: Mapping[str, np.ndarray]) -> None:
+        raise DataError("no such picture")
+
+    with pytest.raises(DataError, match="no such picture"):
+        remembered("pool", "source", "state", lambda: Plan(plan().arrays, {}, fill))
+    assert [path.suffix for path in (cache / "pools").iterdir()] == [".lock"]
+
+
+def test_a_full_disk_is_explained(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
+    def full(*_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(StorageError, match=r"No space left on device\nthe pool of it .*: set ZOO_CACHE to a folder") as said:
+        remembered("it", "source", "state", plan)
+    assert said.value.exit_code == 74
+    assert not list(cache.rglob("*.tmp"))
+
+
+def test_a_cache_that_cannot_be_written_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "file" / "cache"))
+    with pytest.raises(StorageError, match="file.*\nthe pool of it is kept there: set ZOO_CACHE"):
+        remembered("it", "source", "state", plan)
+
+
+def _count(folder: str, counted: str) -> None:
+    os.environ["ZOO_CACHE"] = folder
+
+    def counting() -> Plan:
+        with Path(counted).open("a") as file:
+            file.write("x")
+        return plan()
+
+    assert np.array_equal(remembered("pool", "source", "state", counting).split("train")["real"], IMAGES)
+
+
+def test_processes_that_start_together_build_once(cache: Path, tmp_path: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    workers = [context.Process(target=_count, args=(str(cache), str(tmp_path / "count"))) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(60)
+    assert [worker.exitcode for worker in workers] == [0] * 4
+    assert (tmp_path / "count").read_text() == "x"
+
+
+def test_where_the_cache_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("ZOO_CACHE", str(tmp_path))
+    assert cache_folder() == tmp_path
+    monkeypatch.delenv("ZOO_CACHE")
+    monkeypatch.setattr(caching.platformdirs, "user_cache_path", lambda name: tmp_path / name)
+    assert cache_folder() == tmp_path / "aigc_zoo"

@@ -1,0 +1,194 @@
+"""What folders mean, and which files of a folder or an archive count."""
+
+from __future__ import annotations
+
+import os
+import stat
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from aigc_zoo.data import layout
+from aigc_zoo.errors import DataError
+
+HERE = Path("data")
+
+
+@pytest.mark.parametrize(
+    ("names", "splits", "classes"),
+    [
+        (["a.png", "b.png"], {"train": 2}, ()),
+        (["cat/a.png", "dog/b.png", "dog/deep/c.png"], {"train": 3}, ("cat", "dog")),
+        (["around/cat/a.png", "around/dog/b.png"], {"train": 2}, ("cat", "dog")),
+        (["only/a.png", "only/b.png"], {"train": 2}, ()),
+        (["a.png", "cat/b.png"], {"train": 2}, ()),
+        (["train/a.png", "test/b.png"], {"train": 1, "test": 1}, ()),
+        (["test/1/a.png", "train/1/a.png", "train/2/b.png"], {"train": 2, "test": 1}, ("1", "2")),
+        (["set/Train/9/a.png", "set/Valid/10/a.png"], {"train": 1, "val": 1}, ("9", "10")),
+        (["train/cat/a.png"], {"train": 1}, ("cat",)),
+        (["test/cat/a.png", "test/dog/a.png"], {"train": 2}, ("cat", "dog")),
+        (["train/cat/a.png", "train/b.png"], {"train": 2}, ()),
+        (["training/a/1.png", "testing/b/1.png"], {"train": 1, "test": 1}, ("a", "b")),
+    ],
+)
+def test_folders_are_splits_and_classes(names: list[str], splits: dict[str, int], classes: tuple[str, ...]) -> None:
+    found = layout.arrange(HERE, names)
+    assert {split: len(members) for split, members in found.members.items()} == splits
+    assert next(iter(found.members)) == "train"
+    assert found.classes == classes
+    assert bool(found.labels) == bool(classes)
+    for split, labels in found.labels.items():
+        assert [classes[label] for label in labels] == [_class(name, classes) for name in found.members[split]]
+
+
+def _class(name: str, classes: tuple[str, ...]) -> str:
+    return next(part for part in name.split("/") if part in classes)
+
+
+def test_images_beside_the_splits_are_not_left_out_silently() -> None:
+    with pytest.raises(DataError, match=r"data has a folder train, but 2 images are in none of .*: more/b\.png, \.\.\.\n"):
+        layout.arrange(HERE, ["train/a.png", "more/b.png", "c.png"])
+
+
+def test_splits_without_one_to_train_on_are_refused() -> None:
+    with pytest.raises(DataError, match="data has test and val and no train beside them"):
+        layout.arrange(HERE, ["test/a.png", "val/b.png"])
+
+
+def test_nothing_is_an_error_with_the_fix() -> None:
+    with pytest.raises(DataError, match=r"data holds no images \(\.png, .*\)\nsay --data FOLDER"):
+        layout.arrange(HERE, [])
+
+
+def test_names_sort_as_people_count() -> None:
+    names = ["10.png", "9.png", "a2.png", "a10.png", "1/2.png", "1/10.png", "01.png", "1.png"]
+    assert sorted(reversed(names), key=layout.natural) == [
+        "01.png", "1.png", "1/2.png", "1/10.png", "9.png", "10.png", "a2.png", "a10.png",
+    ]  # fmt: skip
+
+
+# --- folders ----------------------------------------------------------------------------------------------------------
+
+
+def touch(root: Path, *names: str) -> None:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(name.encode())
+
+
+def test_a_folder_gives_its_images_alone(tmp_path: Path) -> None:
+    touch(tmp_path, "b.PNG", "a/2.jpeg", "a/10.webp", "notes.txt", ".hidden.png", ".git/c.png", "__MACOSX/d.png", "e.zip")
+    (tmp_path / "folder.png").mkdir()
+    os.mkfifo(tmp_path / "pipe.png")
+    place, state = layout.folder(tmp_path)
+    assert place.names == ["a/2.jpeg", "a/10.webp", "b.PNG"]
+    with place.open("a/2.jpeg") as file:
+        assert file.read() == b"a/2.jpeg"
+    assert layout.folder(tmp_path) == (layout.folder(tmp_path)[0], state) or layout.folder(tmp_path)[1] == state
+
+
+def test_the_state_of_a_folder_changes_with_any_file(tmp_path: Path) -> None:
+    touch(tmp_path, "a.png", "b.png")
+    states = [layout.folder(tmp_path)[1]]
+    os.utime(tmp_path / "a.png", ns=(1, 1))
+    states.append(layout.folder(tmp_path)[1])
+    (tmp_path / "a.png").write_bytes(b"longer than before")
+    os.utime(tmp_path / "a.png", ns=(1, 1))
+    states.append(layout.folder(tmp_path)[1])
+    (tmp_path / "b.png").rename(tmp_path / "c.png")
+    states.append(layout.folder(tmp_path)[1])
+    touch(tmp_path, "notes.txt")
+    assert layout.folder(tmp_path)[1] == states[-1]
+    assert len(set(states)) == 4
+
+
+def test_links_are_followed_but_not_in_circles(tmp_path: Path) -> None:
+    touch(tmp_path, "real/a.png", "data/b.png")
+    (tmp_path / "data" / "link").symlink_to(tmp_path / "real")
+    (tmp_path / "data" / "again").symlink_to(tmp_path / "data")
+    (tmp_path / "data" / "c.png").symlink_to(tmp_path / "real" / "a.png")
+    assert layout.folder(tmp_path / "data")[0].names == ["b.png", "c.png", "link/a.png"]
+    (tmp_path / "data" / "loop.png").symlink_to("loop.png")
+    with pytest.raises(DataError, match=r"loop\.png cannot be read"):
+        layout.folder(tmp_path / "data")
+
+
+def test_a_giant_file_is_no_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    touch(tmp_path, "a.png")
+    monkeypatch.setattr(layout, "MOST_BYTES", 4)
+    with pytest.raises(DataError, match=r"a\.png has more than"):
+        layout.folder(tmp_path)
+
+
+# --- archives ---------------------------------------------------------------------------------------------------------
+
+
+def names_in(path: Path) -> list[str]:
+    with layout.archive(path) as place:
+        return place.names
+
+
+def test_an_archive_gives_its_images_alone(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as zipped:
+        for name in ("b.png", "a/c.jpg", "__MACOSX/a/._c.jpg", "a/.DS_Store", ".h/x.png", "read.me", "a/deep.png/"):
+            zipped.writestr(name, name)
+        link = zipfile.ZipInfo("link.png")
+        link.external_attr = (stat.S_IFLNK | 0o777) << 16
+        zipped.writestr(link, "/etc/passwd")
+    assert names_in(tmp_path / "a.zip") == ["a/c.jpg", "b.png"]
+    with layout.archive(tmp_path / "a.zip") as place, place.open("a/c.jpg") as file:
+        assert file.read() == b"a/c.jpg"
+
+
+def test_hostile_names_write_nothing(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as zipped:
+        for name in ("../up.png", "/abs.png", "a/../../b.png", "n\x1bl.png", "x" * 5000 + ".png"):
+            zipped.writestr(name, "text")
+    before = set(tmp_path.parent.rglob("*"))
+    with layout.archive(tmp_path / "a.zip") as place:
+        for name in place.names:
+            with place.open(name) as file:
+                assert file.read() == b"text"
+        layout.arrange(tmp_path / "a.zip", place.names)
+    assert set(tmp_path.parent.rglob("*")) == before
+
+
+def test_absurd_archives_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as zipped:
+        zipped.writestr("a.png", bytes(10_000))
+        zipped.writestr("b.png", "b")
+    assert names_in(path) == ["a.png", "b.png"]
+    with monkeypatch.context() as patch:
+        patch.setattr(layout, "MOST_FILES", 1)
+        with pytest.raises(DataError, match=r"a\.zip has 2 entries, more than 1"):
+            names_in(path)
+    monkeypatch.setattr(layout, "MOST_BYTES", 9_999)
+    with pytest.raises(DataError, match=r"a\.zip: a\.png has more than"):
+        names_in(path)
+
+
+def test_two_entries_of_one_name_are_refused(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as zipped, pytest.warns(UserWarning, match="Duplicate"):
+        zipped.writestr("a\x07.png", "1")
+        zipped.writestr("a\x07.png", "2")
+    with pytest.raises(DataError, match=r"two entries named a\?\.png"):
+        names_in(tmp_path / "a.zip")
+
+
+def test_locked_archives_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w") as zipped:
+        zipped.writestr("a.png", "1")
+    content = bytearray(path.read_bytes())
+    content[content.index(b"PK\x01\x02") + 8] |= 1
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"a\.png is encrypted"):
+        names_in(path)
+
+
+def test_what_is_no_archive_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.zip").write_bytes(b"PK\x03\x04 and then nothing")
+    with pytest.raises(DataError, match=r"a\.zip is not a whole zip archive"):
+        names_in(tmp_path / "a.zip")
