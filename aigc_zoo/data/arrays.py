@@ -21,6 +21,7 @@ MOST_BYTES = 64 << 30
 Array = np.ndarray[Any, Any]
 
 _VALUES = ("images", "image", "x", "data", "samples")
+_CHANNELS = (3, 1, 4)  # the likeliest first
 _LABELS = ("labels", "label", "y", "targets")
 _SPLITS = {"train": "train", "test": "test", "val": "val", "valid": "val"}
 
@@ -126,8 +127,8 @@ def _samples(path: Path, split: str, values: Array, labels: Tensor | None, class
 
 
 def _channels_first(images: Tensor) -> Tensor:
-    """(N, H, W) and (N, H, W, C) as (N, C, H, W); channels are last where 1, 3 or 4 are there and not in front."""
+    """(N, H, W) and (N, H, W, C) as (N, C, H, W). Where both could be channels, the likelier number of them decides."""
     if images.ndim == 3:
         return images[:, None]
-    last = images.shape[3] in (1, 3, 4) and images.shape[1] not in (1, 3, 4)
-    return images.permute(0, 3, 1, 2) if last else images
+    first, last = (_CHANNELS.index(n) if n in _CHANNELS else 9 for n in (images.shape[1], images.shape[3]))
+    return images.permute(0, 3, 1, 2) if last < 9 and last <= first else images

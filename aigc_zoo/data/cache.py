@@ -60,10 +60,10 @@ def remembered(name: str, source: str, state: str, plan: Callable[[], Plan]) -> 
     `name` is for people who look into the folder. The pool of an earlier state is removed. A file that is cut short or
     is not what it should be is made anew. Raises what `plan` and its `fill` raise, StorageError for a full disk.
     """
-    stem = f"{re.sub(r'[^A-Za-z0-9._-]+', '_', name)[:40]}-{_short(source)[:12]}"
+    stem = f"{re.sub(r'[^A-Za-z0-9._-]+', '_', name)[:40]}-{_digest(source)[:12]}"
     folder = cache_folder() / "pools"
-    path = folder / f"{stem}-{_short(state)}.safetensors"
-    known = {"source": source, "state": state}
+    path = folder / f"{stem}-{_digest(state)[:16]}.safetensors"
+    known = {"source": _digest(source), "state": _digest(state)}
     kept = _recall(path, known)
     if kept is not None:
         return kept
@@ -150,5 +150,5 @@ def _header(notes: Mapping[str, str], entries: Mapping[str, Any]) -> bytes:
     return len(text).to_bytes(8, "little") + text
 
 
-def _short(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()  # names of files need not be UTF-8

@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import http.client
 import os
+import sys
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -39,10 +40,13 @@ def fetch(
 
     `checksum` reads "sha256:HEX", or "md5:HEX" where publishers state nothing better; with `gunzip` it is that of the
     unpacked content, for files that mirrors have packed anew. Bytes go to PATH.part, are checked, and only then get
-    their name; processes that want the same file wait for one another. `local` admits http from 127.0.0.1.
+    their name; processes that want the same file wait for one another. Without `progress`, a line on stderr says what
+    is done. `local` admits http from 127.0.0.1.
 
     Raises DataError for another content or more than `max_bytes`, StorageError where network or disk refuse.
     """
+    if path.exists():  # perhaps in a folder that nobody may write to
+        return path
     make_folder(path.parent)
     with locked(path.with_name(f".{path.name}.lock")):
         if path.exists():
@@ -66,6 +70,8 @@ def fetch(
 def _blocks(url: str, path: Path, max_bytes: int, local: bool, progress: Progress | None) -> Iterator[bytes]:
     """The content behind a URL, piece by piece."""
     _need_https(url, local)
+    if progress is None:
+        sys.stderr.write(f"zoo: downloading {url} to {path.parent}\n")
     done = 0
     try:
         request = Request(url, headers={"User-Agent": "aigc-zoo"})

@@ -61,8 +61,9 @@ def resized(samples: Samples, size: int) -> Samples:
     """Images as squares of `size` pixels a side, resized like those of files. Raises DataError for other samples."""
     images = samples.fields["real"]
     if samples.spec.modality != "image" or images.dtype != torch.uint8:
+        what = f"{samples.spec.modality} of {str(images.dtype).removeprefix('torch.')}"
         raise DataError(
-            f"--size {size}: {samples.name} holds {samples.spec.modality}, not images that could be resized"
+            f"--size {size}: {samples.name} holds {what}, and only images of uint8 are resized: leave it out"
         )
     if tuple(images.shape[2:]) == (size, size):
         return samples

@@ -69,15 +69,15 @@ def _walk(path: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
             if (status.st_dev, status.st_ino) in seen:
                 continue
             seen.add((status.st_dev, status.st_ino))
-            entries = list(os.scandir(here))
+            with os.scandir(here) as found:
+                entries = [(entry, entry.is_dir()) for entry in found if not _hidden(entry.name)]
         except OSError as error:
-            raise DataError(f"{here} cannot be read: {error.strerror}") from error
-        for entry in entries:
-            name = prefix + entry.name
-            if entry.is_dir() and not _hidden(entry.name):
-                waiting.append((here / entry.name, f"{name}/"))
-            elif not entry.is_dir() and _is_image(entry.name):
-                yield name, entry
+            raise DataError(f"{error.filename or here} cannot be read: {error.strerror}") from error
+        for entry, is_folder in entries:
+            if is_folder:
+                waiting.append((here / entry.name, f"{prefix}{entry.name}/"))
+            elif _is_image(entry.name):
+                yield prefix + entry.name, entry
 
 
 # --- archives ---------------------------------------------------------------------------------------------------------
@@ -123,7 +123,7 @@ def _is_image(name: str) -> bool:
 
 
 def plain(name: str) -> str:
-    """A name from a file, fit for one line of a terminal."""
+    """A name that anybody may have written, fit for one line of a terminal."""
     return "".join(letter if letter.isprintable() else "?" for letter in name)[:120]
 
 
@@ -158,7 +158,7 @@ def arrange(path: Path, names: Sequence[str]) -> Layout:
         raise DataError(f"{path} has {' and '.join(sorted(tops))} and no train beside them: training needs that folder")
     classes = tuple(sorted({parts[0] for parts in folders}, key=natural)) if all(folders) else ()
     number = {name: label for label, name in enumerate(classes)}
-    layout = Layout({"train": []}, {}, classes)
+    layout = Layout({"train": []}, {}, tuple(map(plain, classes)))
     for name, split, parts in zip(names, splits, folders, strict=True):
         layout.members.setdefault(split, []).append(name)
         if classes:

@@ -22,7 +22,7 @@ def rehearse(prepared: Prepared, folder: Path) -> Iterator[str]:
     train = prepared.train
     yield f"{card['recipe']} on {train.name}: {len(train):,} samples of {train.spec.shape}"
     for slot, chosen in card["slots"].items():
-        yield f"  {slot:<16} {', '.join(chosen) if isinstance(chosen, list | tuple) else chosen or 'none'}"
+        yield f"  {slot:<16} {(', '.join(chosen) if isinstance(chosen, list | tuple) else chosen) or 'none'}"
     for name, net in trainer.nets.items():
         yield f"  {name:<16} {parameters_of(net):,} weights"
     seconds = []

@@ -39,7 +39,12 @@ def sample_to(
         pool = Pool(resolve.load(catalogue, data)["train"], torch.device("cpu"))
         inputs = pool.rows
     given = options.parse_call(generator.recipe.make, ("nets", "batch"), more)
-    sampler = generator.sampler(seed=seed, label=_label(generator, label), inputs=inputs, **given)
+    number = _label(generator, label)
+    sampler = generator.sampler(seed=seed, label=number, inputs=inputs, **given)
+    if number is not None:
+        other = generator.sampler(seed=seed, label=int(number == 0), inputs=inputs, **given)
+        if torch.equal(sampler.chunk(0)["fake"], other.chunk(0)["fake"]):
+            raise UsageError(f"--class {label}: this generator makes no difference between classes; leave it out")
     if out is None:
         folder = source if source.is_dir() else source.parent
         out = folder / f"{'sample' if source.is_dir() else source.stem}-seed{seed}{writers.suffix(generator.spec)}"

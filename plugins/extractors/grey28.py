@@ -1,7 +1,8 @@
 """zoo-grey28: a small convnet for grey 28x28 digits, so that samples are judged offline and in a second.
 
 Its Frechet distance is `fid-zoo-grey28`, never plain FID: numbers compare with each other, not with published ones.
-The weights come from `train_grey28.py`; its measured accuracy stands in the metadata of the file and in `ACCURACY`.
+`train_grey28.py` made the weights, 396 KB. They read 99.33 % of MNIST's 10,000 test pictures and 99.95 % of the 2,000
+of `digits` aright; data, seed, versions and date are in the file's metadata.
 """
 
 from __future__ import annotations

@@ -31,9 +31,7 @@ def zipped(folder: Path, path: Path) -> Path:
 def animals(tmp_path: Path, picture) -> tuple[Path, dict[str, np.ndarray]]:
     """A folder with splits and classes, and the pixels in it."""
     names = ["train/cat/1.png", "train/cat/2.png", "train/cat/10.png", "train/dog/1.png", "test/dog/7.png"]
-    return tmp_path / "animals", {
-        name: picture(f"animals/{name}", seed=number) for number, name in enumerate(names)
-    }
+    return tmp_path / "animals", {name: picture(f"animals/{name}", seed=number) for number, name in enumerate(names)}
 
 
 @pytest.mark.parametrize("kind", ["folder", "zip"])
@@ -122,7 +120,9 @@ def test_a_truncated_png_is_named(tmp_path: Path, picture, cache: Path) -> None:
     path = tmp_path / "data" / "b.png"
     path.write_bytes(path.read_bytes()[:500])
     for source in (tmp_path / "data", zipped(tmp_path / "data", tmp_path / "data.zip")):
-        with pytest.raises(DataError, match=r"b\.png cannot be read as an image: .*truncated.*\nreplace or remove") as said:
+        with pytest.raises(
+            DataError, match=r"b\.png cannot be read as an image: .*truncated.*\nreplace or remove"
+        ) as said:
             open_path(source)
         assert said.value.exit_code == 65
         assert len(str(said.value).splitlines()) <= 3
@@ -214,6 +214,17 @@ def test_a_replaced_archive_is_decoded_anew(animals, tmp_path: Path, picture) ->
     assert open_path(path)["train"].digest != before
 
 
+def test_names_need_not_be_utf8(tmp_path: Path, picture) -> None:
+    picture("data/a/1.png")
+    os.rename(tmp_path / "data" / "a", os.fsencode(tmp_path / "data") + b"/\xff")
+    os.rename(tmp_path / "data", os.fsencode(tmp_path) + b"/\xfe")
+    folder = tmp_path / os.fsdecode(b"\xfe")
+    (folder / "b").mkdir()
+    picture("b.png")
+    (tmp_path / "b.png").rename(folder / "b" / "1.png")
+    assert open_path(folder)["train"].classes == open_path(folder)["train"].classes == ("b", "?")
+
+
 def test_progress_counts_up_to_the_end(animals) -> None:
     seen: list[tuple[int, int]] = []
     open_path(animals[0], progress=lambda done, total: seen.append((done, total)))
@@ -241,7 +252,9 @@ def test_an_interruption_leaves_nothing_half_written(animals, cache: Path) -> No
 def test_images_in_memory_are_resized_like_files(tmp_path: Path, picture) -> None:
     pixels = picture("data/a.png", size=(20, 16))
     labels = torch.tensor([0])
-    held = image_samples("held", "train", torch.from_numpy(pixels.transpose(2, 0, 1).copy())[None], labels, extractor="eye")
+    held = image_samples(
+        "held", "train", torch.from_numpy(pixels.transpose(2, 0, 1).copy())[None], labels, extractor="eye"
+    )
     ours, theirs = images.resized(held, 8), open_path(tmp_path / "data", size=8)["train"]
     assert torch.equal(ours.fields["real"], theirs.fields["real"])
     assert (ours.spec.shape, ours.spec.classes, ours.resize) == ((3, 8, 8), 1, theirs.resize)

@@ -35,7 +35,9 @@ def test_lossless_files_give_their_pixels(kind: str) -> None:
     assert np.array_equal(decoded(Image.fromarray(RAMP), 3, kind=kind), np.stack([RAMP] * 3))
 
 
-@pytest.mark.parametrize(("kind", "settings"), [("JPEG", {"quality": 95, "subsampling": 0}), ("WEBP", {"lossless": True})])
+@pytest.mark.parametrize(
+    ("kind", "settings"), [("JPEG", {"quality": 95, "subsampling": 0}), ("WEBP", {"lossless": True})]
+)
 def test_lossy_formats_come_close(kind: str, settings: Mapping[str, Any]) -> None:
     smooth = np.asarray(Image.fromarray(COLOUR).resize((32, 32), Image.Resampling.BICUBIC))
     difference = decoded(Image.fromarray(smooth), kind=kind, **settings).astype(int) - smooth.transpose(2, 0, 1)
@@ -146,7 +148,8 @@ def test_the_method_of_resizing_stays() -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"GIF89a", b"\x89PNG\r\n\x1a\n", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", b"text" * 99]
+    "content",
+    [b"", b"GIF89a", b"\x89PNG\r\n\x1a\n", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", b"text" * 99],
 )
 def test_what_is_no_image_is_refused(content: bytes) -> None:
     with pixels.strict(), pytest.raises(Exception, match=r".+"):
@@ -165,7 +168,9 @@ def test_bombs_are_refused_by_their_header() -> None:
     bomb = header + _chunk(b"IDAT", b"") + _chunk(b"IEND", b"")
     with pixels.strict(), pytest.raises(Exception, match="exceeds limit"):
         pixels.look(io.BytesIO(bomb))
-    smaller = bomb.replace(header, PngImagePlugin._MAGIC + _chunk(b"IHDR", (9_440).to_bytes(4) * 2 + bytes([8, 0, 0, 0, 0])))
+    smaller = bomb.replace(
+        header, PngImagePlugin._MAGIC + _chunk(b"IHDR", (9_440).to_bytes(4) * 2 + bytes([8, 0, 0, 0, 0]))
+    )
     with pixels.strict(), pytest.raises(ValueError, match="9440x9440 pixels are more than 89,000,000"):
         pixels.look(io.BytesIO(smaller))
 

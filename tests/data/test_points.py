@@ -43,5 +43,5 @@ def test_options_are_checked() -> None:
 
 
 def test_points_have_no_size() -> None:
-    with pytest.raises(DataError, match="--size 8: ring holds points, not images"):
+    with pytest.raises(DataError, match="--size 8: ring holds points of float32, and only images"):
         load(catalogue(), "ring", size=8)

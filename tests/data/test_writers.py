@@ -51,7 +51,10 @@ def test_a_grid_shows_every_picture_enlarged(spec: Spec, scale: int, mode: str) 
 
 
 def test_large_pictures_are_not_enlarged_and_few_take_few_columns() -> None:
-    assert grid(noise(3, Spec(shape=(3, 128, 96))), Spec(shape=(3, 128, 96))).size == (3 * (96 + GAP) + GAP, 128 + 2 * GAP)
+    assert grid(noise(3, Spec(shape=(3, 128, 96))), Spec(shape=(3, 128, 96))).size == (
+        3 * (96 + GAP) + GAP,
+        128 + 2 * GAP,
+    )
 
 
 def test_channels_that_are_no_colour_stand_side_by_side() -> None:

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from aigc_zoo.options import build, resolve
+from aigc_zoo.plugins import catalogue
 from aigc_zoo.spec import Component, Slot
 
 PACKAGES = ["dcgan", "losses", "primer", "vanilla"]
@@ -103,23 +105,17 @@ def test_slots_name_components_that_exist(component: Component) -> None:
     assert set(slots.values()) <= known
 
 
-RUN_SETTINGS = {"data", "images", "steps", "batch_size", "sample_every", "save_every", "log_every", "eval_every"}
-
-
 def preset_cases() -> list[tuple[str, str]]:
     return [(one.name, preset) for one in EVERY if one.kind == "recipe" for preset in one.presets]
 
 
 @pytest.mark.parametrize(("name", "preset"), preset_cases())
-def test_presets_name_options_that_exist_with_values_that_fit(name: str, preset: str) -> None:
-    by_id = {(one.kind, one.name): one for one in EVERY}
-    recipe = by_id["recipe", name]
-    options = keywords(recipe)
+def test_presets_set_options_that_exist_to_other_than_their_defaults(name: str, preset: str) -> None:
+    (recipe,) = [one for one in EVERY if (one.kind, one.name) == ("recipe", name)]
+    plain = resolve(catalogue(), f"zoo/{name}", given={"data": "nothing"})
+    chosen = resolve(catalogue(), f"zoo/{name}.{preset}")
     for key, value in recipe.presets[preset].items():
-        if key in RUN_SETTINGS:
-            continue
-        slot, _, option = key.partition(".")
-        owner = keywords(by_id[slot, str(options[slot].default)]) if option else options
-        parameter = owner[option or key]
-        assert isinstance(value, type(parameter.default) if parameter.default is not None else float), key
-        assert value != parameter.default, f"{key} says what is the default anyway"
+        assert (chosen.options | chosen.run)[key] == value
+        assert (plain.options | plain.run)[key] != value, f"{key} says what is the default anyway"
+    game = build(catalogue(), chosen)
+    assert set(game.players) == {"discriminator", "generator"}

@@ -68,7 +68,9 @@ def test_a_run_leaves_what_the_design_says(done: Run) -> None:
 def test_the_same_command_on_a_finished_run_does_nothing(done: Run, blobs: Path) -> None:
     before = prints(done.path)
     again = play(blobs, done.path)
-    assert again.result is not None and again.result.notes and again.result.step == 12
+    assert again.result is not None
+    assert again.result.notes
+    assert again.result.step == 12
     assert prints(done.path) == before
 
 
@@ -210,4 +212,5 @@ def test_init_starts_from_another_runs_weights(done: Run, blobs: Path, tmp_path:
     first = Image.open(tmp_path / "run" / "samples" / "000000000.png")
     last = Image.open(done.path / "samples" / "000000012.png")
     assert first.tobytes() == last.tobytes()
-    assert run.result is not None and run.result.step == 1
+    assert run.result is not None
+    assert run.result.step == 1

@@ -1,0 +1,124 @@
+"""`zoo sample`, `zoo eval` and `zoo train` on a run that stands, as a user types them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import aigc_zoo
+from aigc_zoo.api import Run
+from aigc_zoo.cli import main
+from aigc_zoo.game import Recipe, Spec
+
+from .conftest import TINY
+
+
+@pytest.fixture(scope="module")
+def done(blobs: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return aigc_zoo.train("dcgan", str(blobs), out=tmp_path_factory.mktemp("runs") / "done", **TINY)
+
+
+def told(capsys: pytest.CaptureFixture[str], *words: object) -> str:
+    code = main([str(word) for word in words])
+    out, err = capsys.readouterr()
+    assert code == 0, err
+    return out
+
+
+def refused(capsys: pytest.CaptureFixture[str], code: int, *words: object) -> str:
+    assert main([str(word) for word in words]) == code
+    out, err = capsys.readouterr()
+    assert not out
+    assert len(err.splitlines()) <= 3
+    return err
+
+
+def test_a_grid_and_single_files_show_the_same_samples(
+    capsys: pytest.CaptureFixture[str], done: Run, tmp_path: Path
+) -> None:
+    told(capsys, "sample", done.path, "-n", 70, "--seed", 5, "--out", tmp_path / "each")
+    told(capsys, "sample", done.path / "generator.safetensors", "-n", 3, "--seed", 5, "--out", tmp_path / "few")
+    many, few = sorted((tmp_path / "each").iterdir()), sorted((tmp_path / "few").iterdir())
+    assert (len(many), len(few)) == (70, 3)
+    for one, other in zip(many, few, strict=False):
+        assert one.name == other.name
+        assert one.read_bytes() == other.read_bytes()
+    with Image.open(many[0]) as picture:
+        assert picture.size == (28, 28)
+
+
+def test_a_grid_is_put_beside_the_generator(capsys: pytest.CaptureFixture[str], done: Run) -> None:
+    out = told(capsys, "sample", done.path, "-n", 9)
+    assert str(done.path / "sample-seed0.png") in out
+    assert (done.path / "sample-seed0.png").exists()
+
+
+def test_classes_are_refused_where_they_make_no_difference(capsys: pytest.CaptureFixture[str], done: Run) -> None:
+    assert "no difference" in refused(capsys, 2, "sample", done.path, "--class", "1")
+    assert "not one of" in refused(capsys, 2, "sample", done.path, "--class", "cat")
+
+
+def test_an_option_that_make_has_not_is_refused(capsys: pytest.CaptureFixture[str], done: Run) -> None:
+    assert "--truncation" in refused(capsys, 2, "sample", done.path, "--truncation", "0.7")
+
+
+def test_eval_repeats_what_the_monitor_measured(capsys: pytest.CaptureFixture[str], done: Run) -> None:
+    found = json.loads(told(capsys, "eval", done.path, "--num", 192, "--extractor", "zoo-grey28", "--json"))
+    last = done.metrics[-1]
+    assert found["schema"] == 1
+    (record,) = found["metrics"]
+    assert record["name"] == last["name"]
+    assert record["value"] == last["value"]
+    assert record["protocol"] == last["protocol"]
+
+
+def test_eval_judges_a_folder_of_images(
+    capsys: pytest.CaptureFixture[str], done: Run, blobs: Path, tmp_path: Path
+) -> None:
+    told(capsys, "sample", done.path, "-n", 192, "--out", tmp_path / "fakes")
+    for i, image in enumerate(np.load(blobs)["images"]):
+        (tmp_path / "reals").mkdir(exist_ok=True)
+        Image.fromarray(image[..., 0]).save(tmp_path / "reals" / f"{i}.png")
+    words = ("--against", blobs, "--extractor", "zoo-grey28", "--json")
+    fakes = json.loads(told(capsys, "eval", tmp_path / "fakes", "--num", 192, *words))["metrics"][0]
+    reals = json.loads(told(capsys, "eval", tmp_path / "reals", "--num", 200, *words))["metrics"][0]
+    assert reals["value"] == pytest.approx(0, abs=1e-3), "the same images have the same statistics"
+    assert fakes["value"] > 10
+    assert fakes["protocol"]["weights"] == "files"
+
+
+def test_eval_says_what_it_cannot_do(capsys: pytest.CaptureFixture[str], done: Run, tmp_path: Path) -> None:
+    assert "none-such" in refused(capsys, 3, "eval", done.path, "--extractor", "none-such")
+    assert "too few" in refused(capsys, 65, "eval", done.path, "--num", 20, "--extractor", "zoo-grey28")
+    assert "kidd" in refused(capsys, 2, "eval", done.path, "--metrics", "kidd")
+    assert "nowhere" in refused(capsys, 65, "eval", tmp_path / "nowhere")
+    assert "split" in refused(capsys, 65, "eval", done.path, "--split", "val")
+
+
+def test_a_card_starts_the_same_run_again(capsys: pytest.CaptureFixture[str], done: Run, tmp_path: Path) -> None:
+    told(capsys, "train", "--config", done.path / "card.json", "--out", tmp_path / "again")
+    first, again = done.path / "generator.safetensors", tmp_path / "again" / "generator.safetensors"
+    assert aigc_zoo.load_run(first).sample(8).equal(aigc_zoo.load_run(again).sample(8))
+    assert (done.path / "metrics.jsonl").read_bytes() == (tmp_path / "again" / "metrics.jsonl").read_bytes()
+
+
+def test_a_dry_run_writes_nothing(
+    capsys: pytest.CaptureFixture[str], done: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    out = told(capsys, "train", "--config", done.path / "card.json", "--dry-run")
+    assert "weights" in out
+    assert "images/s" in out
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_notebook_api_has_what_the_command_line_has() -> None:
+    assert "dcgan" in aigc_zoo.list_models("dc*")
+    assert isinstance(aigc_zoo.create("dcgan", **{"generator.width": 8}), Recipe)
+    spec = Spec(shape=(1, 28, 28))
+    made = aigc_zoo.create("dcgan", spec, 16, kind="generator", width=4)
+    assert sum(weight.numel() for weight in made.parameters()) > 0
