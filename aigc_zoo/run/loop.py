@@ -28,9 +28,6 @@ from aigc_zoo.run.prepare import Prepared
 from aigc_zoo.run.screen import Result, Screen
 from aigc_zoo.run.signals import Stop
 
-GRID = 64
-"""Samples in a grid."""
-
 
 def train(
     prepared: Prepared,
@@ -162,7 +159,7 @@ class _Run:
     def _grid(self) -> None:
         path = self.home.sample_path(self.trainer.step, writers.suffix(self.trainer.spec))
         if self.first and not path.exists():
-            made = self._sampler(self.prepared.seed).samples(GRID)
+            made = self._sampler(self.prepared.seed).samples(writers.shown(self.trainer.spec))
             writers.save_grid(made, self.trainer.spec, path)
 
     def _sampler(self, seed: int, *, together: bool = False) -> Sampler:

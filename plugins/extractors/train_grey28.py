@@ -76,6 +76,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def dataset(name: str) -> Mapping[str, Samples]:
     """The splits of a first-party dataset, found as the core finds it: families do not import each other."""
     for point in entry_points(group=GROUP, name="datasets"):
+        if point.dist is None or point.dist.name != "aigc-zoo":
+            continue
         for component in point.load().zoo_components():
             if (component.kind, component.name) == ("dataset", name):
                 module, _, function = component.target.partition(":")

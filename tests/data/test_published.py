@@ -14,9 +14,7 @@ import pytest
 from aigc_zoo.data.resolve import load
 from aigc_zoo.errors import DataError, StorageError
 from aigc_zoo.plugins import catalogue
-
-cifar = pytest.importorskip("aigc_zoo_plugins.datasets.cifar")
-mnist = pytest.importorskip("aigc_zoo_plugins.datasets.mnist")
+from aigc_zoo_plugins.datasets import cifar, mnist
 
 ROWS = np.random.default_rng(0).integers(0, 10, (6, 10, cifar.ROW), dtype=np.uint8)
 

@@ -135,6 +135,18 @@ def test_an_animation_goes_from_the_first_grid_to_the_last(tmp_path: Path, count
     assert (tmp_path / "all.gif").read_bytes() == first
 
 
+def test_colours_survive_an_animation(tmp_path: Path) -> None:
+    samples = torch.tensor([[1.0, -1.0, -1.0], [0.5, 0.2, -0.7], [-1.0, -1.0, 1.0]])[:, :, None, None].expand(
+        3, 3, 8, 8
+    )
+    save_grid(samples, Spec(shape=(3, 8, 8)), tmp_path / "0.png")
+    save_grid(-samples, Spec(shape=(3, 8, 8)), tmp_path / "1.png")
+    animate(sorted(tmp_path.glob("*.png")), tmp_path / "all.gif")
+    with Image.open(tmp_path / "all.gif") as gif, Image.open(tmp_path / "0.png") as first:
+        difference = np.asarray(gif.convert("RGB")).astype(int) - np.asarray(first)
+    assert np.abs(difference).max() <= 8
+
+
 def test_frames_that_do_not_change_still_take_their_time(tmp_path: Path) -> None:
     for number, level in enumerate((0, 0, 0, 9)):
         Image.new("L", (8, 8), level).save(tmp_path / f"{number}.png")
