@@ -22,8 +22,9 @@ from aigc_zoo.engine.trainer import Trainer, parameters_of
 from aigc_zoo.errors import ConfigError, DivergedError
 from aigc_zoo.metrics.evaluate import Judge
 from aigc_zoo.metrics.features import load_extractor
+from aigc_zoo.metrics.fidelity import library
 from aigc_zoo.run.export import save_generator
-from aigc_zoo.run.monitor import Target, best_of, evaluation_seed, judged, parse_target
+from aigc_zoo.run.monitor import EVALUATION_SEED, Target, best_of, evaluation_seed, judged, parse_target
 from aigc_zoo.run.prepare import Prepared
 from aigc_zoo.run.screen import Result, Screen
 from aigc_zoo.run.signals import Stop
@@ -175,14 +176,14 @@ class _Run:
         step = self.trainer.step
         if any(record["step"] == step for record in self.history):
             return
-        sampler = self._sampler(evaluation_seed(self.prepared.seed), together=True)
+        sampler = self._sampler(evaluation_seed(EVALUATION_SEED), together=True)
         chunks = judged(sampler, self.trainer.spec, self.judge.num, self.ranks)
         if not self.first:
             for _ in chunks:
                 pass
             return
         weights = "averaged" if len(self.trainer.average) else "raw"
-        for record in self.judge.measure(chunks, weights=weights, seed=self.prepared.seed):
+        for record in self.judge.measure(chunks, weights=weights, seed=EVALUATION_SEED):
             line = {"step": step, "images": self.trainer.images, **record}
             best = best_of(self.history, line["name"])
             self.history.append(line)
@@ -216,6 +217,14 @@ class _Run:
             return None
         run = self.prepared.configuration.run
         weights = run.get("extractor_weights")
+        asked = any(run.get(key) for key in ("extractor", "eval_every", "until"))
+        try:
+            library()
+        except ConfigError as error:
+            if asked:
+                raise
+            self.screen.say(f"nothing is measured: {error}")  # training needs no metric
+            return None
         extractor = load_extractor(
             self.prepared.catalogue, name, weights=Path(str(weights)) if weights else None, device=self.prepared.device
         )

@@ -57,6 +57,10 @@ def parse_target(text: str, names: tuple[str, ...]) -> Target:
     raise UsageError(f'--until "{text}": {reason}; for example --until "{known[0]}<=5" (measured: {", ".join(names)})')
 
 
+EVALUATION_SEED = 0
+"""Of the noise that is judged, the same in all runs: values of unlike seeds would not be comparable."""
+
+
 def evaluation_seed(seed: int) -> int:
     """The seed of the samples that are judged: a stream of its own, so that grids and metrics share no noise."""
     return derive(seed, "evaluation")

@@ -14,7 +14,12 @@ Norm = Literal["batch", "group", "none"]
 
 
 def generator(
-    spec: Spec, latent: int, *, width: Annotated[int, Range(1, 1024)] = 64, norm: Norm = "batch"
+    spec: Spec,
+    latent: int,
+    *,
+    width: Annotated[int, Range(1, 1024)] = 64,
+    dense: Annotated[int, Range(0, 65536)] = 0,
+    norm: Norm = "batch",
 ) -> nn.Module:
     """z -> width * 2^(k-1) channels of b x b -> k transposed convolutions -> tanh, rescaled to `spec.range`.
 
@@ -24,39 +29,56 @@ def generator(
     Raises ValueError for a size that it cannot make.
 
     width: channels after the last but one convolution; each level below has twice as many.
+    dense: units of a hidden layer between z and the b x b; 0 for none, as in the paper (the authors' MNIST code: 1024).
     norm: batch as in the paper; group (8 groups) or none keep the samples of a batch apart.
     """
     base, levels = plan(spec)
-    last = spec.shape[0]
+    bias = norm == "none"
     channels = [width * 2**level for level in reversed(range(levels))]
-    layers: list[nn.Module] = [
-        nn.Linear(latent, channels[0] * math.prod(base), bias=norm == "none"),
+    layers: list[nn.Module] = []
+    if dense:
+        layers += [nn.Linear(latent, dense, bias=bias), *_norm(norm, dense, nn.BatchNorm1d), nn.ReLU()]
+    layers += [
+        nn.Linear(dense or latent, channels[0] * math.prod(base), bias=bias),
         nn.Unflatten(1, (channels[0], *base)),
-        *_normed(norm, channels[0], nn.ReLU()),
+        *_norm(norm, channels[0], nn.BatchNorm2d),
+        nn.ReLU(),
     ]
     for before, after in pairwise(channels):
-        layers.append(nn.ConvTranspose2d(before, after, 4, 2, 1, bias=norm == "none"))
-        layers += _normed(norm, after, nn.ReLU())
-    layers += [nn.ConvTranspose2d(channels[-1], last, 4, 2, 1), InRange(spec.range)]
+        up = nn.ConvTranspose2d(before, after, 4, 2, 1, bias=bias)
+        layers += [up, *_norm(norm, after, nn.BatchNorm2d), nn.ReLU()]
+    layers += [nn.ConvTranspose2d(channels[-1], spec.shape[0], 4, 2, 1), InRange(spec.range)]
     return Unconditional(layers)
 
 
-def discriminator(spec: Spec, *, width: Annotated[int, Range(1, 1024)] = 64, norm: Norm = "batch") -> nn.Module:
+def discriminator(
+    spec: Spec,
+    *,
+    width: Annotated[int, Range(1, 1024)] = 64,
+    dense: Annotated[int, Range(0, 65536)] = 0,
+    norm: Norm = "batch",
+) -> nn.Module:
     """k convolutions of stride 2 from `width` channels up, each but the first normed; one logit of what is left.
 
     (N, C, H, W) -> (N, 1). From the paper: LeakyReLU of slope 0.2, no norm in the first layer, weights from N(0, 0.02),
     scales from N(1, 0.02). Raises ValueError for a size that the generator cannot make.
 
     width: channels after the first convolution; each level below has twice as many.
+    dense: units of a hidden layer before the logit; 0 for none, as in the paper (the authors' MNIST code: 1024).
     norm: batch as in the paper; gradient penalties need group (8 groups) or none, which keep the samples apart.
     """
     base, levels = plan(spec)
+    bias = norm == "none"
     channels = [width * 2**level for level in range(levels)]
     layers: list[nn.Module] = [nn.Conv2d(spec.shape[0], width, 4, 2, 1), nn.LeakyReLU(0.2)]
     for before, after in pairwise(channels):
-        layers.append(nn.Conv2d(before, after, 4, 2, 1, bias=norm == "none"))
-        layers += _normed(norm, after, nn.LeakyReLU(0.2))
-    layers += [nn.Flatten(), nn.Linear(channels[-1] * math.prod(base), 1)]
+        down = nn.Conv2d(before, after, 4, 2, 1, bias=bias)
+        layers += [down, *_norm(norm, after, nn.BatchNorm2d), nn.LeakyReLU(0.2)]
+    layers.append(nn.Flatten())
+    left = channels[-1] * math.prod(base)
+    if dense:
+        layers += [nn.Linear(left, dense, bias=bias), *_norm(norm, dense, nn.BatchNorm1d), nn.LeakyReLU(0.2)]
+    layers.append(nn.Linear(dense or left, 1))
     return Unconditional(layers)
 
 
@@ -96,12 +118,11 @@ def _nearest(height: int, width: int, up: bool) -> tuple[int, int]:
     return h, w
 
 
-def _normed(norm: Norm, channels: int, activation: nn.Module) -> list[nn.Module]:
-    if norm == "none":
-        return [activation]
-    # Groups of whole channels; small widths have fewer than eight.
-    layer = nn.BatchNorm2d(channels) if norm == "batch" else nn.GroupNorm(math.gcd(8, channels), channels)
-    return [layer, activation]
+def _norm(norm: Norm, channels: int, batch: type[nn.BatchNorm1d | nn.BatchNorm2d]) -> list[nn.Module]:
+    """The layer that `norm` names, or none."""
+    if norm == "group":
+        return [nn.GroupNorm(math.gcd(8, channels), channels)]  # whole channels: few have fewer groups
+    return [batch(channels)] if norm == "batch" else []
 
 
 class InRange(nn.Module):
@@ -128,7 +149,7 @@ class Unconditional(nn.Sequential):
                 nn.init.normal_(layer.weight, 0.0, 0.02)
                 if layer.bias is not None:
                     nn.init.zeros_(layer.bias)
-            elif isinstance(layer, nn.BatchNorm2d | nn.GroupNorm):
+            elif isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d | nn.GroupNorm):
                 nn.init.normal_(layer.weight, 1.0, 0.02)
 
     def forward(self, x: Tensor, label: Tensor | None = None) -> Tensor:
