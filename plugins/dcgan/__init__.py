@@ -7,6 +7,18 @@ from aigc_zoo.spec import Component, hookimpl
 ZOO_API = 1
 PAPER = "arXiv:1511.06434"
 
+# Minutes on two cores: half the paper's width, a hidden layer at either end of the convolutions (with it, FID at 64,000
+# images of the digits fell to a third), and a generator three times as fast as its critic.
+SMALL = {
+    "batch_size": 64,
+    "lr": 1e-3,
+    "critic_lr": 3e-4,
+    "generator.width": 32,
+    "generator.dense": 256,
+    "discriminator.width": 32,
+    "discriminator.dense": 256,
+}
+
 
 @hookimpl
 def zoo_components() -> Iterable[Component]:
@@ -34,8 +46,8 @@ def zoo_components() -> Iterable[Component]:
         paper=PAPER,
         tags=("image", "unconditional"),
         presets={
-            "digits": {},
-            "mnist": {},
-            "cifar10": {},
+            "digits": SMALL | {"images": 256_000},
+            "mnist": SMALL | {"images": 1_200_000},
+            "cifar10": {"images": 12_800_000},
         },
     )

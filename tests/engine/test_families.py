@@ -83,6 +83,17 @@ def test_progress_counts_every_batch_of_every_rank() -> None:
     assert (float(batch["t"]), float(batch["images"])) == (0.5, 120.0)
 
 
+def test_batches_have_noise_of_their_own_and_always_the_same() -> None:
+    a = start(FAMILIES["wgan_gp"]())
+    first, second = a.batch(0), a.batch(1)
+    assert torch.equal(first["z"], a.batch(0)["z"])
+    play(a, 1)
+    later = a.batch(0)
+    for key in ("real", "z", "u"):
+        assert not torch.equal(first[key], second[key])
+        assert not torch.equal(first[key], later[key])
+
+
 def test_another_seed_plays_another_game(family: Family) -> None:
     a, b = start(family, seed=0), start(family, seed=1)
     play(a, 1)

@@ -9,7 +9,7 @@ import torch
 from sketch.families import FAMILIES
 from sketch.parts import CLASSES
 from sketch.play import play, start
-from sketch.toy import Weight, player, pull
+from sketch.toy import Weight, game, player, pull
 from torch import Tensor
 
 from aigc_zoo.engine.dist import Ranks
@@ -33,6 +33,13 @@ def sampler(**settings: object) -> Sampler:
         steps=1,
     )
     return Sampler(recipe, Spec(shape=(CLASSES,), classes=CLASSES), Nets({"G": Weight(1.0)}), **settings)
+
+
+class Dropped(Weight):
+    """One that drops half of what it makes, while it trains."""
+
+    def forward(self, z: Tensor) -> Tensor:
+        return torch.nn.functional.dropout(self.w * z, training=self.training)
 
 
 def counts(samples: Tensor) -> list[int]:
@@ -61,6 +68,16 @@ def test_progress_is_the_one_that_was_stored() -> None:
 
 def test_no_samples_are_an_empty_tensor() -> None:
     assert sampler().samples(0).shape == (0, CLASSES)
+
+
+def test_networks_are_in_evaluation_mode() -> None:
+    a = game(
+        {"generator": player("G", loss=pull("G"))},
+        networks=lambda spec: {"G": Dropped(), "H": Weight()},
+        make=lambda nets, batch: {"fake": nets.G(batch["z"])},
+    )
+    assert int((a.nets.G(torch.ones(64, 1, dtype=torch.float64)) == 0).sum()) > 0
+    assert int((a.sampler().samples(64) == 0).sum()) == 0
 
 
 def test_chunks_differ() -> None:

@@ -43,6 +43,7 @@ def test_frozen_helpers_are_used_never_trained_never_saved() -> None:
     b = helped()
     kept = at(a, "judge")
     assert kept == at(b, "judge")
+    assert not a.nets.judge.w.requires_grad
     (terms,) = play(a, 1)
     assert at(a, "D") != 1.0
     assert at(a, "judge") == kept

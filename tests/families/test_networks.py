@@ -142,12 +142,12 @@ def test_dcgan_and_primer_refuse_what_is_no_image() -> None:
 @pytest.mark.parametrize("norm", ["batch", "group", "none"])
 def test_dcgan_initial_weights(norm: Any) -> None:
     spec = Spec(shape=(3, 32, 32))
-    for net in (dcgan.generator(spec, 100, norm=norm), dcgan.discriminator(spec, norm=norm)):
+    for net in (dcgan.generator(spec, 100, norm=norm, dense=64), dcgan.discriminator(spec, norm=norm, dense=64)):
         weights = [layer.weight for layer in net if isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d)]
         every = torch.cat([weight.flatten() for weight in weights])
         assert every.mean().item() == pytest.approx(0, abs=1e-4)
         assert every.std().item() == pytest.approx(0.02, rel=0.01)
-        scales = [layer.weight for layer in net if isinstance(layer, nn.BatchNorm2d | nn.GroupNorm)]
+        scales = [layer.weight for layer in net if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d | nn.GroupNorm)]
         assert (not scales) == (norm == "none")
         if scales:
             assert torch.cat(scales).mean().item() == pytest.approx(1, abs=5e-3)
@@ -166,11 +166,25 @@ def test_dcgan_norms_everything_but_the_critics_first_layer_and_the_outputs() ->
 
 @pytest.mark.parametrize("norm", ["group", "none"])
 def test_dcgan_keeps_samples_apart_without_batch_norm(norm: Any) -> None:
-    G, D = pair("dcgan", Spec(shape=(1, 28, 28)), norm=norm)
+    G, D = pair("dcgan", Spec(shape=(1, 28, 28)), norm=norm, dense=8)
     z = torch.randn(5, LATENT)
     fake = G(z, None)
     torch.testing.assert_close(G(z[:2], None), fake[:2])
     torch.testing.assert_close(D(fake[:2], None), D(fake, None)[:2])
+
+
+@pytest.mark.parametrize(("norm", "kind"), [("batch", "BatchNorm1d"), ("group", "GroupNorm"), ("none", None)])
+def test_dcgan_hidden_layers_as_in_the_authors_mnist_networks(norm: Any, kind: str | None) -> None:
+    """z -> 1024 -> 128x7x7 -> 64 -> 1, and back: 64, 128x7x7, 1024, 1."""
+    spec = Spec(shape=(1, 28, 28))
+    G = dcgan.generator(spec, 100, dense=1024, norm=norm)
+    D = dcgan.discriminator(spec, dense=1024, norm=norm)
+    assert [layer.weight.shape for layer in G if isinstance(layer, nn.Linear)] == [(1024, 100), (128 * 49, 1024)]
+    assert [layer.weight.shape for layer in D if isinstance(layer, nn.Linear)] == [(1024, 128 * 49), (1, 1024)]
+    normed = [kind] if kind else []
+    assert [type(layer).__name__ for layer in G][: 2 + len(normed)] == ["Linear", *normed, "ReLU"]
+    assert [type(layer).__name__ for layer in D][-3 - len(normed) :] == ["Linear", *normed, "LeakyReLU", "Linear"]
+    assert D(G(torch.randn(3, 100), None), None).shape == (3, 1)
 
 
 def test_dcgan_size_by_hand() -> None:
@@ -219,6 +233,18 @@ def test_vanilla_size_by_hand() -> None:
     spec = Spec(shape=(1, 28, 28))
     assert count_parameters([vanilla.generator(spec, 100)]) == 101 * 1200 + 1201 * 1200 + 1201 * 784
     assert count_parameters([vanilla.discriminator(spec)]) == 785 * 1200 + 241 * 1200 + 241
+
+
+def test_vanilla_critic_sees_samples_in_zero_to_one() -> None:
+    """As the published code's: so a dropped pixel is a black one, whatever the data's range."""
+    x = torch.rand(4, 1, 28, 28)
+    logits = []
+    for low, high in [(0.0, 1.0), (-1.0, 1.0), (-3.0, 5.0)]:
+        torch.manual_seed(1)
+        D = vanilla.discriminator(Spec(shape=(1, 28, 28), range=(low, high)), width=4).eval()
+        logits.append(D(low + (high - low) * x, None))
+    torch.testing.assert_close(logits[1], logits[0])
+    torch.testing.assert_close(logits[2], logits[0])
 
 
 def test_vanilla_drops_units_only_while_training() -> None:
