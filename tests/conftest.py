@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+# Networks in tests are tiny, and so are the machines: threads that wait for each other cost more than they save.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:

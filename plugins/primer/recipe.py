@@ -21,7 +21,7 @@ def primer(
 
     L_D = -log D(x) - log(1 - D(G(z))), L_G = -log D(G(z)), from logits. No row of the survey's table: the source is the
     article. There both players step at once from one forward pass; here the generator answers the critic's new
-    weights. z is normal. The whole length, 6,000,000 images, wants a GPU: the presets digits and mnist are narrower.
+    weights. z is normal. The whole length, 6,000,000 images, wants a GPU: the preset digits is narrower and shorter.
 
     generator: the network that makes samples.
     discriminator: the network that judges them.

@@ -6,6 +6,14 @@ from aigc_zoo.spec import Component, hookimpl
 
 ZOO_API = 1
 PAPER = "arXiv:1406.2661"
+POINTS = {
+    "images": 1_000_000,
+    "lr": 1e-3,
+    "generator.width": 128,
+    "discriminator.width": 64,
+    "discriminator.dropout": 0.0,
+    "discriminator.input_dropout": 0.0,
+}
 
 
 @hookimpl
@@ -33,5 +41,11 @@ def zoo_components() -> Iterable[Component]:
         summary="The first GAN, of two multilayer perceptrons",
         paper=PAPER,
         tags=("any-shape", "unconditional"),
-        presets={"digits": {}, "mnist": {}, "ring": {}, "grid": {}},
+        presets={
+            "digits": {"images": 600_000},
+            "mnist": {},
+            # Two coordinates: dropping some of them, as the paper does with pixels, would hide where a point is.
+            "ring": POINTS,
+            "grid": POINTS,
+        },
     )

@@ -1,4 +1,4 @@
-"""What goes wrong is told in at most three lines that name the fix, with the documented exit code, and leaves nothing."""
+"""What goes wrong: at most three lines that name the fix, the documented exit code, and nothing left behind."""
 
 from __future__ import annotations
 

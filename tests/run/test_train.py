@@ -214,3 +214,59 @@ def test_init_starts_from_another_runs_weights(done: Run, blobs: Path, tmp_path:
     assert first.tobytes() == last.tobytes()
     assert run.result is not None
     assert run.result.step == 1
+
+
+TRACKER = """
+from pathlib import Path
+from aigc_zoo.spec import hookimpl
+
+ZOO_API = 1
+HEARD = Path({heard!r})
+
+def note(*words):
+    with HEARD.open("a") as file:
+        print(*words, file=file)
+
+@hookimpl
+def zoo_run_start(run):
+    note("start", run.name)
+
+@hookimpl
+def zoo_log(step, scalars):
+    note("log", step, *sorted(name for name in scalars if "/_" not in name))
+    if step == {fails}:
+        raise RuntimeError("the tracker is down")
+
+@hookimpl
+def zoo_checkpoint_saved(run, path):
+    assert path.exists()
+    note("saved", path.name)
+
+@hookimpl
+def zoo_run_end(run, error):
+    note("end", error)
+"""
+
+
+def test_listeners_hear_of_a_run(blobs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One that fails is named and hears no more; the other one and the run go on."""
+    files = (tmp_path / "tracker.py", tmp_path / "failing.py")
+    for file, fails in zip(files, (-1, 4), strict=True):
+        file.write_text(TRACKER.format(heard=str(file.with_suffix(".txt")), fails=fails))
+    catalogue = plugins.catalogue(files)
+    settings = {**TINY, "steps": 6, "save_every": 6, "sample_every": 6}
+    configuration = options.resolve(catalogue, "dcgan", data=str(blobs), given=settings, origin="python")
+    train(prepare(catalogue, configuration), tmp_path / "run")
+    whole, cut = (file.with_suffix(".txt").read_text().splitlines() for file in files)
+    assert whole == [
+        "start run",
+        "log 0 fid-zoo-grey28",
+        "log 2 discriminator/loss generator/loss",
+        "log 4 discriminator/loss generator/loss",
+        "log 6 discriminator/loss generator/loss",
+        "log 6 fid-zoo-grey28",
+        "saved 000000006.safetensors",
+        "end None",
+    ]
+    assert cut == whole[:4]
+    assert capsys.readouterr().err.count("the tracker is down") == 1
