@@ -306,7 +306,7 @@ def two_player(
     adversarial = loss()
     names = [penalty.name for penalty in penalties]
     if len({*names, "loss"}) <= len(names):
-        raise ValueError(f"penalties need different names, none of them loss, not {', '.join(names)}")
+        raise ValueError(f"penalties need different names other than loss, not {', '.join(names)}")
 
     terms_of = {f"penalty_{penalty.name}": penalty.make() for penalty in penalties}
 

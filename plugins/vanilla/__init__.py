@@ -7,7 +7,7 @@ from aigc_zoo.spec import Component, hookimpl
 ZOO_API = 1
 PAPER = "arXiv:1406.2661"
 POINTS = {
-    "images": 1_000_000,
+    "images": 600_000,
     "lr": 1e-3,
     "generator.width": 128,
     "discriminator.width": 64,
