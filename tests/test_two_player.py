@@ -207,8 +207,10 @@ def test_the_state_of_a_penalty_persists_with_the_networks_of_each_game() -> Non
 
 
 def test_penalties_of_one_name_are_refused() -> None:
-    with pytest.raises(ValueError, match="different names, not gp, gp"):
+    with pytest.raises(ValueError, match="different names other than loss, not gp, gp"):
         standard(penalties=(Penalty(constant(1.0), name="gp"), Penalty(constant(2.0), name="gp")))
+    with pytest.raises(ValueError, match="other than loss, not loss"):
+        standard(penalties=(Penalty(constant(1.0), name="loss"),))
 
 
 def test_a_penalty_is_refused_beside_batch_normalisation() -> None:
