@@ -105,7 +105,7 @@ class _Run:
                 self.seconds += time.perf_counter() - mark  # training time leaves out what follows
                 reached = self._look()
                 mark, since = time.perf_counter(), trainer.images
-                if reached or self._at_end():
+                if (reached or self._at_end()) and not self._stopped():
                     return self._finish("target" if reached else "done")
             if self._stopped():
                 return self._leave()
