@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from aigc_zoo.engine import state
 from aigc_zoo.engine.dist import Ranks
 from aigc_zoo.engine.sampler import Sampler
-from aigc_zoo.engine.seeds import derive, seeded
+from aigc_zoo.engine.seeds import reseed, seeded
 from aigc_zoo.engine.turn import Round, turn
 from aigc_zoo.errors import ConfigError
 from aigc_zoo.game import Batch, Nets, Recipe, Schedule, Spec, play_at
@@ -96,7 +96,7 @@ class Trainer:
         terms: dict[str, Tensor] = {}
         with seeded(self.device, self.seed, self.step, "turn", self.ranks.rank):
             rounds = self._rounds()
-            torch.manual_seed(derive(self.seed, self.step, "turn", self.ranks.rank))
+            reseed(self.seed, self.step, "turn", self.ranks.rank)
             version = 0
             for number, (name, player) in enumerate(self.recipe.players.items()):
                 loss = play_at(player.loss, self.step)
@@ -133,7 +133,7 @@ class Trainer:
         real = {key: self._cast(value) for key, value in self.source(self.step * self.recipe.rounds + i).items()}
         whole = {key: value[:1].expand(self.batch_size, *value.shape[1:]) for key, value in real.items()}
         with torch.device(self.device):
-            torch.manual_seed(derive(self.seed, self.step, i, "draw"))
+            reseed(self.seed, self.step, i, "draw")
             noise = {
                 key: self._cast(value[self.share] if value.shape[:1] == (self.batch_size,) else value)
                 for key, value in self.recipe.draw(whole).items()
