@@ -46,7 +46,6 @@ CASES = (
     Case("vanilla", "vanilla"),
     Case("dcgan", "dcgan"),
     Case("primer", "primer"),
-    Case("dcgan, averaged", "dcgan", {"average": 0.999}, "moving average"),
     Case("lsgan", "lsgan"),
     Case("hinge", "hinge"),
     Case("dcgan, critic at 3e-4", "dcgan", {"critic_lr": 3e-4}, "learning rates"),
