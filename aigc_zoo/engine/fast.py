@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import ParametrizationList
 from torch.utils import _pytree as trees
 
 from aigc_zoo.errors import ConfigError
@@ -94,8 +95,9 @@ class Autocast:
     """bf16 inside of networks, float32 outside: weights, inputs, logits and whatever losses and penalties do to them.
 
     It wraps networks one by one instead of the loss, so that no family has to convert logits before it reduces them.
-    Only networks with weights are wrapped: an augmentation or a penalty with a running mean computes as it is. It acts
-    inside `with` alone, hence not in copies of the networks, from which samples are made.
+    Only networks with weights are wrapped: an augmentation or a penalty with a running mean computes as it is, and so
+    do constraints of weights (a spectral norm has to be one). It acts inside `with` alone, hence not in copies of the
+    networks, from which samples are made.
     """
 
     def __init__(self, device: torch.device, nets: Iterable[nn.Module]) -> None:
@@ -103,8 +105,10 @@ class Autocast:
         self._inside: list[torch.autocast] = []
         for net in nets:
             if any(True for _ in net.parameters()):
-                net.register_forward_pre_hook(self._enter)
-                net.register_forward_hook(self._leave, always_call=True)
+                self._wrap(net, self._enter)
+                for module in net.modules():
+                    if isinstance(module, ParametrizationList):
+                        self._wrap(module, self._pause)
 
     def __enter__(self) -> None:
         self._on = True
@@ -113,10 +117,20 @@ class Autocast:
         self._on = False
         self._inside.clear()
 
+    def _wrap(self, module: nn.Module, before: Callable[[nn.Module, Any], None]) -> None:
+        module.register_forward_pre_hook(before)
+        module.register_forward_hook(self._leave, always_call=True)
+
     def _enter(self, net: nn.Module, given: Any) -> None:
+        self._begin(True)
+
+    def _pause(self, constraint: nn.Module, given: Any) -> None:
+        self._begin(False)
+
+    def _begin(self, enabled: bool) -> None:
         if self._on:
             # A cache of weights in bf16 would outlive the update of the weights, and a graph cannot record it.
-            context = torch.autocast(self._device, torch.bfloat16, cache_enabled=False)
+            context = torch.autocast(self._device, torch.bfloat16, enabled=enabled, cache_enabled=False)
             context.__enter__()  # type: ignore[no-untyped-call]
             self._inside.append(context)
 

@@ -15,7 +15,7 @@ from aigc_zoo.engine import fast, state
 from aigc_zoo.engine.dist import Ranks
 from aigc_zoo.engine.norm import synchronise
 from aigc_zoo.engine.sampler import Sampler
-from aigc_zoo.engine.seeds import derive, seeded
+from aigc_zoo.engine.seeds import reseed, seeded
 from aigc_zoo.engine.turn import Round, losses_of, split, turn
 from aigc_zoo.errors import ConfigError
 from aigc_zoo.game import Batch, Loss, Nets, Recipe, Schedule, Spec, play_at
@@ -128,7 +128,7 @@ class Trainer:
         losses = tuple(play_at(player.loss, self.step) for player in self.recipe.players.values())
         with seeded(self.device, self.seed, self.step, "turn", self.ranks.rank):
             batches = [self.batch(i) for i in range(self.recipe.rounds)]
-            torch.manual_seed(derive(self.seed, self.step, "turn", self.ranks.rank))
+            reseed(self.seed, self.step, "turn", self.ranks.rank)
             terms = self.engine.play(losses, [*batches, self._clock()], lambda given: self._turns(losses, given))
         self.step += 1
         return terms
@@ -217,7 +217,7 @@ class Trainer:
         real = {key: self._cast(value) for key, value in self.source(self.step * self.recipe.rounds + i).items()}
         whole = {key: value[:1].expand(self.batch_size, *value.shape[1:]) for key, value in real.items()}
         with torch.device(self.device):
-            torch.manual_seed(derive(self.seed, self.step, i, "draw"))
+            reseed(self.seed, self.step, i, "draw")
             noise = {
                 key: self._cast(value[self.share] if value.shape[:1] == (self.batch_size,) else value)
                 for key, value in self.recipe.draw(whole).items()

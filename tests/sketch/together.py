@@ -17,6 +17,7 @@ from sketch.conv import LATENT, SPEC, Critic, Maker, logistic, pair
 from sketch.families import FAMILIES
 from sketch.play import difference, play, snapshot, start, trainer
 from sketch.toy import Weight, game, player, pull
+from tiny import RECIPES, small
 from torch import Tensor, nn
 
 from aigc_zoo.artefacts import checkpoint
@@ -24,23 +25,14 @@ from aigc_zoo.engine import dist
 from aigc_zoo.engine.dist import Ranks
 from aigc_zoo.engine.trainer import Trainer
 from aigc_zoo.game import Batch, Nets, Terms, adam, two_player
-from aigc_zoo_plugins.dcgan import networks
-from aigc_zoo_plugins.dcgan.recipe import dcgan
-from aigc_zoo_plugins.losses.adversarial import non_saturating
 
 Found = dict[str, Tensor]
 STEPS = 3
 """Few: Adam takes a gradient that cancels to 1e-17, not 0, for 1e-9 of a step, and such differences add up."""
 
 
-def first_party(ranks: Ranks) -> Trainer:
-    recipe = dcgan(
-        generator=partial(networks.generator, width=4, norm="none"),
-        discriminator=partial(networks.discriminator, width=4, norm="none"),
-        loss=non_saturating,
-        latent=8,
-        lr=1e-3,
-    )
+def installed(name: str, ranks: Ranks) -> Trainer:
+    recipe = small(name, apart=True, average=0.9)
     return trainer(recipe, SPEC, parts.images, dtype=torch.float64, ranks=ranks)
 
 
@@ -51,7 +43,7 @@ def sketched(name: str, ranks: Ranks) -> Trainer:
 GAMES: Mapping[str, Callable[[Ranks], Trainer]] = {
     "wgan_gp": partial(sketched, "wgan_gp"),
     "r3gan": partial(sketched, "r3gan"),
-    "dcgan": first_party,
+    **{name: partial(installed, name) for name in RECIPES},
 }
 
 
