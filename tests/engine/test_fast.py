@@ -116,7 +116,7 @@ class Viewing(Critic):
     """As in many a tutorial: `view` instead of `flatten`."""
 
     def forward(self, x: Tensor, label: Tensor | None = None) -> Tensor:
-        for layer in self[:3]:
+        for layer in list(self)[:3]:
             x = layer(x)
         return self[4](x.view(len(x), -1))
 
