@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 from sketch import parts
-from sketch.conv import SPEC, logistic, pair
+from sketch.conv import LATENT, SPEC, Critic, Maker, logistic, pair
 from sketch.families import FAMILIES
 from sketch.play import difference, play, snapshot, start, trainer
 from sketch.toy import Weight, game, player, pull
@@ -24,7 +24,7 @@ from aigc_zoo.artefacts import checkpoint
 from aigc_zoo.engine import dist
 from aigc_zoo.engine.dist import Ranks
 from aigc_zoo.engine.trainer import Trainer
-from aigc_zoo.game import Batch, Nets, Terms, adam
+from aigc_zoo.game import Batch, Nets, Terms, adam, two_player
 
 Found = dict[str, Tensor]
 STEPS = 3
@@ -56,6 +56,36 @@ def games(ranks: Ranks) -> Found:
         found |= {f"{name}/{key}": value for key, value in snapshot(a)[0].items()}
         found |= {f"{name}/batch/{key}": value for key, value in a.batch(0).items() if value.ndim}
     return found
+
+
+def other_ways(ranks: Ranks) -> Found:
+    """What each rank has after some steps in parts, and with batch normalisation over all ranks."""
+    found = {}
+    for name, settings in (("parts", {"norm": False, "accumulate": 2}), ("synchronised", {"sync_batch_norm": True})):
+        a = normal(ranks, **settings)
+        play(a, STEPS)
+        found |= {f"{name}/{key}": value for key, value in snapshot(a)[0].items()}
+    return found
+
+
+def normal(ranks: Ranks, *, norm: bool = True, **settings: bool | int) -> Trainer:
+    """The pair of convolutional networks in float64, with batch normalisation or without."""
+    recipe = two_player(
+        lambda spec, latent: Maker(norm),
+        lambda spec: Critic(norm),
+        logistic,
+        latent=LATENT,
+        optimizer=lambda weights: torch.optim.SGD(weights, lr=0.1),
+        critic_turns=2,
+        average={"G": 0.9},
+        steps=10,
+    )
+    share = ranks.share(parts.SIZE)
+
+    def ours(n: int) -> Found:
+        return {key: value[share] for key, value in parts.images(n).items()}
+
+    return Trainer(recipe, SPEC, ours, batch_size=parts.SIZE, steps=10, dtype=torch.float64, ranks=ranks, **settings)
 
 
 # --- state that differs between ranks ---------------------------------------------------------------------------------
@@ -164,7 +194,7 @@ def main(folder: Path) -> None:
     ranks = dist.join(torch.device("cpu"))
     joined = weakref.ref(torch.distributed.group.WORLD)
     try:
-        found = games(ranks) | buffers(ranks) | resumed(ranks, folder)
+        found = games(ranks) | other_ways(ranks) | buffers(ranks) | resumed(ranks, folder)
         said = talk(ranks)
     finally:
         dist.leave()
