@@ -29,7 +29,7 @@ def zoo_components() -> Iterable[Component]:
         summary="Transposed 4x4 convolutions of stride 2 from b x b up; each level halves the channels",
         paper=PAPER,
         tags=("image", "convolutional", "labels"),
-        presets={"small": SMALL},
+        presets={"small": SMALL, "narrow": {"width": 32}},
     )
     yield Component(
         kind="discriminator",
@@ -40,10 +40,11 @@ def zoo_components() -> Iterable[Component]:
         tags=("image", "convolutional", "labels"),
         presets={
             "small": SMALL,
+            "narrow": {"width": 32},
             "plain": {"norm": "none"},
             "small-plain": SMALL | {"norm": "none"},
             "spectral": {"norm": "none", "weights": "spectral"},
-            "small-spectral": SMALL | {"norm": "none", "weights": "spectral"},
+            "narrow-spectral": {"width": 32, "norm": "none", "weights": "spectral"},
         },
     )
     yield Component(
@@ -57,5 +58,7 @@ def zoo_components() -> Iterable[Component]:
             "digits": MINUTES | {"images": 256_000},
             "mnist": MINUTES | {"images": 1_200_000},
             "cifar10": {"images": 12_800_000},
+            # A critic that sees labels overtakes a generator with a hidden layer within 250 steps.
+            "conditional": MINUTES | {"conditional": True, "generator": "dcgan.narrow", "images": 1_200_000},
         },
     )

@@ -10,7 +10,7 @@ ZOO_API = 1
 MINUTES = {
     "lr": 1e-3,
     "critic_lr": 3e-4,
-    "generator": "dcgan.small",
+    "generator": "dcgan.narrow",
     "discriminator": "dcgan.small-plain",
 }
 POINTS = {

@@ -11,8 +11,8 @@ MINUTES = {
     "lr": 1e-3,
     "critic_lr": 3e-4,
     "critic_turns": 1,
-    "generator": "dcgan.small",
-    "discriminator": "dcgan.small",
+    "generator": "dcgan.narrow",
+    "discriminator": "dcgan.narrow",
 }
 POINTS = {
     "precision": "fp32",

@@ -14,7 +14,7 @@ MINUTES = {
     "generator": "dcgan.small",
     "discriminator": "dcgan.small",
 }
-SPECTRAL = {"lr": 1e-3, "critic_turns": 1, "generator": "dcgan.small", "discriminator": "dcgan.small-spectral"}
+SPECTRAL = {"lr": 1e-3, "critic_turns": 1, "generator": "dcgan.narrow", "discriminator": "dcgan.narrow-spectral"}
 POINTS = {
     "precision": "fp32",
     "images": 600_000,

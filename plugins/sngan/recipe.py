@@ -15,6 +15,7 @@ def sngan(
     augmentation: Annotated[Any, Slot("augmentation")] | None = None,
     latent: Annotated[int, Range(1, 4096)] = 128,
     lr: Annotated[float, Range(0, 1)] = 2e-4,
+    critic_lr: Annotated[float, Range(0, 1)] | None = None,
     decay: bool = True,
     critic_turns: Annotated[int, Range(1, 100)] = 5,
     conditional: bool = False,
@@ -22,18 +23,19 @@ def sngan(
 ) -> Recipe:
     """SNGAN (Miyato et al., 2018, eq. 16 and 17): every layer of the critic is divided by its spectral norm.
 
-    By the settings of the survey's row "SNGAN MI": Adam at 2e-4 with betas 0 and 0.9, five critic turns, batches of 64,
-    100,000 steps, the rate falling to 0; residual networks of width 256 and 128, sum pool. Samples come from the
-    generator's moving average, which the row does not keep. --conditional brings class-conditional batch normalisation
-    and projection (row "SNGAN SG").
+    By the survey's row "SNGAN MI": Adam at 2e-4 with betas 0 and 0.9, five critic turns, batches of 64, 100,000 steps,
+    the rate falling to 0; residual networks of width 256 and 128, sum pool. Samples come from the generator's moving
+    average, which the row does not keep. With labels: class-conditional norm and projection (row "SNGAN SG").
 
     latent: numbers in z.
     lr: Adam's rate, of both players.
-    decay: let the rate fall to 0 in a straight line.
+    critic_lr: the discriminator's own rate; none means lr.
+    decay: let rates fall to 0 in a straight line.
     critic_turns: turns of the discriminator to each of the generator.
     conditional: make and judge samples by their labels.
     average: decay of the generator's moving average, which samples are taken from; 0 takes the weights themselves.
     """
+    critic = lr if critic_lr is None else critic_lr
     return two_player(
         generator,
         discriminator,
@@ -43,7 +45,9 @@ def sngan(
         penalties=penalty,
         augmentation=augmentation,
         optimizer=adam(lr, 0.0, 0.9),
+        critic_optimizer=adam(critic, 0.0, 0.9),
         lr=linear(lr, 0.0) if decay else None,
+        critic_lr=linear(critic, 0.0) if decay else None,
         critic_turns=critic_turns,
         average=average,
         batch_size=64,
