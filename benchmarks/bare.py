@@ -44,7 +44,7 @@ class Bare:
             loss = play_at(player.loss, self.played)
             if loss is None:
                 continue
-            makes = "G" in player.controls
+            makes = not set(player.controls).isdisjoint(recipe.makers)
             for number in range(recipe.rounds - player.turns, recipe.rounds):
                 with self.precision():
                     if number not in made:
