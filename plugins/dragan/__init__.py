@@ -14,6 +14,7 @@ MINUTES = {
     "discriminator": "dcgan.small-plain",
 }
 POINTS = {
+    "precision": "fp32",
     "images": 600_000,
     "batch_size": 100,
     "lr": 1e-3,

@@ -15,6 +15,7 @@ MINUTES = {
     "discriminator": "dcgan.small",
 }
 POINTS = {
+    "precision": "fp32",
     "images": 600_000,
     "batch_size": 100,
     "lr": 1e-3,

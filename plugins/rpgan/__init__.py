@@ -10,6 +10,7 @@ ZOO_API = 1
 MINUTES = {"lr": 1e-3, "batch_size": 64, "generator": "dcgan.small", "discriminator": "dcgan.small-plain"}
 # A weight fit for coordinates of size one.
 POINTS = {
+    "precision": "fp32",
     "images": 600_000,
     "batch_size": 100,
     "lr": 1e-3,

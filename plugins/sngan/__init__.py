@@ -16,6 +16,7 @@ MINUTES = {
 }
 SPECTRAL = {"lr": 1e-3, "critic_turns": 1, "generator": "dcgan.small", "discriminator": "dcgan.small-spectral"}
 POINTS = {
+    "precision": "fp32",
     "images": 600_000,
     "batch_size": 100,
     "lr": 1e-3,
@@ -24,6 +25,7 @@ POINTS = {
     "discriminator": "vanilla.points",
 }
 SPECTRAL_POINTS = {
+    "precision": "fp32",
     "images": 600_000,
     "batch_size": 100,
     "lr": 1e-3,

@@ -8,7 +8,13 @@ ZOO_API = 1
 PAPER = "arXiv:1406.2661"
 # Two coordinates: dropping some of them, as the paper does with pixels, would hide where a point is.
 CRITIC = {"width": 64, "dropout": 0.0, "input_dropout": 0.0}
-POINTS = {"images": 600_000, "lr": 1e-3, "generator": "vanilla.points", "discriminator": "vanilla.points"}
+POINTS = {
+    "precision": "fp32",
+    "images": 600_000,
+    "lr": 1e-3,
+    "generator": "vanilla.points",
+    "discriminator": "vanilla.points",
+}
 
 
 @hookimpl

@@ -10,6 +10,7 @@ ZOO_API = 1
 MINUTES = {"lr": 1e-3, "critic_turns": 3, "generator": "dcgan.small", "discriminator": "dcgan.small-plain"}
 # The paper's own code takes a lambda of 0.1 for such data.
 POINTS = {
+    "precision": "fp32",
     "images": 1_200_000,
     "batch_size": 100,
     "lr": 1e-3,
@@ -20,6 +21,7 @@ POINTS = {
 }
 CLIPPED = {"lr": 5e-4, "generator": "dcgan.small", "discriminator": "dcgan.small"}
 CLIPPED_POINTS = {
+    "precision": "fp32",
     "images": 1_200_000,
     "batch_size": 100,
     "lr": 1e-3,
