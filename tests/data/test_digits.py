@@ -56,6 +56,7 @@ def test_they_are_drawn_once(digits: dict[str, Samples], monkeypatch: pytest.Mon
     def never(*_: object) -> None:
         raise AssertionError("drawn a second time")
 
+    load(catalogue(), "digits")  # each test has a cache of its own
     monkeypatch.setattr(module, "draw", never)
     again = load(catalogue(), "digits")
     assert {name: one.digest for name, one in again.items()} == {name: one.digest for name, one in digits.items()}
