@@ -18,6 +18,7 @@ check:
 	lint-imports
 	python tools/cli_docs.py --check
 	python tools/results_table.py --check
+	python tools/speed_table.py --check
 
 test:
 	pytest
@@ -28,6 +29,7 @@ slow:
 docs:
 	python tools/cli_docs.py
 	python tools/results_table.py
+	python tools/speed_table.py
 
 bench:
 	mkdir -p .benchmarks

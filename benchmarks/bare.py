@@ -44,13 +44,14 @@ class Bare:
             loss = play_at(player.loss, self.played)
             if loss is None:
                 continue
-            makes = "G" in player.controls
+            makes = not set(player.controls).isdisjoint(recipe.makers)
             for number in range(recipe.rounds - player.turns, recipe.rounds):
                 with self.precision():
                     if number not in made:
                         # The last fakes keep their graph for the maker.
                         with torch.set_grad_enabled(number == recipe.rounds - 1):
-                            made[number] = recipe.make(self.nets, batches[number])
+                            fakes = recipe.make(self.nets, batches[number])
+                            made[number] = {key: value.float() for key, value in fakes.items()}  # penalties mix them
                     fakes = made[number] if makes else {key: value.detach() for key, value in made[number].items()}
                     terms = loss(self.nets, {**batches[number], **fakes})
                 total = sum(term for key, term in terms.items() if not key.startswith("_"))

@@ -10,7 +10,9 @@ from typing import Any
 import measure
 import pytest
 import torch
+from bare import Bare
 from reference_dcgan import Reference
+from roofline import report
 
 from aigc_zoo import options, plugins
 from aigc_zoo.engine.trainer import Trainer, parameters_of
@@ -30,25 +32,34 @@ MINIMUM, MAXIMUM = 20, 200
 RECIPES = [entry.id for entry in plugins.catalogue().items("recipe")]
 
 
-def prepared(recipe: str) -> Prepared:
+PRECISIONS = ("fp32", "auto")
+ENGINES = ("eager", "graph") if torch.cuda.is_available() else ("eager",)
+
+
+def prepared(recipe: str, precision: str = "auto", engine: str = "auto", **more: Any) -> Prepared:
     """The recipe as `zoo train RECIPE` would run it; skipped where its data or a part of it is not to be had here."""
     catalogue = plugins.catalogue()
+    given = {"precision": precision, "engine": engine, **more}
     try:
-        return prepare(catalogue, options.resolve(catalogue, recipe))
+        return prepare(catalogue, options.resolve(catalogue, recipe, given=given, origin="python"))
     except (ConfigError, DataError) as error:
         pytest.skip(f"{recipe}: {error}")
 
 
 def stepping(trainer: Trainer) -> Callable[[], object]:
     """One step, waited for."""
-    if trainer.device.type != "cuda":
-        return trainer.play
+    return waited(trainer.play, trainer.device)
 
-    def step() -> None:
-        trainer.play()
+
+def waited(step: Callable[[], object], device: torch.device) -> Callable[[], object]:
+    if device.type != "cuda":
+        return step
+
+    def until_done() -> None:
+        step()
         torch.cuda.synchronize()
 
-    return step
+    return until_done
 
 
 def rounds_of(step: Callable[[], object]) -> int:
@@ -66,29 +77,55 @@ def about(trainer: Trainer, run: Prepared, environment: dict[str, Any]) -> dict[
         "shape": list(trainer.spec.shape),
         "batch_size": trainer.batch_size,
         "device": str(trainer.device),
+        "precision": run.precision.name,
+        "engine": trainer.engine.choice.name,
+        "peak_memory": measure.peak_memory(trainer.device),
         "parameters": {name: parameters_of(net) for name, net in trainer.nets.items()},
         "environment": environment,
     }
 
 
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("recipe", RECIPES)
-def bench_train_step(benchmark: Any, recipe: str) -> None:
-    """One step of a recipe with its own data, networks and batch size: every player's turns and the averages."""
+def bench_train_step(benchmark: Any, recipe: str, precision: str, engine: str) -> None:
+    """One step of a recipe with its own data, networks and batch size, beside the bare loop of the same mathematics."""
     environment = measure.environment()
-    run = prepared(recipe)
+    run = prepared(recipe, precision, engine, **({"batch_size": 8} if benchmark.disabled else {}))
     trainer = run.trainer()
     step = stepping(trainer)
     benchmark.group = f"train-step/{trainer.device.type}"
     if benchmark.disabled:
         benchmark.pedantic(step)
         return
-    benchmark.pedantic(step, rounds=rounds_of(step))
-    images = trainer.batch_size * trainer.recipe.rounds
+    chosen, device = run.precision.name, run.device
+    bare = Bare(run.recipe, run.train, batch_size=run.batch_size, device=device, precision=chosen)
+    rounds = rounds_of(step)
+    for _ in range(WARM_UP):
+        bare.step()
+    pair = measure.Paired(waited(bare.step, device))
+    benchmark.pedantic(step, setup=pair.setup, teardown=pair.teardown, rounds=rounds)
+    seconds = benchmark.stats.stats.median
     terms = {name: value.item() for name, value in trainer.play().items()}
     benchmark.extra_info |= about(trainer, run, environment) | {
-        "images_per_second": images / benchmark.stats.stats.median,
+        "images_per_second": trainer.batch_size * trainer.recipe.rounds / seconds,
+        "milliseconds": 1000 * seconds,
+        "paired": paired(pair, benchmark, "seconds of the bare loop / seconds of the zoo's step"),
+        "roofline": report(bare.step, seconds, device, chosen),
         # A step that became faster by computing something else shows here.
         "terms": {"step": trainer.step, **terms},
+    }
+
+
+def paired(pair: measure.Paired, benchmark: Any, ratio: str) -> dict[str, Any]:
+    ratios = pair.ratios(benchmark.stats.stats.data)
+    low, high = measure.interval(ratios)
+    return {
+        "ratio": ratio,
+        "median": statistics.median(ratios),
+        "interval_95": [low, high],
+        "pairs": len(ratios),
+        "other_seconds": statistics.median(pair.seconds),
     }
 
 
@@ -112,17 +149,9 @@ def bench_dcgan_beside_the_plain_loop(benchmark: Any) -> None:
         reference.step()
     pair = measure.Paired(reference.step)
     benchmark.pedantic(step, setup=pair.setup, teardown=pair.teardown, rounds=rounds)
-    ratios = pair.ratios(benchmark.stats.stats.data)
-    low, high = measure.interval(ratios)
     benchmark.extra_info |= about(trainer, run, environment) | {
         "images_per_second": trainer.batch_size / benchmark.stats.stats.median,
-        "paired": {
-            "ratio": "seconds of the plain loop / seconds of the zoo's step",
-            "median": statistics.median(ratios),
-            "interval_95": [low, high],
-            "pairs": len(ratios),
-            "reference_images_per_second": reference.batch_size / statistics.median(pair.seconds),
-        },
+        "paired": paired(pair, benchmark, "seconds of the plain loop / seconds of the zoo's step"),
     }
 
 

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import platformdirs
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
@@ -51,7 +50,11 @@ class Kept(NamedTuple):
 def cache_folder() -> Path:
     """`$ZOO_CACHE`, else the user's cache folder of the system. It need not exist."""
     chosen = os.environ.get("ZOO_CACHE")
-    return Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("aigc_zoo")
+    if chosen:
+        return Path(chosen).expanduser()
+    import platformdirs
+
+    return platformdirs.user_cache_path("aigc_zoo")
 
 
 def remembered(name: str, source: str, state: str, plan: Callable[[], Plan]) -> Kept:

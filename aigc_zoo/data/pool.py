@@ -126,7 +126,9 @@ class Fetcher:
         self._device = device
         self._coming: _Coming | None = None
         self._thread = ThreadPoolExecutor(1, "rows")
-        self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+        self._stream: torch.cuda.Stream | None = None
+        if device.type == "cuda":
+            self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
     def ahead(self, key: Key, gather: Callable[[], Rows]) -> None:
         """Begins to fetch what is going to be asked for."""
@@ -150,7 +152,7 @@ class Fetcher:
             return gather(), None
         with torch.cuda.stream(self._stream):
             rows = {name: moved(value, self._device) for name, value in gather().items()}
-            ready = torch.cuda.Event()
+            ready = torch.cuda.Event()  # type: ignore[no-untyped-call]
             ready.record(self._stream)
         return rows, ready
 

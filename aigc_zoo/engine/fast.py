@@ -33,6 +33,12 @@ class Choice:
 EAGER = Choice("eager", "asked for")
 
 
+def choose_kernels(device: torch.device) -> None:
+    """Convolutions try their kernels once for each shape: it pays, as shapes stay. Kernels differ in rounding."""
+    if device.type == "cuda":
+        torch.backends.cudnn.benchmark = True
+
+
 # --- memory layout ----------------------------------------------------------------------------------------------------
 
 _LAYOUTS = {4: torch.channels_last, 5: torch.channels_last_3d}

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from aigc_zoo.engine import fast
 from aigc_zoo.engine.dist import Ranks
 from aigc_zoo.engine.seeds import generator, reseed, seeded
 from aigc_zoo.errors import UsageError
@@ -45,6 +46,8 @@ class Sampler:
         self.frequencies, self.inputs, self.options = tuple(frequencies), inputs, dict(options or {})
         weights = next(nets.parameters(), torch.zeros(()))
         self.device, self.dtype = weights.device, weights.dtype
+        if self.dtype == torch.float32:
+            fast.lay_out(self.nets)
 
     @torch.no_grad()
     def chunk(self, number: int) -> dict[str, Tensor]:
@@ -60,8 +63,7 @@ class Sampler:
             batch = shown | dict(self.recipe.draw(shown))
             batch |= {"t": torch.tensor(self.t), "images": torch.tensor(float(self.images))}
             batch = {key: self._move(value) for key, value in batch.items()}
-            reseed(self.seed, "sample", number, "networks")
-            made = self.recipe.make(self.nets, batch, **self.options)
+            made = self._make(number, batch)
         return {key: value.float() if value.is_floating_point() else value for key, value in made.items()}
 
     def labels(self, number: int) -> Tensor:
@@ -80,6 +82,17 @@ class Sampler:
     def samples(self, count: int, *, key: str = "fake") -> Tensor:
         """`count` samples (count, *shape) on the CPU; other keys and encodings have shapes of their own."""
         return torch.cat(list(self.chunks(count, key=key)) or [torch.zeros(0, *self.spec.shape)])
+
+    def _make(self, number: int, batch: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        reseed(self.seed, "sample", number, "networks")
+        try:
+            return self.recipe.make(self.nets, batch, **self.options)
+        except RuntimeError as error:
+            if not fast.stumbles(error):
+                raise
+        fast.lay_out(self.nets, Tensor.contiguous)  # a network that calls `view`: plain from the first chunk on
+        reseed(self.seed, "sample", number, "networks")
+        return self.recipe.make(self.nets, batch, **self.options)
 
     def _move(self, value: Tensor) -> Tensor:
         return value.to(self.device, self.dtype) if value.is_floating_point() else value.to(self.device)

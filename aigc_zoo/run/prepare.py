@@ -182,6 +182,8 @@ def prepare(
     if run.get("deterministic"):
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True)
+    else:
+        fast.choose_kernels(device)
     return Prepared(
         catalogue=catalogue,
         configuration=configuration,

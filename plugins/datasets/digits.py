@@ -6,6 +6,7 @@ quotients and roots, which IEEE 754 rounds alike on all machines. No sine, no ma
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
@@ -13,9 +14,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from aigc_zoo.data.cache import Plan, remembered
 from aigc_zoo.data.samples import image_samples
+from aigc_zoo.errors import StorageError
 from aigc_zoo.game import Samples
 
+from . import glyphs
 from .glyphs import GLYPHS, Glyph, Stroke
 
 SIDE = 28
@@ -34,15 +38,38 @@ Array = np.ndarray
 def digits(where: Path) -> Mapping[str, Samples]:
     """Digits 0 to 9, white on black, (N, 1, 28, 28) uint8; ways of writing, size, width, slant, turn, place, thickness,
     softness, and the control points themselves vary. All ten in turn, so that each split has as many of each.
+
+    Drawn once, which takes a second, and kept in the cache; where nothing can be kept they are drawn every time.
     """
     names = [str(digit) for digit in range(10)]
     splits = {}
-    for split, count in COUNTS.items():
-        images, labels = draw(count, SEEDS[split])
+    for split, (fields, digest) in _fields().items():
         splits[split] = image_samples(
-            "digits", split, torch.from_numpy(images), torch.from_numpy(labels), names, extractor="zoo-grey28"
+            "digits", split, fields["real"], fields["label"], names, extractor="zoo-grey28", digest=digest
         )
     return splits
+
+
+def _fields() -> dict[str, tuple[Mapping[str, torch.Tensor], str]]:
+    """Images and labels of each split, and their digest where it is known."""
+    arrays: dict[str, tuple[str, tuple[int, ...]]] = {}
+    for split, count in COUNTS.items():
+        arrays |= {f"{split}/real": ("uint8", (count, 1, SIDE, SIDE)), f"{split}/label": ("int64", (count,))}
+
+    def fill(made: Mapping[str, Array]) -> None:
+        for split, count in COUNTS.items():
+            made[f"{split}/real"][:], made[f"{split}/label"][:] = draw(count, SEEDS[split])
+
+    # What draws them is their state: nobody can forget to count up a version.
+    drawing = hashlib.sha256(Path(__file__).read_bytes() + Path(glyphs.__file__).read_bytes()).hexdigest()
+    try:
+        kept = remembered("digits", "digits", drawing, lambda: Plan(arrays, {}, fill))
+        return {split: (kept.split(split), kept.digests[split]) for split in COUNTS}
+    except StorageError:
+        made = {name: np.empty(shape, dtype) for name, (dtype, shape) in arrays.items()}
+        fill(made)
+        tensors = {name: torch.from_numpy(array) for name, array in made.items()}
+        return {split: ({key: tensors[f"{split}/{key}"] for key in ("real", "label")}, "") for split in COUNTS}
 
 
 def draw(count: int, seed: int) -> tuple[Array, Array]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,8 @@ import torch
 from aigc_zoo.data.resolve import load
 from aigc_zoo.game import Samples
 from aigc_zoo.plugins import catalogue
+from aigc_zoo_plugins.datasets import digits as module
+from aigc_zoo_plugins.datasets.digits import COUNTS, SEEDS, draw
 from aigc_zoo_plugins.datasets.glyphs import GLYPHS
 
 
@@ -41,12 +45,32 @@ def test_neither_threads_nor_seeds_of_others_change_them(digits: dict[str, Sampl
     torch.manual_seed(1)
     np.random.seed(1)
     try:
-        again = load(catalogue(), "digits")
+        again, labels = draw(COUNTS["test"], SEEDS["test"])
     finally:
         torch.set_num_threads(threads)
-    assert {split: samples.digest for split, samples in again.items()} == {
-        split: samples.digest for split, samples in digits.items()
-    }
+    assert torch.equal(torch.from_numpy(again), digits["test"].fields["real"])
+    assert torch.equal(torch.from_numpy(labels), digits["test"].fields["label"])
+
+
+def test_they_are_drawn_once(digits: dict[str, Samples], monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(*_: object) -> None:
+        raise AssertionError("drawn a second time")
+
+    load(catalogue(), "digits")  # each test has a cache of its own
+    monkeypatch.setattr(module, "draw", never)
+    again = load(catalogue(), "digits")
+    assert {name: one.digest for name, one in again.items()} == {name: one.digest for name, one in digits.items()}
+
+
+def test_where_nothing_can_be_kept_they_are_drawn_every_time(
+    digits: dict[str, Samples], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "file"))
+    again = load(catalogue(), "digits")
+    for split, samples in digits.items():
+        assert again[split].digest == samples.digest
+        assert torch.equal(again[split].fields["real"], samples.fields["real"])
 
 
 def test_no_two_are_alike(digits: dict[str, Samples]) -> None:

@@ -410,6 +410,22 @@ def test_other_optimisers_equal_eager_or_fall_back(optimizer: Any) -> None:
     same(a, b, 8)
 
 
+def test_a_tape_freezes_what_comes_from_the_host() -> None:
+    """The control: a graph would, too, and if tapes did not, the tests above would say nothing."""
+
+    def begin() -> Trainer:
+        numbers = iter(range(1, 100))
+        return game({"critic": player("D", loss=lambda nets, batch: {"loss": nets.D.w * next(numbers)})})
+
+    a, b = begin(), begin()
+    taped(a)
+    for step in range(6):
+        ours, theirs = a.play(), b.play()
+        same_gradient = torch.equal(a.nets.D.w.grad, b.nets.D.w.grad)
+        assert same_gradient == (step <= fast.WARM_UP), step
+        assert ours.keys() == theirs.keys()
+
+
 class Counting(torch.optim.Optimizer):
     """Counts on the host, as many do."""
 

@@ -10,12 +10,12 @@ from sketch.families import FAMILIES
 from sketch.parts import CLASSES
 from sketch.play import play, start
 from sketch.toy import Weight, game, player, pull
-from torch import Tensor
+from torch import Tensor, nn
 
 from aigc_zoo.engine.dist import Ranks
 from aigc_zoo.engine.sampler import CHUNK, Sampler
 from aigc_zoo.errors import UsageError
-from aigc_zoo.game import Batch, Nets, Recipe, Spec
+from aigc_zoo.game import Batch, Nets, Player, Recipe, Spec
 
 
 def sampler(**settings: object) -> Sampler:
@@ -116,3 +116,35 @@ def test_what_is_beside_the_fakes_can_be_had() -> None:
     a = start(FAMILIES["stylegan2"]())
     play(a, 1)
     assert a.sampler().samples(3, key="w").shape == (3, 8)
+
+
+class Viewing(nn.Module):
+    """A maker that calls `view` on what a convolution made, as many do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.up = nn.ConvTranspose2d(4, 6, 4)
+
+    def forward(self, z: Tensor) -> Tensor:
+        return self.up(z.view(-1, 4, 1, 1)).view(-1, 96)
+
+
+def test_a_maker_that_calls_view_is_sampled_in_the_plain_layout() -> None:
+    def sampler() -> Sampler:
+        torch.manual_seed(0)
+        recipe = Recipe(
+            networks=lambda spec: {},
+            players={"critic": Player(controls=("D",), loss=None, optimizer=lambda weights: None)},
+            make=lambda nets, batch: {"fake": nets.G(batch["z"])},
+            draw=lambda batch: {"z": torch.randn(len(batch["real"]), 4)},
+            steps=1,
+        )
+        return Sampler(recipe, Spec(shape=(96,)), Nets({"G": Viewing()}))
+
+    a, b = sampler(), sampler()
+    assert a.nets.G.up.weight.is_contiguous(memory_format=torch.channels_last)
+    first = a.chunk(0)["fake"]
+    assert a.nets.G.up.weight.is_contiguous()
+    later = b.chunk(1)["fake"]  # which is the first that this one makes
+    assert torch.equal(a.chunk(1)["fake"], later)
+    assert torch.equal(b.chunk(0)["fake"], first)
