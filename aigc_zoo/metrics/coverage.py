@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 LEAST, SIGMAS = 20, 3.0
-"""A mode of a mixture counts with so many points within so many deviations, of about 2,500 points (PacGAN and others)."""
+"""A mode of a mixture counts with so many points within so many deviations, of about 2,500 points."""
 
 
 def modes_found(points: Tensor, centres: Tensor, std: float, *, least: int = LEAST, sigmas: float = SIGMAS) -> int:
@@ -15,13 +15,13 @@ def modes_found(points: Tensor, centres: Tensor, std: float, *, least: int = LEA
 
 
 def mode_counts(points: Tensor, centres: Tensor, std: float, *, sigmas: float = SIGMAS) -> Tensor:
-    """Points (N, d) within `sigmas` * `std` of each of the `centres` (modes, d), each counted for the nearest: (modes,).
+    """Points (N, d) within `sigmas` * `std` of the `centres` (modes, d), each counted for the nearest: (modes,).
 
     Points that are near no centre, or not finite, count for none.
     """
     counts = torch.zeros(len(centres), dtype=torch.int64)
     reach = sigmas * std
-    for part in points.detach().cpu().double().split(4_096):
+    for part in torch.split(points.detach().cpu().double(), 4_096):
         distance, nearest = torch.cdist(part, centres.cpu().double()).min(1)
         counts += torch.bincount(nearest[distance <= reach], minlength=len(centres))
     return counts
