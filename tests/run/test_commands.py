@@ -68,7 +68,7 @@ def test_an_option_that_make_has_not_is_refused(capsys: pytest.CaptureFixture[st
 
 def test_eval_repeats_what_the_monitor_measured(capsys: pytest.CaptureFixture[str], done: Run) -> None:
     found = json.loads(told(capsys, "eval", done.path, "--num", 192, "--extractor", "zoo-grey28", "--json"))
-    last = done.metrics[-1]
+    last = next(line for line in reversed(done.metrics) if line["name"] == "fid-zoo-grey28")
     assert found["schema"] == 1
     (record,) = found["metrics"]
     assert record["name"] == last["name"]

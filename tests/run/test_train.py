@@ -58,8 +58,9 @@ def test_a_run_leaves_what_the_design_says(done: Run) -> None:
     assert [line["step"] for line in done.log] == [2, 4, 6, 8, 10, 12]
     assert done.log[-1]["images"] == 12 * 8
     assert {"discriminator/loss", "generator/loss"} <= done.log[-1]["terms"].keys()
-    assert [line["step"] for line in done.metrics] == [0, 6, 12]
-    assert all(line["name"] == "fid-zoo-grey28" and line["protocol"]["num"] for line in done.metrics)
+    names = [f"{name}-zoo-grey28" for name in ("fid", "spread", "duplicates")]
+    assert [(line["step"], line["name"]) for line in done.metrics] == [(s, n) for s in (0, 6, 12) for n in names]
+    assert all(line["protocol"]["num"] == 192 for line in done.metrics)
     assert not list(done.path.rglob("*.tmp"))
     with Image.open(done.path / "samples.gif") as film:
         assert film.n_frames == 4
@@ -261,11 +262,11 @@ def test_listeners_hear_of_a_run(blobs: Path, tmp_path: Path, capsys: pytest.Cap
     whole, cut = (file.with_suffix(".txt").read_text().splitlines() for file in files)
     assert whole == [
         "start run",
-        "log 0 fid-zoo-grey28",
+        "log 0 duplicates-zoo-grey28 fid-zoo-grey28 spread-zoo-grey28",
         "log 2 discriminator/loss generator/loss",
         "log 4 discriminator/loss generator/loss",
         "log 6 discriminator/loss generator/loss",
-        "log 6 fid-zoo-grey28",
+        "log 6 duplicates-zoo-grey28 fid-zoo-grey28 spread-zoo-grey28",
         "saved 000000006.safetensors",
         "end None",
     ]
