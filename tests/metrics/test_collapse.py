@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from aigc_zoo.data.open import open_path
 from aigc_zoo.data.samples import image_samples
 from aigc_zoo.engine.seeds import generator
 from aigc_zoo.game import Samples
@@ -22,12 +23,18 @@ from aigc_zoo_plugins.datasets.stacked import stacked
 
 pytestmark = pytest.mark.usefixtures("cache")
 
-EXTRACTORS = ["zoo-grey28", "zoo-rgb32"]
+EXTRACTORS = ["zoo-grey28", pytest.param("zoo-rgb32", marks=pytest.mark.real_data)]
 GROUPS = ("fid", "kid", "isc", "prc", "dac", "spread", "duplicates")
 
 
-def shaped(name: str, digits: Tensor) -> Tensor:
-    return digits if name == "zoo-grey28" else torch.nn.functional.pad(digits, [2] * 4).repeat(1, 3, 1, 1)
+@pytest.fixture
+def pictures(name: str, digits: tuple[Tensor, Tensor], request: pytest.FixtureRequest) -> Tensor:
+    """1,200 pictures of the kind that an extractor was trained for: drawn digits, or photographs."""
+    if name == "zoo-grey28":
+        return digits[0]
+    where: Path = request.getfixturevalue("zoo_data")
+    test = open_path(where / "cifar10-jpeg.zip")["test"].fields["real"]
+    return test[torch.randperm(len(test), generator=generator("photographs"))[:1_200]]
 
 
 def judge_of(name: str, reference: Tensor, held_out: Tensor | None = None, **more: object) -> Judge:
@@ -43,13 +50,13 @@ def read(judge: Judge, images: Tensor) -> dict[str, float]:
 
 
 @pytest.mark.parametrize("name", EXTRACTORS)
-def test_worse_samples_read_worse_by_every_metric(name: str, digits: tuple[Tensor, Tensor]) -> None:
+def test_worse_samples_read_worse_by_every_metric(name: str, pictures: Tensor) -> None:
     """M10 and M7: real < slightly noised < heavily noised < collapsed, as far as a metric looks at what got worse.
 
     Precision judges each sample by itself and so cannot see that ten good pictures are repeated; recall, coverage and
     the distances can. The shares of near copies and of variance see collapse alone.
     """
-    images = shaped(name, digits[0])
+    images = pictures
     judge = judge_of(name, images[:400], metrics=GROUPS)
     real = images[400:800]
     noise = torch.randn(real.shape, generator=generator("noise"))
@@ -74,8 +81,8 @@ def test_worse_samples_read_worse_by_every_metric(name: str, digits: tuple[Tenso
 
 
 @pytest.mark.parametrize("name", EXTRACTORS)
-def test_a_memoriser_is_found_and_a_generator_of_new_pictures_is_not(name: str, digits: tuple[Tensor, Tensor]) -> None:
-    images = shaped(name, digits[0])
+def test_a_memoriser_is_found_and_a_generator_of_new_pictures_is_not(name: str, pictures: Tensor) -> None:
+    images = pictures
     train, held_out, new = images[:500], images[500:800], images[800:]
     judge = judge_of(name, train, held_out, metrics=("memorisation",))
     honest = read(judge, new)
