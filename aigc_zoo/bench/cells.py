@@ -129,6 +129,7 @@ def history_of(folder: Path) -> dict[str, Any]:
         ],
         "seconds": finished.get("seconds"),
         "images": lines[-1]["images"],
+        "others": {str(line["name"]): line["value"] for line in last if line["name"] != own},
         "flags": list(flags.values()),
     }
 
@@ -166,6 +167,10 @@ def summary(name: str, records: Sequence[Mapping[str, Any]], target: float | Non
         "seeds": [record["seed"] for record in records],
         "final": _spread(finals),
         "best": _spread([best(record) for record in good]),
+        "others": {
+            other: _spread([float(r["others"][other]) for r in good if r["others"].get(other) is not None])
+            for other in good[0].get("others", {})
+        },
         "collapse_rate": len(collapsed) / len(records),
         "flags": {str(r["seed"]): [r["diverged"]] if "diverged" in r else r["flags"] for r in collapsed},
         "target": target,

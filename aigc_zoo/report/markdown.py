@@ -79,7 +79,7 @@ def _quality(result: Any) -> list[str]:
     for entry in result["entries"]:
         reason = entry.get("incompatible") or entry.get("failed")
         if reason:
-            rows.append([entry["name"], f"does not fit: {reason}", *[""] * 6])
+            rows.append([entry["name"], f"does not fit: {reason}", *[""] * 7])
             continue
         seconds, images = (
             "-" if entry["target"] is None else "missed" if entry[key] is None else count(entry[key])
@@ -88,8 +88,9 @@ def _quality(result: Any) -> list[str]:
         final, best = entry["final"], entry["best"]
         middle = f"{number(final['mean'])} ± {number(final['std'])}"
         rows.append([entry["name"], entry["metric"], middle, number(best["mean"]), f"{entry['collapse_rate']:.0%}"])
-        rows[-1] += [str(len(entry["seeds"])), seconds, images]
-    heads = ["what", "metric", "final", "best", "collapsed", "seeds", "seconds to target", "images to target"]
+        others = ", ".join(f"{name} {number(one['mean'])}" for name, one in entry.get("others", {}).items())
+        rows[-1] += [str(len(entry["seeds"])), seconds, images, others]
+    heads = ["what", "metric", "final", "best", "collapsed", "seeds", "seconds to target", "images to target", "others"]
     return table(heads, rows)
 
 
