@@ -29,21 +29,19 @@ from aigc_zoo.engine.trainer import parameters_of
 from aigc_zoo.errors import ZooError
 from aigc_zoo.run.prepare import Prepared, choose_device, prepare
 
-WARM_UP, LEAST, MOST = 3, 20, 200
+WARM_UP, LEAST, MOST = 6, 20, 200
 YARDSTICK = "convolutions 1"
 """Changed when what it computes changes: ratios to another yardstick are not compared."""
-
-_prepared: dict[str, Prepared] = {}
 
 
 def prepared(suite: Suite, recipe: str, group: str) -> Prepared:
     """The recipe as `zoo train RECIPE` would run it; where its data or a part is not to be had, that is the entry."""
     try:
-        if recipe not in _prepared:
+        if recipe not in suite.prepared:
             given = {"device": suite.device}
             configuration = options.resolve(suite.catalogue, recipe, data=suite.data, given=given, origin="python")
-            _prepared[recipe] = prepare(suite.catalogue, configuration)
-        return _prepared[recipe]
+            suite.prepared[recipe] = prepare(suite.catalogue, configuration)
+        return suite.prepared[recipe]
     except ZooError as error:
         reason = str(error).splitlines()[0]
         suite.add({"name": recipe, "group": group, "skipped": reason})

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import random
 import statistics
 import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
+
+import numpy as np
 
 WIDTH = 0.02
 """Pairs are added until the interval reaches no further than this from the median."""
@@ -47,9 +48,14 @@ class Paired:
 
 def interval(values: Sequence[float], draws: int = 2000, seed: int = 0) -> tuple[float, float]:
     """The 95 % bootstrap interval of the median."""
-    chance = random.Random(seed)
-    medians = sorted(statistics.median(chance.choices(values, k=len(values))) for _ in range(draws))
-    return medians[int(0.025 * draws)], medians[int(0.975 * draws) - 1]
+    low, high = np.quantile(_medians(values, draws, seed), (0.025, 0.975))
+    return float(low), float(high)
+
+
+def _medians(values: Sequence[float], draws: int, seed: int) -> np.ndarray:
+    """Medians of `draws` samples of the values, with replacement."""
+    rows = np.random.Generator(np.random.PCG64(seed)).integers(0, len(values), (draws, len(values)))
+    return np.median(np.asarray(values, np.float64)[rows], axis=1)
 
 
 class Comparison(NamedTuple):
@@ -104,11 +110,6 @@ def compare(
 
 def ratio_interval(new: Sequence[float], old: Sequence[float], draws: int = 2000, seed: int = 0) -> Comparison:
     """The ratio of two medians from rounds that were not taken in pairs, with a bootstrap interval of 95 %."""
-    chance = random.Random(seed)
-
-    def median(values: Sequence[float]) -> float:
-        return statistics.median(chance.choices(values, k=len(values)))
-
-    drawn = sorted(median(new) / median(old) for _ in range(draws))
-    middle = statistics.median(new) / statistics.median(old)
-    return Comparison(middle, drawn[int(0.025 * draws)], drawn[int(0.975 * draws) - 1], ())
+    drawn = _medians(new, draws, seed) / _medians(old, draws, seed + 1)
+    low, high = np.quantile(drawn, (0.025, 0.975))
+    return Comparison(statistics.median(new) / statistics.median(old), float(low), float(high), ())

@@ -61,6 +61,15 @@ def read_results(path: Path) -> dict[str, Any]:
     return found
 
 
+def is_results(path: Path) -> bool:
+    """Whether a file says that it holds results, of whichever version: a folder may hold other JSON."""
+    try:
+        found = json_object(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        return False
+    return str(found.get("schema", "")).startswith(SCHEMA.rpartition(" ")[0])
+
+
 def _problem(found: Mapping[str, Any]) -> str:
     environment, entries = found.get("environment"), found.get("entries")
     if found.get("kind") not in KINDS:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import redirect_stderr, redirect_stdout
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 from aigc_zoo.bench.environment import environment
 from aigc_zoo.errors import ZooError
 from aigc_zoo.plugins import Catalogue
+from aigc_zoo.run.prepare import Prepared
 from aigc_zoo.run.signals import Stop
 
 HERE = Path(__file__).parent
@@ -41,6 +43,8 @@ class Suite:
         self.seconds, self.device, self.data, self.stop, self.told = seconds, device, data, stop, told
         self.entries: list[dict[str, Any]] = []
         self.environment = environment()
+        self.done = self.total = 0
+        self.prepared: dict[str, Prepared] = {}
 
     def add(self, entry: Mapping[str, Any]) -> None:
         self.entries.append(dict(entry))
@@ -57,10 +61,14 @@ class Suite:
             if name in metafunc.fixturenames:
                 metafunc.parametrize(name, values, ids=[str(value) for value in values])
 
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        self.total = len(session.items)
+
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.when == "call" or report.failed:
             how = "failed" if report.failed else f"{report.duration:.1f} s"
-            self.told(f"{report.nodeid.rpartition('::')[2]}  {how}")
+            self.done += 1
+            self.told(f"{self.done}/{self.total}  {report.nodeid.rpartition('::')[2]}  {how}")
 
 
 def run(suite: Suite, file: str, expression: str = "") -> list[dict[str, Any]]:
@@ -78,7 +86,7 @@ def run(suite: Suite, file: str, expression: str = "") -> list[dict[str, Any]]:
     words += ["-p", "no:cacheprovider", "--import-mode=importlib", "--benchmark-only", "--benchmark-disable-gc"]
     words += ["-k", expression] if expression else []
     spoken = io.StringIO()
-    with redirect_stdout(spoken), redirect_stderr(spoken):
+    with _left_alone(), redirect_stdout(spoken), redirect_stderr(spoken):
         code = pytest.main([*words, str(HERE / file)], plugins=[suite, Errors()])
     if errors:
         raise errors[0]
@@ -88,3 +96,13 @@ def run(suite: Suite, file: str, expression: str = "") -> list[dict[str, Any]]:
         last = [line for line in spoken.getvalue().splitlines() if line.strip()][-1:]
         raise ZooError(f"the benchmarks in {file} did not run: {' '.join(last)[:200]}")
     return suite.entries
+
+
+@contextmanager
+def _left_alone() -> Iterator[None]:
+    """Without what a user tells pytest to do with tests of their own."""
+    kept = {name: os.environ.pop(name) for name in ("PYTEST_ADDOPTS", "PYTEST_PLUGINS") if name in os.environ}
+    try:
+        yield
+    finally:
+        os.environ.update(kept)

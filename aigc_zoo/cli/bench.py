@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,15 @@ import click
 OUT = "What to keep trained cells in; the same command goes on where it was left."
 
 
-@click.group("bench")
-def command() -> None:
+@click.group("bench", invoke_without_command=True)
+@click.pass_context
+def command(ctx: click.Context) -> None:
     """Measure everything installed, other people's plugins included, and compare with an earlier result.
 
     Results go to a file with --json, which `zoo report` shows. Times are worthless on a busy machine.
     """
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
 
 
 def common(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -189,7 +193,8 @@ def _suite(catalogue: Any, **settings: Any) -> Any:
     from aigc_zoo.bench.environment import busy
     from aigc_zoo.bench.suite import Suite
 
-    suite = Suite(catalogue, told=lambda text: click.echo(text, err=True), **settings)
+    stream = sys.stderr  # while pytest runs, another one stands in its place
+    suite = Suite(catalogue, told=lambda text: click.echo(text, file=stream), **settings)
     if warning := busy(suite.environment):
         click.echo(f"note: {warning}", err=True)
     return suite

@@ -9,7 +9,7 @@ from typing import Any
 
 from aigc_zoo.artefacts.checkpoint import json_object, judged
 from aigc_zoo.artefacts.runs import RunFolder, read_lines
-from aigc_zoo.bench.results import read_results
+from aigc_zoo.bench.results import is_results, read_results
 from aigc_zoo.errors import DataError
 from aigc_zoo.metrics.kinds import improves, modes_of, warnings
 from aigc_zoo.metrics.protocol import differences
@@ -138,7 +138,7 @@ def collect(sources: Sequence[Path]) -> Material:
             runs.append(read_run(source))
         else:
             inside = sorted(path.parent for path in source.glob("*/card.json"))
-            files = sorted(path for path in source.glob("*.json"))
+            files = sorted(path for path in source.glob("*.json") if is_results(path))
             if not inside and not files:
                 raise DataError(f"{source} holds neither runs nor files of results: name a folder with a card.json")
             runs += [read_run(path) for path in inside]

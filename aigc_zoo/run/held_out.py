@@ -12,6 +12,7 @@ from torch import Tensor
 
 from aigc_zoo.artefacts.atomic import write_json
 from aigc_zoo.artefacts.checkpoint import json_object
+from aigc_zoo.artefacts.checkpoint import judged as judged_file
 from aigc_zoo.artefacts.runs import RunFolder, nulled
 from aigc_zoo.data.writers import grid, png
 from aigc_zoo.errors import ZooError
@@ -75,7 +76,8 @@ def read_held_out(home: RunFolder) -> tuple[dict[str, Any], ...]:
     """The records of held_out.json; none where there is no such file."""
     if not home.held_out_path.exists():
         return ()
-    return tuple(json_object(home.held_out_path.read_text("utf-8"))["metrics"])
+    with judged_file(home.held_out_path):
+        return tuple(json_object(home.held_out_path.read_text("utf-8"))["metrics"])
 
 
 def write_nearest(path: Path, samples: Tensor, features: Tensor, judge: Judge, spec: Spec) -> None:
