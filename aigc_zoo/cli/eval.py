@@ -16,20 +16,22 @@ import click
 @click.option("--size", type=click.IntRange(1), metavar="PIXELS", help="Crop and resize images to this side first.")
 @click.option(
     "--metrics",
-    default="fid",
-    show_default=True,
+    default="",
     metavar="NAMES",
-    help="Of fid, kid, isc, prc, dac, spread, duplicates, modes, memorisation, with commas between; or all.",
+    help="Of fid, kid, isc, prc, dac, spread, duplicates, modes, memorisation, with commas between; or all.  "
+    "[default: fid,kid]",
 )
 @click.option("--num", type=click.IntRange(2), help="Samples to judge; by default what the run's own monitor takes.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the noise.")
 @click.option("--extractor", default="", help="The network that looks at the images; the data's own by default.")
 @click.option("--extractor-weights", type=click.Path(path_type=Path, dir_okay=False), help="Its weights, from a file.")
 @click.option("--allow-few", is_flag=True, help="Measure even on fewer samples than a metric needs, and stamp it.")
+@click.option("--allow-lossy", is_flag=True, help="Measure JPEG files, and stamp it.")
+@click.option("--best", is_flag=True, help="The best generator of RUN, instead of its final one.")
 @click.option("--device", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "cuda"]))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with the protocol of every value.")
 @click.pass_obj
-def command(obj: Any, /, source: Path, metrics: str, device: str, as_json: bool, **settings: Any) -> None:
+def command(obj: Any, /, source: Path, metrics: str, device: str, best: bool, as_json: bool, **settings: Any) -> None:
     """Measure samples of RUN or FILE, or the images of a FOLDER, against a dataset."""
     from aigc_zoo.artefacts.runs import nulled
     from aigc_zoo.cli.screen import Looking
@@ -41,7 +43,11 @@ def command(obj: Any, /, source: Path, metrics: str, device: str, as_json: bool,
 
     if not source.exists():
         raise DataError(f"{source}: no such run, file or folder")
-    names = tuple(name.strip() for name in metrics.split(","))
+    if best:
+        source = source / "generator-best.safetensors"
+        if not source.exists():
+            raise DataError(f"{source}: this run kept no best generator, as it measured nothing: leave out --best")
+    names = tuple(name.strip() for name in metrics.split(",")) if metrics else ()
     with Looking() as progress:
         records = evaluate(
             obj.catalogue(),

@@ -102,7 +102,7 @@ def _flat(stamp: Mapping[str, Any]) -> dict[str, Any]:
 
 def described(stamp: Mapping[str, Any]) -> str:
     """How a value was measured, in a line."""
-    weights = "images" if stamp["weights"] == "files" else f"{stamp['weights']} weights"
+    weights = stamp["weights"] if "files" in stamp["weights"] else f"{stamp['weights']} weights"
     parts = [f"{stamp['num']:,} samples ({weights})"]
     if stamp["reference"]:
         parts.append(f"against {stamp['reference_num']:,} of {stamp['reference']} {stamp['split']}")

@@ -59,14 +59,10 @@ class RunReport:
                 best = record
         return best
 
-    def last(self, kind: str) -> Mapping[str, Any] | None:
-        """The last record of a kind of metric, as in "kid", by whichever extractor the run's own is measured."""
-        history = self.history(f"{kind}-{self.own.partition('-')[2]}")
-        return history[-1] if history else None
-
     @property
-    def measured_kid(self) -> bool:
-        return self.last("kid") is not None
+    def kernel_distance(self) -> Mapping[str, Any] | None:
+        """That of the final generator against held-out data, where it was measured."""
+        return self.of_held_out("final", f"kid-{self.own.partition('-')[2]}")
 
     def of_held_out(self, which: str, name: str) -> Mapping[str, Any] | None:
         """The record of the final or the best generator against data that was not trained on."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,13 @@ from aigc_zoo.errors import ConfigError, DataError, UsageError
 from aigc_zoo.game import Samples
 from aigc_zoo.metrics.evaluate import SILENT, Judge, stored
 from aigc_zoo.metrics.features import Extractor, coordinates, load_extractor
+from aigc_zoo.metrics.fidelity import KID_LEAST
 from aigc_zoo.metrics.kinds import groups_of
 from aigc_zoo.metrics.reference import Progress
 from aigc_zoo.plugins import Catalogue
 from aigc_zoo.run.export import Generator, load_generator
 from aigc_zoo.run.monitor import evaluation_seed, judged
 
-METRICS = ("fid",)
 HELD_OUT = ("test", "val")
 """Splits that are not trained on, the first that there is."""
 
@@ -31,12 +32,13 @@ def evaluate(
     *,
     split: str = "train",
     size: int | None = None,
-    metrics: tuple[str, ...] = METRICS,
+    metrics: tuple[str, ...] = (),
     num: int | None = None,
     seed: int = 0,
     extractor: str = "",
     extractor_weights: Path | None = None,
     allow_few: bool = False,
+    allow_lossy: bool = False,
     device: torch.device | str = "cpu",
     progress: Progress = SILENT,
     note: Callable[[str], None] = lambda text: None,
@@ -44,10 +46,11 @@ def evaluate(
     """Metrics of a run, a generator or a folder of images against one split of a dataset, each with its protocol.
 
     `against` is a dataset's id or a path; a run knows its own. Images are brought to `size` where it is given. `seed`
-    is that of the noise; "all" among the metrics means all that can be measured here, and `note` is told what cannot.
+    is that of the noise. Without `metrics` the Frechet and, from 1,000 samples on, the kernel distance are measured, of
+    points the modes; "all" means all that can be measured here, and `note` is told what cannot.
     Raises DataError, ConfigError, UsageError.
     """
-    groups = groups_of(metrics)
+    groups = groups_of(metrics) if metrics else ()
     generator = None if _is_images(source) else load_generator(catalogue, source, device=device)
     if against is None:
         if generator is None:
@@ -67,6 +70,10 @@ def evaluate(
         allow_few=allow_few,
         progress=progress,
     )
+    if not metrics:
+        groups = ("modes",) if reference.spec.modality == "points" else ("fid",)
+        if groups == ("fid",) and min(judge.num, judge.reference_num) >= KID_LEAST and generator is not None:
+            groups = ("fid", "kid")
     if "all" in metrics:
         for group in groups:
             if reason := judge.can(group):
@@ -74,12 +81,23 @@ def evaluate(
         groups = tuple(group for group in groups if not judge.can(group))
     judge.choose(groups)
     if generator is None:
+        lossy = _lossy(source)
+        if lossy and not allow_lossy:
+            raise DataError(
+                f"{source} holds {lossy}: what JPEG loses moves distances by more than models differ\n"
+                "write samples as PNG, or say --allow-lossy, which the protocol tells"
+            )
         fakes = resolve.load(catalogue, str(source), size=size)["train"]
+        if size is None and fakes.resize != "none":
+            raise DataError(f"{source} holds images of several sizes: say --size PIXELS to crop and resize all of them")
         count = min(judge.num, len(fakes)) if num is None else num
         if count > len(fakes):
             raise UsageError(f"--num {num}: {source} has {len(fakes)} images")
         _need_equal(fakes.spec.shape, reference)
-        return judge.measure(stored(fakes, count), weights="files", seed=None, num=count)
+        if not metrics and count >= KID_LEAST and judge.reference_num >= KID_LEAST:
+            judge.choose(("fid", "kid"))
+        what = "lossy files" if lossy else "files"
+        return judge.measure(stored(fakes, count), weights=what, seed=None, num=count)
     _need_equal(generator.spec.shape, reference)
     chunks = judged(generator.sampler(seed=evaluation_seed(seed)), generator.spec, judge.num)
     return judge.measure(chunks, weights=generator.weights, seed=seed)
@@ -112,6 +130,19 @@ def _is_images(source: Path) -> bool:
     if source.is_dir():
         return not (source / "card.json").exists()
     return source.suffix.lower() in (".zip", ".npy", ".npz")
+
+
+def _lossy(source: Path) -> str:
+    """The first file of a folder or a zip that was compressed with loss; empty where there is none."""
+    if source.suffix.lower() == ".zip":
+        try:
+            with zipfile.ZipFile(source) as archive:
+                names = archive.namelist()
+        except (OSError, zipfile.BadZipFile):
+            return ""  # whoever opens it next says so
+    else:
+        names = [str(path.relative_to(source)) for path in source.rglob("*")] if source.is_dir() else []
+    return next((name for name in sorted(names) if name.lower().endswith((".jpg", ".jpeg"))), "")
 
 
 def _need_equal(shape: tuple[int, ...], reference: Samples) -> None:

@@ -19,6 +19,7 @@ from aigc_zoo.errors import ZooError
 from aigc_zoo.game import Samples, Spec
 from aigc_zoo.metrics.coverage import nearest
 from aigc_zoo.metrics.evaluate import Judge
+from aigc_zoo.metrics.fidelity import KID_LEAST
 from aigc_zoo.metrics.reference import stored
 from aigc_zoo.plugins import Catalogue
 from aigc_zoo.run.export import load_generator
@@ -43,6 +44,8 @@ def judge_ends(
     own = judge.metrics[0]
     try:
         held_out = Judge(judge.extractor, split, metrics=(own,), num=judge.num, allow_few=judge.allow_few)
+        if own == "fid" and min(judge.num, held_out.reference_num) >= KID_LEAST:
+            held_out.choose((own, "kid"))  # unbiased where there are few
         copies = Judge(judge.extractor, judge.reference, metrics=(), num=judge.num, held_out=split)
         copies.choose([group for group in ("memorisation",) if judge.reference.spec.modality == "image"])
         best = best_of([dict(line) for line in history], judge.names[0])
