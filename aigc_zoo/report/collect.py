@@ -12,7 +12,7 @@ from aigc_zoo.artefacts.runs import RunFolder, read_lines
 from aigc_zoo.bench.results import is_results, read_results
 from aigc_zoo.errors import DataError
 from aigc_zoo.metrics.kinds import improves, modes_of, warnings
-from aigc_zoo.metrics.protocol import differences
+from aigc_zoo.metrics.protocol import described, differences
 
 FRAMES = 24
 """Sample grids of a run that a report shows, evenly chosen: more would make the page heavy and tell nothing new."""
@@ -195,6 +195,28 @@ def boards(runs: Sequence[RunReport]) -> list[Board]:
         unlike = "; ".join(differences(groups[0][0], protocol)[:4]) if made else ""
         made.append(Board(metric, protocol, ordered, unlike))
     return made
+
+
+def parts(entries: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[Mapping[str, Any]]]]:
+    """Entries of a result in groups that may stand side by side, each with how it was measured: by one protocol.
+
+    What was not measured by any (times, parts that do not fit) stands in the last group.
+    """
+    groups: list[tuple[Mapping[str, Any], list[Mapping[str, Any]]]] = []
+    rest: list[Mapping[str, Any]] = []
+    for entry in entries:
+        protocol = entry.get("protocol")
+        if protocol is None:
+            rest.append(entry)
+            continue
+        for known, members in groups:
+            if not differences(known, protocol):
+                members.append(entry)
+                break
+        else:
+            groups.append((protocol, [entry]))
+    found = [(described(protocol), members) for protocol, members in groups]
+    return [*found, ("", rest)] if rest else found
 
 
 def _value(run: RunReport) -> float:

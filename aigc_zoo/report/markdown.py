@@ -8,7 +8,7 @@ from typing import Any
 
 from aigc_zoo.metrics.kinds import SMALL, leading
 from aigc_zoo.metrics.protocol import described, valued
-from aigc_zoo.report.collect import Material, boards
+from aigc_zoo.report.collect import Material, boards, parts
 from aigc_zoo.report.page import count, duration, number
 
 
@@ -44,7 +44,9 @@ def markdown(material: Material, title: str = "Report") -> str:
             "",
             f"{cell(where['processor'])}, {where['cores']} cores, commit {commit}.",
         ]
-        lines += ["", *(_speed(result) if result["kind"] == "speed" else _quality(result)), ""]
+        for how, entries in parts(result["entries"]):
+            lines += ["", cell(how)] if how else []
+            lines += ["", *(_speed if result["kind"] == "speed" else _quality)(entries), ""]
     for run in material.runs:
         lines += [f"## {cell(run.name)}", "", f"{cell(run.card['recipe'])} on {cell(run.card['data']['name'])}, seed "]
         lines[-1] += f"{run.card['seed']}, {run.state}."
@@ -61,9 +63,9 @@ def markdown(material: Material, title: str = "Report") -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _speed(result: Any) -> list[str]:
+def _speed(entries: Sequence[Any]) -> list[str]:
     rows = []
-    for entry in result["entries"]:
+    for entry in entries:
         if "skipped" in entry:
             rows.append([entry["name"], entry.get("group", ""), entry["skipped"], "", "", ""])
             continue
@@ -74,9 +76,9 @@ def _speed(result: Any) -> list[str]:
     return table(["what", "group", "median, ms", "95 % interval", "images/s", "rounds"], rows)
 
 
-def _quality(result: Any) -> list[str]:
+def _quality(entries: Sequence[Any]) -> list[str]:
     rows = []
-    for entry in result["entries"]:
+    for entry in entries:
         reason = entry.get("incompatible") or entry.get("failed")
         if reason:
             rows.append([entry["name"], f"does not fit: {reason}", *[""] * 7])

@@ -18,7 +18,7 @@ from aigc_zoo import __version__
 from aigc_zoo.metrics.kinds import SMALL, kind_of, leading
 from aigc_zoo.metrics.protocol import described, valued
 from aigc_zoo.report import charts
-from aigc_zoo.report.collect import Board, Material, RunReport, boards
+from aigc_zoo.report.collect import Board, Material, RunReport, boards, parts
 
 SHOWN_TERMS = 8
 SHORT = {"duplicates": "near copies", "spread": "little variance", "modes": "modes lost", "gap": "copies of the data"}
@@ -124,7 +124,7 @@ def _result(result: Mapping[str, Any]) -> dict[str, Any]:
             )
             for name, group in groups.items()
         )
-    return {**result, "chart": chart}
+    return {**result, "chart": chart, "parts": parts(result["entries"])}
 
 
 # --- how values are written -------------------------------------------------------------------------------------------

@@ -86,6 +86,11 @@ def make_results(path: Path, kind: str = "speed", **more: Any) -> Path:
                 "final": spread, "best": spread, "collapse_rate": 1 / 3, "target": 4.0, "seconds_to_target": 12.0,
                 "images_to_target": 6400, "reached": 3,
             },
+            {
+                "name": "dcgan x other", "metric": "fid-zoo-grey28", "protocol": protocol(num=9_999), "seeds": [0],
+                "final": spread, "best": spread, "collapse_rate": 0.0, "target": None, "seconds_to_target": None,
+                "images_to_target": None, "reached": 0,
+            },
             {"name": "dcgan x gp", "incompatible": "penalty gp looks at samples one by one"},
         ]  # fmt: skip
     result = {

@@ -11,7 +11,7 @@ import pytest
 
 from aigc_zoo.cli import main
 from aigc_zoo.errors import DataError
-from aigc_zoo.report.collect import boards, collect
+from aigc_zoo.report.collect import boards, collect, parts
 from aigc_zoo.report.markdown import cell, markdown
 from aigc_zoo.report.page import page
 
@@ -93,6 +93,13 @@ def test_markdown_tells_the_same(sources: list[Path]) -> None:
         if line.startswith("| "):
             assert len(re.findall(r"(?<!\\)\|", line)) in (5, 7, 10, 12)
     assert cell("a|b\n<c>") == "a\\|b &lt;c\\>"
+
+
+def test_entries_of_unlike_protocols_stand_in_tables_of_their_own(sources: list[Path]) -> None:
+    matrix = next(result for result in collect(sources).results if result["kind"] == "matrix")
+    found = [(how[:13], [entry["name"] for entry in entries]) for how, entries in parts(matrix["entries"])]
+    assert found == [("2,048 samples", ["dcgan x minimax"]), ("9,999 samples", ["dcgan x other"]), ("", ["dcgan x gp"])]
+    assert "9,999 samples" in page(collect(sources))
 
 
 # --- the command ------------------------------------------------------------------------------------------------------
