@@ -43,6 +43,8 @@ def environment() -> dict[str, Any]:
 
 def commit(root: Path = ROOT) -> dict[str, Any]:
     """The commit of the code that is measured, and whether files differ from it; None outside of a repository."""
+    if not (root / ".git").exists():  # installed: a repository around it would be somebody else's
+        return {"commit": None, "dirty": None}
     try:
         head = _git(root, "rev-parse", "HEAD")
         return {"commit": head, "dirty": bool(_git(root, "status", "--porcelain", "--untracked-files=no"))}
