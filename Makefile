@@ -2,13 +2,14 @@
 BIN ?= $(wildcard .venv/bin)
 export PATH := $(if $(BIN),$(abspath $(BIN)):)$(PATH)
 
-.PHONY: help check test slow docs bench
+.PHONY: help check test slow docs bench results
 
 help:
 	@echo "make check   lint, format, types, import contracts, generated documents"
 	@echo "make test    the tests that a change must pass"
 	@echo "make slow    the tests that take minutes"
 	@echo "make docs    docs/cli.md and the README's result table, made anew"
+	@echo "make results the zoo's own numbers, hours of training; goes on where it was left"
 	@echo "make bench   the speed of a train step, of every installed recipe"
 
 check:
@@ -34,3 +35,6 @@ docs:
 bench:
 	mkdir -p .benchmarks
 	pytest benchmarks -c benchmarks/pytest.ini --benchmark-json=.benchmarks/train_step.json
+
+results:
+	python tools/zoo_results.py

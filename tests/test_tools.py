@@ -141,3 +141,29 @@ def test_benchmarks_run_for_every_installed_recipe() -> None:
     done = subprocess.run([sys.executable, "-m", "pytest", *command], cwd=ROOT, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
     assert re.search(r"^(\d+) passed in", done.stdout.splitlines()[-1]), done.stdout
+
+
+# --- the zoo's own numbers --------------------------------------------------------------------------------------------
+
+
+def test_all_recipes_are_measured_on_mnist_and_two_on_a_thousand_modes(tmp_path: Path) -> None:
+    tool = script("tools/zoo_results.py")
+    pictures, stacked = tool.commands(tmp_path, tmp_path, quick=False).values()
+    assert {"zoo/dcgan", "zoo/vanilla"} <= set(pictures)
+    assert pictures[pictures.index("--data") + 1] == "mnist"
+    assert pictures[pictures.index("--seconds") + 1] == "60"
+    assert stacked[stacked.index("--data") + 1] == "stacked-digits"
+    assert tool.written(f"# Old\n{tool.BEGIN}\nstale\n{tool.END}\nend\n", "| a |") == (
+        f"# Old\n{tool.BEGIN}\n| a |\n{tool.END}\nend\n"
+    )
+    with pytest.raises(ValueError, match="markers"):
+        tool.written("# No place\n", "| a |")
+
+
+@pytest.mark.slow
+def test_the_zoos_numbers_are_measured_in_miniature(tmp_path: Path) -> None:
+    assert script("tools/zoo_results.py").main(["--quick", "--out", str(tmp_path)]) == 0
+    text = (tmp_path / "results.md").read_text()
+    assert "| vanilla | fid-zoo-grey28 |" in text
+    assert "modes-zoo-stacked28" in text
+    assert "zoo bench quality dcgan --data stacked-digits" in text

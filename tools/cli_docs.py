@@ -31,9 +31,19 @@ def page() -> str:
         for name, command in commands:
             if command is None:
                 raise ValueError(f"zoo lists the command {name}, which it does not have")
-            with click.Context(command, info_name=name, parent=context) as inner:
-                sections.append(_section(f"zoo {name}", command, inner))
+            sections += _sections(f"zoo {name}", command, context)
     return "\n".join([HEAD, *sections])
+
+
+def _sections(name: str, command: click.Command, context: click.Context) -> Iterator[str]:
+    """A command's section, and those of its own commands, where it has any."""
+    with click.Context(command, info_name=name.rpartition(" ")[2], parent=context) as inner:
+        yield _section(name, command, inner)
+        if isinstance(command, click.Group):
+            for own in command.list_commands(inner):
+                below = command.get_command(inner, own)
+                assert below is not None
+                yield from _sections(f"{name} {own}", below, inner)
 
 
 def _section(name: str, command: click.Command, context: click.Context) -> str:

@@ -54,6 +54,8 @@ class RunFolder:
         self.checkpoints_path = self.path / "checkpoints"
         self.generator_path = self.path / "generator.safetensors"
         self.best_path = self.path / "generator-best.safetensors"
+        self.held_out_path = self.path / "held_out.json"
+        self.nearest_path = self.path / "nearest.png"
         self.animation_path = self.path / "samples.gif"
         self.finished_path = self.path / "finished.json"
         self._lock: int | None = None
@@ -197,11 +199,14 @@ class RunFolder:
 
     def log(self, line: Mapping[str, Any]) -> None:
         """Appends to log.jsonl; NaN and infinity, which JSON has not, become null."""
-        append_line(self.log_path, json.dumps(_nulled(line)))
+        append_line(self.log_path, json.dumps(nulled(line)))
 
-    def metric(self, line: Mapping[str, Any]) -> None:
-        """Appends to metrics.jsonl, durably: these lines are few, and the best generator is found by them."""
-        append_line(self.metrics_path, json.dumps(_nulled(line)), sync=True)
+    def metric(self, *lines: Mapping[str, Any]) -> None:
+        """Appends to metrics.jsonl, durably: these lines are few, and the best generator is found by them.
+
+        The lines of one evaluation go in one write, so that none stands without the others.
+        """
+        append_line(self.metrics_path, "\n".join(json.dumps(nulled(line)) for line in lines), sync=True)
 
     def sample_path(self, step: int, suffix: str = ".png") -> Path:
         return self.samples_path / f"{step:09d}{suffix}"
@@ -245,11 +250,12 @@ def _lines(path: Path) -> Iterator[tuple[dict[str, Any], bytes]]:
             yield line, text
 
 
-def _nulled(value: Any) -> Any:
+def nulled(value: Any) -> Any:
+    """The value with null in place of NaN and infinity, which JSON has not."""
     if isinstance(value, Mapping):
-        return {key: _nulled(inner) for key, inner in value.items()}
+        return {key: nulled(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [_nulled(inner) for inner in value]
+        return [nulled(inner) for inner in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

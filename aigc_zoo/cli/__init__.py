@@ -25,6 +25,8 @@ COMMANDS = {  # name -> module, whose `command` is the click command, and its li
     "train": ("aigc_zoo.cli.train", "Train a recipe, or go on with a run."),
     "sample": ("aigc_zoo.cli.sample", "Samples from a run or a generator file."),
     "eval": ("aigc_zoo.cli.eval", "Measure a run, a generator file or a folder of images."),
+    "bench": ("aigc_zoo.cli.bench", "Speed and quality of everything installed, and what fits with what."),
+    "report": ("aigc_zoo.cli.report", "Runs and results as one page: curves, samples, tables."),
     "config": ("aigc_zoo.cli.config", "What a recipe's options come to, as a card to edit and reuse."),
 }
 

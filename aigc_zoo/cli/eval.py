@@ -14,31 +14,58 @@ import click
 @click.option("--against", metavar="DATA|FOLDER", help="What to compare with: a dataset's id or a path. A run knows.")
 @click.option("--split", default="train", show_default=True, help="The split of the data to compare with.")
 @click.option("--size", type=click.IntRange(1), metavar="PIXELS", help="Crop and resize images to this side first.")
-@click.option("--metrics", default="fid", show_default=True, metavar="NAMES", help="Separated by commas.")
+@click.option(
+    "--metrics",
+    default="",
+    metavar="NAMES",
+    help="Of fid, kid, isc, prc, dac, spread, duplicates, modes, memorisation, with commas between; or all.  "
+    "[default: fid,kid]",
+)
 @click.option("--num", type=click.IntRange(2), help="Samples to judge; by default what the run's own monitor takes.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the noise.")
 @click.option("--extractor", default="", help="The network that looks at the images; the data's own by default.")
 @click.option("--extractor-weights", type=click.Path(path_type=Path, dir_okay=False), help="Its weights, from a file.")
+@click.option("--allow-few", is_flag=True, help="Measure even on fewer samples than a metric needs, and stamp it.")
+@click.option("--allow-lossy", is_flag=True, help="Measure JPEG files, and stamp it.")
+@click.option("--best", is_flag=True, help="The best generator of RUN, instead of its final one.")
 @click.option("--device", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "cuda"]))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with the protocol of every value.")
 @click.pass_obj
-def command(obj: Any, /, source: Path, metrics: str, device: str, as_json: bool, **settings: Any) -> None:
+def command(obj: Any, /, source: Path, metrics: str, device: str, best: bool, as_json: bool, **settings: Any) -> None:
     """Measure samples of RUN or FILE, or the images of a FOLDER, against a dataset."""
+    from aigc_zoo.artefacts.runs import nulled
+    from aigc_zoo.cli.screen import Looking
     from aigc_zoo.errors import DataError
+    from aigc_zoo.metrics.kinds import leading, modes_of, warnings
+    from aigc_zoo.metrics.protocol import described, valued
     from aigc_zoo.run.evaluation import evaluate
     from aigc_zoo.run.prepare import choose_device
 
     if not source.exists():
         raise DataError(f"{source}: no such run, file or folder")
-    names = tuple(name.strip() for name in metrics.split(","))
-    records = evaluate(obj.catalogue(), source, metrics=names, device=choose_device(device), **settings)
-    if as_json:
-        click.echo(json.dumps({"schema": 1, "metrics": records}, indent=2))
-        return
-    for record in records:
-        protocol = record["protocol"]
-        click.echo(f"{record['name']}  {record['value']:.4f}")
-        click.echo(
-            f"  {protocol['num']:,} samples ({protocol['weights']} weights) against {protocol['reference']} "
-            f"{protocol['split']}, extractor {protocol['extractor']}"
+    if best:
+        source = source / "generator-best.safetensors"
+        if not source.exists():
+            raise DataError(f"{source}: this run kept no best generator, as it measured nothing: leave out --best")
+    names = tuple(name.strip() for name in metrics.split(",")) if metrics else ()
+    with Looking() as progress:
+        records = evaluate(
+            obj.catalogue(),
+            source,
+            metrics=names,
+            device=choose_device(device),
+            progress=progress,
+            note=lambda text: click.echo(f"note: {text}", err=True),
+            **settings,
         )
+    if as_json:
+        click.echo(json.dumps({"schema": 1, "metrics": nulled(records)}, indent=2, allow_nan=False))
+        return
+    said = None
+    for record in leading(records):
+        if (how := described(record["protocol"])) != said:
+            click.echo(how)
+            said = how
+        click.echo(f"  {record['name']:<28} {valued(record)}")
+    for line in warnings({record["name"]: record["value"] for record in records}, modes_of(records)).values():
+        click.echo(line)

@@ -12,6 +12,8 @@ from typing import Any
 import click
 from tqdm import tqdm
 
+from aigc_zoo.metrics.kinds import warnings
+from aigc_zoo.metrics.protocol import valued
 from aigc_zoo.run.screen import Result, Screen
 
 
@@ -35,6 +37,38 @@ class Reading:
         if done >= total:
             self._bar.close()
             self._bar = None
+
+
+class Looking:
+    """Told how many samples a metric has looked at, as `looking(what, done, all)`: a bar for each kind of sample.
+
+    Without a terminal nothing is shown but what takes long: a line after ten seconds, and every ten seconds.
+    """
+
+    def __init__(self) -> None:
+        self._bar: tqdm[Any] | None = None
+        self._what = ""
+        self._spoke = time.monotonic()
+
+    def __enter__(self) -> Looking:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        if not sys.stderr.isatty():
+            if time.monotonic() - self._spoke >= LINE_SECONDS:
+                self._spoke = time.monotonic()
+                click.echo(f"looked at {done:,} of {total:,} {what}", err=True)
+            return
+        if self._bar is None or what != self._what:
+            self.__exit__()
+            tqdm.monitor_interval = 0
+            self._what = what
+            self._bar = tqdm(total=total, unit="sample", desc=what, dynamic_ncols=True, leave=False)
+        self._bar.update(done - self._bar.n)
 
 
 LINE_SECONDS = 10.0
@@ -114,12 +148,18 @@ def last_screen(result: Result) -> str:
     how = "the target was met" if result.reason == "target" else "done"
     took = timedelta(seconds=round(result.seconds))
     lines.append(f"{how}: {result.step:,} steps, {result.images:,} images, {took} of training")
-    for name, value in result.final.items():
+    for name, value in [*result.final.items()][:1]:
         best = ""
         if result.best is not None and result.best["name"] == name:
             best = f" (best {result.best['value']:.4g} at step {result.best['step']:,})"
         lines.append(f"{name}  final {value:.4g}{best}")
+    for record in result.held_out:
+        if record["name"] in result.final:
+            split = record["protocol"]["split"]
+            lines.append(f"{record['name']}  {record['which']} against {split}, held out: {valued(record)}")
+    lines += warnings(result.final).values()
     for what, name in (
+        ("nearest", "nearest.png"),
         ("generator", "generator.safetensors"),
         ("best", "generator-best.safetensors"),
         ("grids", "samples"),
@@ -130,7 +170,8 @@ def last_screen(result: Result) -> str:
             lines.append(f"{what:<12} {home / name}")
     lines += ["", "next", f"  zoo sample {home} -n 64"]
     if result.final:
-        lines.append(f"  zoo eval {home} --split test")
+        lines.append(f"  zoo eval {home} --split test --metrics all")
+    lines.append(f"  zoo report {home}")
     return "\n".join(lines)
 
 

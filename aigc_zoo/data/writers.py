@@ -82,6 +82,11 @@ def save_grid(samples: Tensor, spec: Spec, path: Path) -> None:
     return write_bytes(path, _png(grid(samples, spec)))
 
 
+def png(picture: Image.Image, path: Path) -> None:
+    """Writes a picture as PNG, whole or not at all. Raises StorageError."""
+    write_bytes(path, _png(picture))
+
+
 def save_each(samples: Tensor, spec: Spec, folder: Path, start: int = 0) -> list[Path]:
     """Writes a PNG for each image, numbered from `start`; of other samples one .npy, numbered from first to last."""
     make_folder(folder)

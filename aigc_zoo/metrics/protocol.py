@@ -25,6 +25,8 @@ def protocol(
     weights: str,
     seed: int | None,
     versions: Mapping[str, str],
+    settings: Mapping[str, Any] | None = None,
+    few: bool = False,
 ) -> dict[str, Any]:
     """The stamp of one value, ready for JSON.
 
@@ -33,8 +35,10 @@ def protocol(
     extractor            full id of the network that looked at them; `extractor_sha256` is of its tensors
     weights              "averaged" or "raw" of a generator, "files" for images from elsewhere
     seed                 of the noise that the samples were made from, None for images from elsewhere
+    settings             of the metric: subsets, splits, neighbours
+    few                  said where --allow-few let it be measured on fewer samples than it needs
     """
-    return {
+    stamp = {
         "metric": metric,
         "num": num,
         "shape": list(shape),
@@ -50,6 +54,7 @@ def protocol(
         "seed": seed,
         "versions": dict(versions),
     }
+    return stamp | ({"settings": dict(settings)} if settings else {}) | ({"few": True} if few else {})
 
 
 def versions_of(*distributions: str) -> dict[str, str]:
@@ -90,3 +95,31 @@ def _flat(stamp: Mapping[str, Any]) -> dict[str, Any]:
         else:
             flat[key] = list(value) if isinstance(value, tuple) else value
     return flat
+
+
+# --- for people -------------------------------------------------------------------------------------------------------
+
+
+def described(stamp: Mapping[str, Any]) -> str:
+    """How a value was measured, in a line."""
+    weights = stamp["weights"] if "files" in stamp["weights"] else f"{stamp['weights']} weights"
+    parts = [f"{stamp['num']:,} samples ({weights})"]
+    if stamp["reference"]:
+        parts.append(f"against {stamp['reference_num']:,} of {stamp['reference']} {stamp['split']}")
+    parts.append(f"by {stamp['extractor']}")
+    text = " ".join(parts)
+    if stamp["resize"] not in ("", "none"):
+        text += f", resized: {stamp['resize']}"
+    return f"{text}, fewer than it needs" if stamp.get("few") else text
+
+
+def valued(record: Mapping[str, Any]) -> str:
+    """A value with its interval, where it has one."""
+    if record["value"] is None:
+        return "not finite"
+    text = f"{record['value']:.4g}"
+    if record.get("interval"):
+        low, high = record["interval"]
+        text += f"  [{low:.4g}, {high:.4g}]"
+    of = record["protocol"].get("settings", {}).get("of")
+    return f"{text} of {of:,}" if of and record["name"].startswith("modes") else text

@@ -45,6 +45,7 @@ _ALL = (
     _setting("until", str, '"fid<=X"', "stop as soon as the run's own metric is this good."),
     _setting("extractor", str, "NAME", "the network whose features the metric compares."),
     _setting("extractor_weights", Path, "FILE", "its weights, instead of a download."),
+    _setting("metrics", str, "NAMES", "what to measure, as in zoo eval; the first one chooses the best generator."),
     _setting("eval_num", int, "N", "how many samples each measurement takes.", 2),
     Option("deterministic", bool, False, help="refuse operations whose results vary from run to run."),
     _setting("init", Path, "FILE", "begin with the weights of this file, of a checkpoint or a generator."),

@@ -21,11 +21,14 @@ from aigc_zoo.engine.sampler import Sampler
 from aigc_zoo.engine.trainer import Trainer, parameters_of
 from aigc_zoo.errors import ConfigError, DivergedError
 from aigc_zoo.metrics.evaluate import Judge
-from aigc_zoo.metrics.features import load_extractor
+from aigc_zoo.metrics.features import coordinates, load_extractor
 from aigc_zoo.metrics.fidelity import library
+from aigc_zoo.metrics.kinds import groups_of, modes_of
+from aigc_zoo.run.evaluation import HELD_OUT
 from aigc_zoo.run.export import save_generator
 from aigc_zoo.run.fitting import too_large
-from aigc_zoo.run.monitor import EVALUATION_SEED, Target, best_of, evaluation_seed, judged, parse_target
+from aigc_zoo.run.held_out import judge_ends, read_held_out
+from aigc_zoo.run.monitor import EVALUATION_SEED, Target, Watch, best_of, evaluation_seed, judged, parse_target
 from aigc_zoo.run.prepare import Prepared
 from aigc_zoo.run.screen import Result, Screen
 from aigc_zoo.run.signals import Stop
@@ -67,6 +70,12 @@ def train(
         return result
 
 
+METRICS = ("fid", "spread", "duplicates", "modes")
+"""Measured while training unless said: the first chooses the best, the others cost little and tell collapse."""
+
+POINTS_METRICS = ("modes", "spread", "duplicates")
+
+
 class _Run:
     """One run while it is played."""
 
@@ -80,6 +89,7 @@ class _Run:
         self.history: list[dict[str, Any]] = []
         self.terms: Mapping[str, Tensor] = {}
         self.judge = self._judge()
+        self.watch = Watch()
         until = prepared.configuration.run.get("until")
         self.target: Target | None = parse_target(str(until), self._metric_names()) if until else None
 
@@ -169,6 +179,8 @@ class _Run:
         if self.first:
             self.home.log(line)
             self.screen.log(line)
+            for text in self.watch.terms(terms):
+                self.screen.say(f"step {self.trainer.step:,}: {text}")
             self.prepared.catalogue.listen("zoo_log", run=self.home.path, step=self.trainer.step, scalars=terms)
 
     def _grid(self) -> None:
@@ -197,17 +209,18 @@ class _Run:
                 pass
             return
         weights = "averaged" if len(self.trainer.average) else "raw"
-        for record in self.judge.measure(chunks, weights=weights, seed=EVALUATION_SEED):
-            line = {"step": step, "images": self.trainer.images, **record}
-            best = best_of(self.history, line["name"])
-            self.history.append(line)
-            self.home.metric(line)
-            self.screen.metric(line)
-            self.prepared.catalogue.listen(
-                "zoo_log", run=self.home.path, step=step, scalars={line["name"]: line["value"]}
-            )
-            if best is None or line["value"] < best["value"]:
-                self._export(self.home.best_path)
+        records = self.judge.measure(chunks, weights=weights, seed=EVALUATION_SEED)
+        lines = [{"step": step, "images": self.trainer.images, **record} for record in records]
+        self.history += lines
+        self.home.metric(*lines)
+        self.screen.metric(lines[0])
+        values = {line["name"]: line["value"] for line in lines}
+        self.prepared.catalogue.listen("zoo_log", run=self.home.path, step=step, scalars=values)
+        if best_of(self.history, self.judge.names[0]) is lines[0]:
+            self._export(self.home.best_path)
+        if step:  # what an untrained generator makes is no news
+            for text in self.watch.samples(values, modes_of(lines)):
+                self.screen.say(f"step {step:,}: {text}")
 
     def _save(self) -> None:
         step = self.trainer.step
@@ -226,12 +239,11 @@ class _Run:
     # --- beginnings and ends -----------------------------------------------------------------------------------------
 
     def _judge(self) -> Judge | None:
-        name = self.prepared.extractor
-        if not name:
+        name, run = self.prepared.extractor, self.prepared.configuration.run
+        points = self.prepared.train.spec.modality == "points"
+        if not (name or points):
             return None
-        run = self.prepared.configuration.run
-        weights = run.get("extractor_weights")
-        asked = any(run.get(key) for key in ("extractor", "eval_every", "until"))
+        asked = any(run.get(key) for key in ("extractor", "eval_every", "until", "metrics"))
         try:
             library()
         except ConfigError as error:
@@ -239,11 +251,21 @@ class _Run:
                 raise
             self.screen.say(f"nothing is measured: {error}")  # training needs no metric
             return None
-        extractor = load_extractor(
-            self.prepared.catalogue, name, weights=Path(str(weights)) if weights else None, device=self.prepared.device
-        )
+        if points and not name:
+            extractor = coordinates()
+        else:
+            weights = run.get("extractor_weights")
+            file = Path(str(weights)) if weights else None
+            extractor = load_extractor(self.prepared.catalogue, name, weights=file, device=self.prepared.device)
+            if extractor.note:
+                self.screen.say(f"note: {extractor.note}")
         num = run.get("eval_num")
-        return Judge(extractor, self.prepared.train, num=int(num) if num else None)
+        judge = Judge(extractor, self.prepared.train, metrics=(), num=int(num) if num else None)
+        if run.get("metrics"):
+            judge.choose(groups_of(str(run["metrics"]).split(",")))
+        else:
+            judge.choose([group for group in (POINTS_METRICS if points else METRICS) if not judge.can(group)])
+        return judge if judge.metrics else None
 
     def _metric_names(self) -> tuple[str, ...]:
         return self.judge.names if self.judge is not None else ()
@@ -310,11 +332,22 @@ class _Run:
     def _finish(self, reason: str) -> Result:
         if self.first:
             self._export(self.home.generator_path)
+            self._judge_ends()
             grids = [path for path in self.home.samples() if path.suffix == ".png"]
             if grids:
                 writers.animate(grids, self.home.animation_path)
             self.home.finish(self.trainer.step, self.trainer.images, reason, seconds=self.seconds)
         return self._result(reason)
+
+    def _judge_ends(self) -> None:
+        """The final and the best generator against what was not trained on, where there is such a split."""
+        split = next((self.prepared.splits[name] for name in HELD_OUT if name in self.prepared.splits), None)
+        if self.judge is None or split is None or not self.history:
+            return
+        inputs = self.prepared.rows if self.prepared.recipe.inputs else None
+        text = judge_ends(self.prepared.catalogue, self.home, self.judge, split, self.history, inputs)
+        if text:
+            self.screen.say(text)
 
     def _result(self, reason: str, signal: int = 0) -> Result:
         return Result(
@@ -324,13 +357,14 @@ class _Run:
             reason=reason,
             seconds=self.seconds,
             signal=signal,
+            held_out=read_held_out(self.home),
             **_outcome(self.history),
         )
 
 
 def _outcome(history: list[dict[str, Any]]) -> dict[str, Any]:
     """The last value of each metric, and the best record of the first one."""
-    final = {record["name"]: float(record["value"]) for record in history}
+    final = {record["name"]: float(record["value"]) for record in history if record["value"] is not None}
     return {"final": final, "best": best_of(history, next(iter(final))) if final else None}
 
 
@@ -343,5 +377,6 @@ def _finished(home: RunFolder) -> Result:
         reason=state["reason"],
         seconds=float(state["seconds"]),
         notes=("this run is finished; nothing was done",),
+        held_out=read_held_out(home),
         **_outcome(read_lines(home.metrics_path)),
     )

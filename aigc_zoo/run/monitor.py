@@ -16,6 +16,7 @@ from aigc_zoo.engine.sampler import CHUNK, Sampler
 from aigc_zoo.engine.seeds import derive
 from aigc_zoo.errors import UsageError
 from aigc_zoo.game import Spec
+from aigc_zoo.metrics.kinds import improves, warnings
 
 _COMPARE: Mapping[str, Callable[[float, float], bool]] = {
     "<=": operator.le, "<": operator.lt, ">=": operator.ge, ">": operator.gt,
@@ -67,17 +68,59 @@ def evaluation_seed(seed: int) -> int:
 
 
 def judged(sampler: Sampler, spec: Spec, count: int, ranks: Ranks | None = None) -> Iterator[Tensor]:
-    """`count` samples of the entry that fakes are, as uint8, in order; every rank must run it through."""
+    """`count` samples of the entry that fakes are, pictures as uint8, in order; every rank must run it through."""
     ranks = ranks or Ranks()
     for first in range(0, -(-count // CHUNK), ranks.world):
         mine = sampler.chunk(first + ranks.rank)["fake"]
-        for offset, chunk in enumerate(ranks.gather(to_uint8(mine, spec))):
+        seen = to_uint8(mine, spec) if spec.modality == "image" else mine
+        for offset, chunk in enumerate(ranks.gather(seen)):
             rows = count - (first + offset) * CHUNK
             if rows > 0:
                 yield chunk[:rows]
 
 
 def best_of(history: list[dict[str, Any]], name: str) -> dict[str, Any] | None:
-    """The lowest of a metric's records."""
-    records = [record for record in history if record["name"] == name]
-    return min(records, key=lambda record: float(record["value"]), default=None)
+    """The best of a metric's records, the earliest of equals; a value that is not finite is none."""
+    best: dict[str, Any] | None = None
+    for record in history:
+        if record["name"] != name or record["value"] is None:
+            continue
+        if best is None or improves(name, float(record["value"]), float(best["value"])):
+            best = record
+    return best
+
+
+SATURATED, APART, LASTING = 0.01, 0.9, 3
+
+
+class Watch:
+    """What is wrong while a run is played: told once when it appears, and again when it comes back."""
+
+    def __init__(self) -> None:
+        self._known: set[str] = set()
+        self._still: dict[str, int] = {}
+
+    def samples(self, values: Mapping[str, float], modes: int | None) -> list[str]:
+        """What the metrics of an evaluation tell of collapse and copying."""
+        found = warnings(values, modes)
+        new = [text for kind, text in found.items() if kind not in self._known]
+        self._known = set(found)
+        return new
+
+    def terms(self, terms: Mapping[str, float]) -> list[str]:
+        """Players who tell reals from fakes so surely that nobody learns any more: a loss of nearly 0 while their mean
+        logits are apart, at three logged steps in a row. An unbounded critic's loss is minus that distance instead."""
+        found = []
+        for key, loss in terms.items():
+            player, _, term = key.rpartition("/")
+            apart = terms.get(f"{player}/_real", 0.0) - terms.get(f"{player}/_fake", 0.0)
+            if term != "loss":
+                continue
+            saturated = 0 <= loss < SATURATED and apart >= APART
+            self._still[player] = self._still.get(player, 0) + 1 if saturated else 0
+            if self._still[player] == LASTING:
+                found.append(
+                    f"saturated: {player} tells reals from fakes almost without error (loss {loss:.2g}), which leaves "
+                    "the generator little to learn from"
+                )
+        return found

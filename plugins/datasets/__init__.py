@@ -32,6 +32,22 @@ def zoo_components() -> Iterable[Component]:
     )
     yield Component(
         kind="dataset",
+        name="stacked-digits",
+        target=f"{__name__}.stacked:stacked_digits",
+        summary="60,000 colour 28x28 pictures, a drawn digit in each channel: a thousand modes to count",
+        paper="arXiv:1611.02163",
+        tags=("image", "labels", "offline"),
+    )
+    yield Component(
+        kind="dataset",
+        name="stacked-mnist",
+        target=f"{__name__}.stacked:stacked_mnist",
+        summary="60,000 colour 28x28 pictures, a digit of MNIST in each channel: a thousand modes to count",
+        paper="arXiv:1611.02163",
+        tags=("image", "labels", "download"),
+    )
+    yield Component(
+        kind="dataset",
         name="mnist",
         target=f"{__name__}.mnist:mnist",
         summary="60,000 + 10,000 grey 28x28 handwritten digits of LeCun, Cortes and Burges",

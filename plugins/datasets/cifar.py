@@ -42,7 +42,13 @@ def cifar10(where: Path) -> Mapping[str, Samples]:
     for split in ("train", "test"):
         fields = kept.split(split)
         splits[split] = image_samples(
-            "cifar10", split, fields["real"], fields["label"], CLASSES, digest=kept.digests[split]
+            "cifar10",
+            split,
+            fields["real"],
+            fields["label"],
+            CLASSES,
+            extractor="zoo-rgb32",
+            digest=kept.digests[split],
         )
     return splits
 

@@ -14,7 +14,7 @@ import importlib
 import os
 import platform
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import entry_points, version
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from aigc_zoo.data.cache import cache_folder
+from aigc_zoo.data.open import open_path
 from aigc_zoo.game import Samples
 from aigc_zoo.spec import GROUP
 
@@ -39,24 +40,34 @@ SPREAD = 100.0
 repeats one picture with average features is about this far from the data, whatever its weights."""
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def main(
+    arguments: Sequence[str] | None = None,
+    *,
+    network: type[nn.Module] = Grey28,
+    data: Sequence[str] = ("mnist", "digits"),
+    epochs: int = EPOCHS,
+    augment: Callable[[Tensor], Tensor] | None = None,
+    seed: int = SEED,
+    about: str = __doc__,
+) -> None:
+    """Trains `network` and writes its file; what is passed here is the default of what can be said in `arguments`."""
+    parser = argparse.ArgumentParser(description=about.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True, help="the safetensors file to write")
-    parser.add_argument("--data", nargs="+", default=["mnist", "digits"], help="datasets to learn (train) and test on")
-    parser.add_argument("--epochs", type=int, default=EPOCHS)
+    parser.add_argument("--data", nargs="+", default=[*data], help="datasets, or paths, to learn (train) and test on")
+    parser.add_argument("--epochs", type=int, default=epochs)
     parser.add_argument("--limit", type=int, help="at most so many pictures of each split: a trial")
-    parser.add_argument("--seed", type=int, default=SEED)
+    parser.add_argument("--seed", type=int, default=seed)
     parser.add_argument("--threads", type=int, default=1, help="part of the result, as the seed is")
     given = parser.parse_args(arguments)
 
     threads = torch.get_num_threads()
     torch.set_num_threads(given.threads)
     try:
-        splits = {name: dataset(name) for name in given.data}
+        splits = {Path(name).stem: dataset(name) for name in given.data}
         train = [limited(split["train"], given.limit) for split in splits.values()]
         images, labels = (torch.cat(parts) for parts in zip(*train, strict=True))
         started = time.perf_counter()
-        module = fit(images, labels, epochs=given.epochs, seed=given.seed)
+        module = fit(images, labels, epochs=given.epochs, seed=given.seed, network=network, augment=augment or shifted)
         seconds = time.perf_counter() - started
         metadata = {
             "accuracy": " ".join(
@@ -74,7 +85,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def dataset(name: str) -> Mapping[str, Samples]:
-    """The splits of a first-party dataset, found as the core finds it: families do not import each other."""
+    """The splits of a first-party dataset, found as the core finds it, as families do not import each other; or of a
+    path."""
+    if Path(name).exists():
+        return open_path(Path(name))
     for point in entry_points(group=GROUP, name="datasets"):
         if point.dist is None or point.dist.name != "aigc-zoo":
             continue
@@ -93,11 +107,23 @@ def limited(samples: Samples, limit: int | None) -> tuple[Tensor, Tensor]:
     return samples.fields["real"][:limit], samples.fields["label"][:limit]
 
 
-def fit(images: Tensor, labels: Tensor, *, epochs: int, seed: int) -> Grey28:
-    """The trained classifier, its normalisation folded into the convolutions, its features scaled."""
+def fit(
+    images: Tensor,
+    labels: Tensor,
+    *,
+    epochs: int,
+    seed: int,
+    network: type[nn.Module] = Grey28,
+    augment: Callable[[Tensor], Tensor] | None = None,
+) -> nn.Module:
+    """The trained classifier, its normalisation folded into the convolutions, its features scaled.
+
+    `network(norm)` has a `body` of convolutions, each followed by norm and ReLU, whose mean its `head` reads.
+    """
+    augment = augment or shifted
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        module = Grey28(nn.BatchNorm2d).to(memory_format=torch.channels_last)
+        module = network(nn.BatchNorm2d).to(memory_format=torch.channels_last)
         optimizer = torch.optim.AdamW(module.parameters(), weight_decay=1e-2)
         steps = len(images) // BATCH
         rate = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, total_steps=epochs * steps)
@@ -105,7 +131,7 @@ def fit(images: Tensor, labels: Tensor, *, epochs: int, seed: int) -> Grey28:
             order = torch.randperm(len(images))
             for step in range(steps):
                 rows = order[step * BATCH : (step + 1) * BATCH]
-                logits = module(noised(shifted(images[rows])))["logits"]
+                logits = module(noised(augment(images[rows])))["logits"]
                 loss = nn.functional.cross_entropy(logits, labels[rows])
                 optimizer.zero_grad()
                 loss.backward()
@@ -115,13 +141,14 @@ def fit(images: Tensor, labels: Tensor, *, epochs: int, seed: int) -> Grey28:
 
 
 def shifted(images: Tensor) -> Tensor:
-    """Each picture moved by up to SHIFT pixels either way, black where it left."""
-    n, height, width = len(images), *images.shape[2:]
-    padded = nn.functional.pad(images, [SHIFT] * 4)[:, 0]
+    """Each picture (C, H, W) moved by up to SHIFT pixels either way, black where it left."""
+    n, channels, height, width = images.shape
+    padded = nn.functional.pad(images, [SHIFT] * 4)
     down, right = torch.randint(0, 2 * SHIFT + 1, (2, n, 1))
-    rows = (torch.arange(height) + down)[:, :, None]
-    columns = (torch.arange(width) + right)[:, None, :]
-    return padded[torch.arange(n)[:, None, None], rows, columns][:, None]
+    rows = (torch.arange(height) + down)[:, None, :, None]
+    columns = (torch.arange(width) + right)[:, None, None, :]
+    picture, channel = torch.arange(n)[:, None, None, None], torch.arange(channels)[None, :, None, None]
+    return padded[picture, channel, rows, columns]
 
 
 def noised(images: Tensor) -> Tensor:
@@ -130,9 +157,9 @@ def noised(images: Tensor) -> Tensor:
     return (images + strength * torch.randn(images.shape)).round().clamp(0, 255).to(torch.uint8)
 
 
-def folded(module: Grey28) -> Grey28:
+def folded(module: nn.Module) -> nn.Module:
     """The same function without normalisation layers."""
-    plain = Grey28()
+    plain = type(module)()
     layers = list(module.body)
     for target, (convolution, norm) in zip(plain.body[::2], zip(layers[::3], layers[1::3], strict=True), strict=True):
         target.load_state_dict(fuse_conv_bn_eval(convolution, norm).state_dict())
@@ -141,7 +168,7 @@ def folded(module: Grey28) -> Grey28:
 
 
 @torch.no_grad()
-def scaled(module: Grey28, images: Tensor) -> Grey28:
+def scaled(module: nn.Module, images: Tensor) -> nn.Module:
     """The features times a constant, so that their variances over `images` sum to SPREAD; the logits stay."""
     features = torch.cat([module(chunk)["features"] for chunk in images.split(500)]).double()
     factor = (SPREAD / features.var(0).sum()).sqrt().item()

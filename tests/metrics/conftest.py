@@ -66,3 +66,35 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty cache of this test's own."""
     monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
+
+
+@pytest.fixture(scope="session")
+def inception_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Random weights of the architecture, in the form of the published file, that tell pictures apart.
+
+    The running statistics are those of a few pictures: without them all of fifty layers' outputs are alike, and every
+    metric reads the rounding of the last bit.
+    """
+    from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+
+    class Unloaded(FeatureExtractorInceptionV3):  # type: ignore[misc]
+        def load_state_dict(self, *_: object, **__: object) -> None:
+            """Nothing is loaded: only the layers are wanted."""
+
+    path = tmp_path_factory.mktemp("inception") / "random.pth"
+    torch.save({}, path)
+    with torch.random.fork_rng(), torch.no_grad():
+        torch.manual_seed(3)
+        network = Unloaded("random", ["2048"], feature_extractor_weights_path=path)
+        for module in network.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight)
+            if isinstance(module, nn.BatchNorm2d):
+                module.momentum = 1.0
+        network.train()
+        network(torch.randint(0, 256, (6, 3, 24, 24), dtype=torch.uint8))
+        for module in network.Mixed_7c.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.weight.fill_(0.06)  # distances of the size of the published network's
+    torch.save(network.state_dict(), path)
+    return path

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import pickle
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -12,12 +13,13 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
+from aigc_zoo.data.open import open_path
 from aigc_zoo.engine.seeds import generator
 from aigc_zoo.errors import ConfigError, DataError, ZooError
-from aigc_zoo.metrics.features import Extractor, Weights, load_extractor, read_weights, rebatched
+from aigc_zoo.metrics.features import Extractor, Weights, joined, load_extractor, read_weights, rebatched
 from aigc_zoo.plugins import catalogue
 from aigc_zoo_plugins.datasets.digits import digits as all_digits
-from aigc_zoo_plugins.extractors import inception, train_grey28
+from aigc_zoo_plugins.extractors import inception, rgb32, train_grey28, train_rgb32
 from aigc_zoo_plugins.extractors.grey28 import FILE, Grey28
 
 
@@ -102,8 +104,48 @@ def test_pictures_are_looked_at_in_batches_of_64_however_they_come(
     assert [len(batch) for batch in rebatched(images.split(7), 64)] == [64, 64, 64, 8]
     assert [len(batch) for batch in rebatched([images[:130], images[130:130], images[130:192]], 64)] == [64, 64, 64]
     assert list(rebatched([], 64)) == []
-    whole = torch.cat([*grey28.stream([images])])
-    assert torch.equal(whole, torch.cat([*grey28.stream(images.split(7))]))
+    whole, again = (joined([*grey28.stream(chunks)]) for chunks in ([images], images.split(7)))
+    assert torch.equal(whole.features, again.features)
+    assert whole.logits is not None
+    assert torch.equal(whole.logits, again.logits)
+    assert grey28.classes((1, 28, 28)) == 10
+
+
+# --- zoo-rgb32 --------------------------------------------------------------------------------------------------------
+
+
+def test_the_colour_extractor_is_small_and_says_how_it_was_made() -> None:
+    assert rgb32.FILE.stat().st_size <= 1_000_000
+    with safe_open(rgb32.FILE, framework="pt") as file:
+        assert set(file.metadata()) == {"accuracy", "data", "settings", "versions", "date"}
+    made = load_extractor(catalogue(), "zoo-rgb32").look(torch.zeros(2, 3, 32, 32, dtype=torch.uint8))
+    assert made.features.shape == (2, 128)
+    assert made.logits is not None
+    assert made.logits.shape == (2, 10)
+    with pytest.raises(ConfigError, match="--extractor"):
+        load_extractor(catalogue(), "zoo-rgb32").look(torch.zeros(2, 1, 28, 28, dtype=torch.uint8))
+
+
+@pytest.mark.real_data
+def test_the_colour_extractor_reads_as_well_as_stated(zoo_data: Path) -> None:
+    test = open_path(zoo_data / "cifar10-jpeg.zip")["test"]
+    with safe_open(rgb32.FILE, framework="pt") as file:
+        stated = float(file.metadata()["accuracy"].partition("=")[2])
+    rows = torch.arange(0, 10_000, 5)
+    found = train_grey28.accuracy(rgb32.rgb32().eval(), test.fields["real"][rows], test.fields["label"][rows])
+    assert found == pytest.approx(stated, abs=0.03), "a fifth of the pictures"
+    assert found > 0.7
+
+
+def test_colour_pictures_are_mirrored_for_training() -> None:
+    images = torch.zeros(64, 3, 32, 32, dtype=torch.uint8)
+    images[:, :, 16, 4] = torch.tensor([10, 20, 30], dtype=torch.uint8)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        moved = train_rgb32.mirrored(images)
+    left = moved[:, :, :, :16].flatten(1).any(1)
+    assert 16 < int(left.sum()) < 48
+    assert torch.equal(moved.sum((2, 3)), images.sum((2, 3)))
 
 
 # --- its training -----------------------------------------------------------------------------------------------------
@@ -247,63 +289,53 @@ def test_a_download_is_kept_where_torch_fidelity_looks_for_it(tmp_path: Path, mo
 # --- inception-v3-compat ----------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def inception_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Random weights of the architecture, in the form of the published file."""
+def test_inception_equals_torch_fidelitys_up_to_rounding(inception_file: Path) -> None:
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
-    class Shapes(FeatureExtractorInceptionV3):  # type: ignore[misc]
-        def load_state_dict(self, *_: object, **__: object) -> None:
-            """Nothing is loaded: only names and shapes are wanted."""
-
-    path = tmp_path_factory.mktemp("inception") / "random.pth"
-    torch.save({}, path)
-    with torch.device("meta"):
-        shapes = Shapes("shapes", ["2048"], feature_extractor_weights_path=path).state_dict()
-    stream = generator("inception")
-    state = {
-        name: torch.randn(shape.shape, generator=stream) / max(1, shape[:1].numel()) ** 0.5
-        if shape.is_floating_point()
-        else torch.zeros(shape.shape, dtype=shape.dtype)
-        for name, shape in shapes.items()
-    }
-    state |= {name: value.abs() + 0.5 for name, value in state.items() if name.endswith("running_var")}
-    torch.save(state, path)
-    return path
-
-
-def test_inception_equals_torch_fidelitys_with_the_same_file(inception_file: Path) -> None:
-    from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
-
-    digest = hashlib.sha256(inception_file.read_bytes()).hexdigest()
     rng = torch.get_rng_state()
-    ours = load_extractor(catalogue(), "inception-v3-compat", weights=inception_file, allowed={digest})
+    ours = load_extractor(catalogue(), "inception-v3-compat", weights=inception_file)
     assert torch.equal(rng, torch.get_rng_state())
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in ours.module.modules())
     layers = ["2048", "logits_unbiased"]
     with torch.random.fork_rng():
         theirs = FeatureExtractorInceptionV3("x", layers, feature_extractor_weights_path=str(inception_file))
-    images = torch.randint(0, 256, (2, 1, 20, 24), dtype=torch.uint8, generator=generator("pictures"))
+    images = torch.randint(0, 256, (3, 1, 20, 24), dtype=torch.uint8, generator=generator("pictures"))
     features, logits = theirs(images.repeat(1, 3, 1, 1))
-    assert features.std() > 0
-    made = ours.module(images)  # grey is repeated; colour goes in as it is
-    assert torch.equal(made["features"], features)
-    assert torch.equal(made["logits"], logits)
-    assert torch.equal(ours.features(images.repeat(1, 3, 1, 1)), features)
+    assert features.std(0).mean() > 1e-3, "the pictures differ"
+    made = ours.look(images)  # grey is repeated; colour goes in as it is
+    assert made.logits is not None
+    for found, wanted in ((made.features, features), (made.logits, logits)):
+        assert float((found - wanted).abs().max()) < 2e-5 * float(wanted.abs().max())
+    assert torch.equal(ours.features(images.repeat(1, 3, 1, 1)), made.features)
     with pytest.raises(ConfigError, match="--extractor NAME"):
         ours.features(images.float())
 
 
-def test_inception_refuses_weights_that_are_not_the_published_ones(inception_file: Path) -> None:
-    with pytest.raises(DataError, match=f"not the published weights file.* not {inception.SHA256[:16]}"):
-        load_extractor(catalogue(), "inception-v3-compat", weights=inception_file)
+def test_a_users_own_weights_are_taken_and_named(inception_file: Path) -> None:
+    """Their digest is in every protocol, so their values stand beside no others."""
+    made = load_extractor(catalogue(), "inception-v3-compat", weights=inception_file)
+    digest = hashlib.sha256(inception_file.read_bytes()).hexdigest()
+    assert digest[:16] in made.note
+    assert inception.SHA256[:16] in made.note
+    assert "\n" not in made.note
 
 
 def test_inception_says_what_does_not_fit(tmp_path: Path) -> None:
     path = tmp_path / "small.pth"
-    digest = saved(path, {"a": torch.arange(3)})
+    saved(path, {"a": torch.arange(3)})
     with pytest.raises(ConfigError, match="zoo/inception-v3-compat") as refused:
-        load_extractor(catalogue(), "inception-v3-compat", weights=path, allowed={digest})
+        load_extractor(catalogue(), "inception-v3-compat", weights=path)
     assert str(refused.value).count("\n") < 3
+    with pytest.raises(DataError, match=r"none\.pth cannot be read.*\n.*--extractor-weights"):
+        load_extractor(catalogue(), "inception-v3-compat", weights=tmp_path / "none.pth")
+
+
+def test_an_archive_that_unpacks_to_too_much_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.pth"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data/0", bytes(3_000_000))
+    with pytest.raises(DataError, match="unpacks to more than"):
+        Weights("x", path)("https://127.0.0.1:9/w.pth", sha256="0" * 64, size=1_000_000)
 
 
 def test_the_published_digest_is_the_one_in_its_name() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -68,7 +69,7 @@ def test_an_option_that_make_has_not_is_refused(capsys: pytest.CaptureFixture[st
 
 def test_eval_repeats_what_the_monitor_measured(capsys: pytest.CaptureFixture[str], done: Run) -> None:
     found = json.loads(told(capsys, "eval", done.path, "--num", 192, "--extractor", "zoo-grey28", "--json"))
-    last = done.metrics[-1]
+    last = next(line for line in reversed(done.metrics) if line["name"] == "fid-zoo-grey28")
     assert found["schema"] == 1
     (record,) = found["metrics"]
     assert record["name"] == last["name"]
@@ -97,6 +98,58 @@ def test_eval_says_what_it_cannot_do(capsys: pytest.CaptureFixture[str], done: R
     assert "kidd" in refused(capsys, 2, "eval", done.path, "--metrics", "kidd")
     assert "nowhere" in refused(capsys, 65, "eval", tmp_path / "nowhere")
     assert "split" in refused(capsys, 65, "eval", done.path, "--split", "val")
+
+
+def images_in(folder: Path, images: Iterable[np.ndarray], suffix: str = ".png") -> Path:
+    folder.mkdir()
+    for number, image in enumerate(images):
+        Image.fromarray(image).save(folder / f"{number:04d}{suffix}")
+    return folder
+
+
+def test_folders_that_cannot_be_judged_are_refused(
+    capsys: pytest.CaptureFixture[str], blobs: Path, tmp_path: Path
+) -> None:
+    pictures = np.load(blobs)["images"][..., 0]
+    words = ("--against", blobs, "--extractor", "zoo-grey28")
+    three = images_in(tmp_path / "three", pictures[:3])
+    said = refused(capsys, 65, "eval", three, *words)
+    assert "3 samples are too few" in said
+    assert "--allow-few" in said
+    found = json.loads(told(capsys, "eval", three, *words, "--allow-few", "--json"))["metrics"][0]
+    assert found["protocol"]["few"] is True
+    mixed = images_in(tmp_path / "mixed", [pictures[0], pictures[1][:20, :20]])
+    assert "several sizes: say --size" in refused(capsys, 65, "eval", mixed, *words)
+    lossy = images_in(tmp_path / "lossy", pictures[:150], ".jpg")
+    said = refused(capsys, 65, "eval", lossy, *words)
+    assert "0000.jpg" in said
+    assert "--allow-lossy" in said
+    found = json.loads(told(capsys, "eval", lossy, *words, "--allow-lossy", "--json"))["metrics"][0]
+    assert found["protocol"]["weights"] == "lossy files"
+
+
+def test_all_metrics_are_those_that_can_be_measured(
+    capsys: pytest.CaptureFixture[str], blobs: Path, tmp_path: Path
+) -> None:
+    folder = images_in(tmp_path / "reals", np.load(blobs)["images"][..., 0])
+    words = ("eval", folder, "--against", blobs, "--extractor", "zoo-grey28", "--allow-few", "--metrics", "all")
+    assert main([str(word) for word in words]) == 0
+    out, err = capsys.readouterr()
+    assert "left out modes: zoo/zoo-grey28 does not tell the 2 classes" in err
+    assert "left out memorisation" in err
+    names = [line.split()[0] for line in out.splitlines() if "-zoo-grey28" in line.split()[0]]
+    assert names == [
+        f"{name}-zoo-grey28"
+        for name in ("kid", "fid", "isc", "precision", "recall", "density", "coverage", "spread", "duplicates")
+    ], "of few samples the kernel distance is read first"
+
+
+def test_the_best_generator_can_be_judged(capsys: pytest.CaptureFixture[str], done: Run, tmp_path: Path) -> None:
+    words = ("--num", 192, "--extractor", "zoo-grey28", "--json")
+    best = min(line["value"] for line in done.metrics if line["name"].startswith("fid"))
+    assert json.loads(told(capsys, "eval", done.path, "--best", *words))["metrics"][0]["value"] == best
+    (tmp_path / "run").mkdir()
+    assert "kept no best generator" in refused(capsys, 65, "eval", tmp_path / "run", "--best")
 
 
 def test_a_card_starts_the_same_run_again(capsys: pytest.CaptureFixture[str], done: Run, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import textwrap
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -26,6 +27,7 @@ from aigc_zoo.game import Batch, Nets, Terms
 from aigc_zoo.run.loop import train
 from aigc_zoo.run.monitor import parse_target
 from aigc_zoo.run.prepare import prepare
+from aigc_zoo.run.screen import Screen
 from aigc_zoo.run.signals import Stop
 
 from .conftest import TINY
@@ -58,8 +60,9 @@ def test_a_run_leaves_what_the_design_says(done: Run) -> None:
     assert [line["step"] for line in done.log] == [2, 4, 6, 8, 10, 12]
     assert done.log[-1]["images"] == 12 * 8
     assert {"discriminator/loss", "generator/loss"} <= done.log[-1]["terms"].keys()
-    assert [line["step"] for line in done.metrics] == [0, 6, 12]
-    assert all(line["name"] == "fid-zoo-grey28" and line["protocol"]["num"] for line in done.metrics)
+    names = [f"{name}-zoo-grey28" for name in ("fid", "spread", "duplicates")]
+    assert [(line["step"], line["name"]) for line in done.metrics] == [(s, n) for s in (0, 6, 12) for n in names]
+    assert all(line["protocol"]["num"] == 192 for line in done.metrics)
     assert not list(done.path.rglob("*.tmp"))
     with Image.open(done.path / "samples.gif") as film:
         assert film.n_frames == 4
@@ -261,13 +264,57 @@ def test_listeners_hear_of_a_run(blobs: Path, tmp_path: Path, capsys: pytest.Cap
     whole, cut = (file.with_suffix(".txt").read_text().splitlines() for file in files)
     assert whole == [
         "start run",
-        "log 0 fid-zoo-grey28",
+        "log 0 duplicates-zoo-grey28 fid-zoo-grey28 spread-zoo-grey28",
         "log 2 discriminator/loss generator/loss",
         "log 4 discriminator/loss generator/loss",
         "log 6 discriminator/loss generator/loss",
-        "log 6 fid-zoo-grey28",
+        "log 6 duplicates-zoo-grey28 fid-zoo-grey28 spread-zoo-grey28",
         "saved 000000006.safetensors",
         "end None",
     ]
     assert cut == whole[:4]
     assert capsys.readouterr().err.count("the tracker is down") == 1
+
+
+# --- collapse, and what was not trained on ----------------------------------------------------------------------------
+
+
+def test_points_are_measured_by_their_modes(tmp_path: Path) -> None:
+    settings = {"generator.width": 8, "discriminator.width": 8, "steps": 12, "eval_every": 6, "batch_size": 8}
+    run = aigc_zoo.train("vanilla", "ring", out=tmp_path / "run", **settings)
+    names = ["modes-points", "kl-points", "spread-points", "duplicates-points"]
+    assert [line["name"] for line in run.metrics if line["step"] == 12] == names
+    assert run.metrics[0]["protocol"]["settings"]["of"] == 8
+    assert run.metrics[0]["protocol"]["num"] == 2_500
+    assert (run.path / "generator-best.safetensors").exists()
+    held = json.loads((run.path / "held_out.json").read_text())
+    assert next((record["which"], record["name"]) for record in held["metrics"]) == ("final", "modes-points")
+
+
+def test_a_run_ends_with_what_was_not_trained_on(blobs: Path, tmp_path: Path) -> None:
+    with np.load(blobs) as stored:
+        images = stored["images"][..., 0]
+    for split, part in (("train", images[:140]), ("test", images[:60])):
+        (tmp_path / "data" / split).mkdir(parents=True)
+        for number, image in enumerate(part):
+            Image.fromarray(image).save(tmp_path / "data" / split / f"{number}.png")
+    said: list[str] = []
+
+    class Heard(Screen):
+        def say(self, text: str) -> None:
+            said.append(text)
+
+    settings = {**TINY, "metrics": "duplicates,spread", "steps": 6, "eval_num": 64}
+    run = aigc_zoo.train("dcgan", str(tmp_path / "data"), out=tmp_path / "run", screen=Heard(), **settings)
+    held = json.loads((run.path / "held_out.json").read_text())
+    assert held["selected_by"] == "duplicates-zoo-grey28 on train"
+    found = {(record["which"], record["name"]): record for record in held["metrics"]}
+    assert set(found) == {
+        ("final", "duplicates-zoo-grey28"), ("final", "gap-zoo-grey28"), ("best", "duplicates-zoo-grey28"),
+    }  # fmt: skip
+    assert found["final", "duplicates-zoo-grey28"]["protocol"]["split"] == "test"
+    assert run.result is not None
+    assert len(run.result.held_out) == 3
+    with Image.open(run.path / "nearest.png") as picture:
+        assert picture.width > picture.height
+    assert any(text.startswith("step 6: collapse") for text in said), "six steps make noise of one kind"

@@ -1,0 +1,1 @@
+"""Benchmarks over everything installed: speed, quality, and the matrix of components that fit together."""

@@ -1,0 +1,218 @@
+"""A cell of a benchmark of quality: one configuration trained with one seed, kept so that it is never trained twice."""
+
+from __future__ import annotations
+
+import json
+import re
+import statistics
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from aigc_zoo import options
+from aigc_zoo.artefacts.atomic import make_folder, write_json
+from aigc_zoo.artefacts.checkpoint import json_object
+from aigc_zoo.artefacts.runs import RunFolder, nulled, read_lines
+from aigc_zoo.errors import ConfigError, DataError, DivergedError
+from aigc_zoo.metrics.kinds import improves, kind_of, modes_of, warnings
+from aigc_zoo.plugins import Catalogue
+from aigc_zoo.run.loop import train
+from aigc_zoo.run.prepare import Prepared, prepare
+from aigc_zoo.run.signals import Stop
+
+TRIAL = 5
+"""Steps whose time tells how many fit into a budget of seconds."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """`recipe` with `given` options on `data`, for `images` or about `seconds` of training, in a folder of `out`."""
+
+    name: str
+    recipe: str
+    seed: int
+    out: Path
+    data: str | None = None
+    given: Mapping[str, Any] = field(default_factory=dict)
+    images: int | None = None
+    seconds: float | None = None
+    device: str = "auto"
+
+    def __str__(self) -> str:
+        return f"{self.name} seed {self.seed}"
+
+    @property
+    def folder(self) -> Path:
+        """Named for people, and by a digest of all that the cell is."""
+        what = [self.recipe, self.data, sorted(self.given.items(), key=str), self.images, self.seconds, self.device]
+        digest = sha256(json.dumps(what, default=str).encode()).hexdigest()[:8]
+        name = re.sub(r"[^A-Za-z0-9._-]+", "-", self.name).strip("-.")[:40]
+        return self.out / f"{name}-{digest}-seed{self.seed}"
+
+    def play(self, catalogue: Catalogue, stop: Stop | None = None) -> dict[str, Any]:
+        """Trains the cell, goes on where it was left, or reads what it left, and returns its record.
+
+        Raises KeyboardInterrupt when it was stopped; what was trained is saved.
+        """
+        record = self.folder.with_name(self.folder.name + ".json")
+        if record.exists():
+            return json_object(record.read_text("utf-8"))
+        make_folder(self.out)
+        try:
+            prepared = self._prepared(catalogue)
+            trainer = prepared.trainer()  # what does not fit together says so here, or in the first step
+            trainer.play()
+            del trainer
+        except (ConfigError, DataError) as error:
+            return self._kept(record, {"incompatible": " ".join(str(error).split("\n")[0].split())})
+        try:
+            result = train(prepared, self.folder, stop=stop)
+        except DivergedError as error:
+            return self._kept(record, {"diverged": str(error).splitlines()[0]})
+        if result.reason == "stopped":
+            raise KeyboardInterrupt
+        return self._kept(record, history_of(self.folder))
+
+    def _prepared(self, catalogue: Catalogue) -> Prepared:
+        length = {"images": self.images} if self.images else {}
+        prepared = self._with(catalogue, length)
+        if self.seconds is None:
+            return prepared
+        steps = self.folder.with_name(self.folder.name + ".steps")
+        if not steps.exists():
+            # Decided once: a run that continues must have the length that it began with.
+            write_json(steps, {"steps": steps_in(prepared, self.seconds)})
+        return self._with(catalogue, {"steps": json_object(steps.read_text("utf-8"))["steps"]})
+
+    def _with(self, catalogue: Catalogue, length: Mapping[str, Any]) -> Prepared:
+        given = {**self.given, **length, "seed": self.seed, "device": self.device}
+        configuration = options.resolve(catalogue, self.recipe, data=self.data, given=given, origin="python")
+        return prepare(catalogue, configuration)
+
+    def _kept(self, path: Path, record: Mapping[str, Any]) -> dict[str, Any]:
+        made = nulled({"seed": self.seed, "folder": self.folder.name, **record})
+        write_json(path, made)
+        return dict(made)
+
+
+def steps_in(prepared: Prepared, seconds: float) -> int:
+    """How many steps of training fit into so many seconds, from a trial after a warm-up."""
+    trainer = prepared.trainer()
+    times = []
+    for _ in range(2 + TRIAL):
+        start = time.perf_counter()
+        trainer.play()
+        trainer.diverged()  # waits for the device
+        times.append(time.perf_counter() - start)
+    return max(1, round(seconds / statistics.median(times[2:])))
+
+
+def history_of(folder: Path) -> dict[str, Any]:
+    """What a finished run's logs say of its own metric: all values over images and seconds, and what is wrong."""
+    home = RunFolder(folder)
+    metrics, log = read_lines(home.metrics_path), read_lines(home.log_path)
+    if not metrics:
+        raise ConfigError(f"{folder} measured nothing: choose a judge with --extractor")
+    own = str(metrics[0]["name"])
+    lines = [line for line in metrics if line["name"] == own]
+    last = [line for line in metrics if line["step"] == lines[-1]["step"]]
+    flags = warnings({str(line["name"]): line["value"] for line in last}, modes_of(last))
+    finished = home.finished() or {}
+    return {
+        "metric": own,
+        "protocol": lines[-1]["protocol"],
+        "values": [
+            {"images": line["images"], "seconds": _seconds(log, line["step"]), "value": line["value"]} for line in lines
+        ],
+        "seconds": finished.get("seconds"),
+        "images": lines[-1]["images"],
+        "others": {str(line["name"]): line["value"] for line in last if line["name"] != own},
+        "flags": list(flags.values()),
+    }
+
+
+def _seconds(log: Sequence[Mapping[str, Any]], step: int) -> float:
+    """Seconds of training up to a step, in a straight line between the logged ones."""
+    before, after = {"step": 0, "seconds": 0.0}, None
+    for line in log:
+        if line["step"] <= step:
+            before = dict(line)
+        elif after is None:
+            after = line
+    if after is None or before["step"] == step:
+        return float(before["seconds"])
+    share = (step - before["step"]) / (after["step"] - before["step"])
+    return float(before["seconds"] + share * (after["seconds"] - before["seconds"]))
+
+
+def summary(name: str, records: Sequence[Mapping[str, Any]], target: float | None = None) -> dict[str, Any]:
+    """An entry from the records of a cell's seeds. To reach a target never takes infinitely long: null in JSON."""
+    for record in records:
+        if "incompatible" in record:
+            return {"name": name, "incompatible": record["incompatible"]}
+    good = [record for record in records if "values" in record]
+    if not good:
+        return {"name": name, "failed": records[0]["diverged"], "seeds": [r["seed"] for r in records]}
+    metric = good[0]["metric"]
+    finals = [float(r["values"][-1]["value"]) for r in good if r["values"][-1]["value"] is not None]
+    collapsed = [record for record in records if "diverged" in record or record["flags"]]
+    reached = [_reached(record, target) for record in records]
+    return {
+        "name": name,
+        "metric": metric,
+        "protocol": good[0]["protocol"],
+        "seeds": [record["seed"] for record in records],
+        "final": _spread(finals),
+        "best": _spread([best(record) for record in good]),
+        "others": {
+            other: _spread([float(r["others"][other]) for r in good if r["others"].get(other) is not None])
+            for other in good[0].get("others", {})
+        },
+        "collapse_rate": len(collapsed) / len(records),
+        "flags": {str(r["seed"]): [r["diverged"]] if "diverged" in r else r["flags"] for r in collapsed},
+        "target": target,
+        "seconds_to_target": _median([one["seconds"] for one in reached]),
+        "images_to_target": _median([one["images"] for one in reached]),
+        "reached": sum(one["seconds"] is not None for one in reached),
+        "seconds": statistics.fmean(float(r["seconds"]) for r in good),
+        "images": good[0]["images"],
+        "runs": [record["folder"] for record in records],
+    }
+
+
+def best(record: Mapping[str, Any]) -> float:
+    values = [float(one["value"]) for one in record["values"] if one["value"] is not None]
+    found: float = values[0]
+    for value in values[1:]:
+        found = value if improves(record["metric"], value, found) else found
+    return found
+
+
+def _reached(record: Mapping[str, Any], target: float | None) -> dict[str, Any]:
+    """The first evaluation that met the target."""
+    missed = {"seconds": None, "images": None}
+    if target is None or "values" not in record:
+        return missed
+    higher = kind_of(record["metric"]).better == "higher"
+    for one in record["values"]:
+        if one["value"] is not None and (one["value"] >= target if higher else one["value"] <= target):
+            return dict(one)
+    return missed
+
+
+def _median(values: Sequence[float | None]) -> float | None:
+    """With misses as infinite; None where the median itself is."""
+    ordered = sorted(float("inf") if value is None else float(value) for value in values)
+    middle = statistics.median(ordered)
+    return None if middle == float("inf") else middle
+
+
+def _spread(values: Sequence[float]) -> dict[str, Any]:
+    return {
+        "mean": statistics.fmean(values) if values else None,
+        "std": statistics.stdev(values) if len(values) > 1 else None,
+        "values": list(values),
+    }

@@ -1,0 +1,95 @@
+"""Which cells there are, played in turn: recipes side by side, or all combinations of a recipe's parts."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from aigc_zoo.bench.cells import Cell, summary
+from aigc_zoo.bench.suite import Suite, run
+from aigc_zoo.errors import ConfigError, UsageError
+from aigc_zoo.options.signatures import read
+from aigc_zoo.plugins import Catalogue
+
+AXES = ("generator", "discriminator", "loss", "penalty")
+NONE = "none"
+
+
+def axes_of(catalogue: Catalogue, recipe: str, chosen: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+    """What stands in each slot in turn: the components asked for, else all that are installed; "none" where a slot may
+    be empty. Raises ConfigError for unknown names, UsageError for slots that the recipe has not."""
+    entry = catalogue.find("recipe", recipe).entry
+    slots = {option.key: option for option in read(entry) if option.slot in AXES}
+    for key in chosen:
+        if key not in slots:
+            raise UsageError(f"--{key}: {entry.id} has no such slot; it has {', '.join(slots) or 'none'}")
+    found = {}
+    for key, option in slots.items():
+        if key in chosen:
+            names = [name if name == NONE else catalogue.find(option.slot, name).entry.id for name in chosen[key]]
+        else:
+            names = [one.id for one in catalogue.items(option.slot)]
+            names = [NONE, *names] if option.repeated or option.optional else names
+        if not names:
+            continue
+        found[key] = names
+    if not found:
+        raise ConfigError(f"{entry.id} has none of the slots {', '.join(AXES)}: choose another recipe")
+    return found
+
+
+def matrix_cells(
+    catalogue: Catalogue,
+    recipe: str,
+    chosen: Mapping[str, Sequence[str]],
+    seeds: int,
+    *,
+    given: Mapping[str, Any] | None = None,
+    **settings: Any,
+) -> list[Cell]:
+    """A cell for every combination and seed, with the settings `given` to all."""
+    entry = catalogue.find("recipe", recipe).entry
+    repeated = {option.key for option in read(entry) if option.repeated}
+    axes = axes_of(catalogue, recipe, chosen)
+    cells = []
+    for names in itertools.product(*axes.values()):
+        own: dict[str, Any] = dict(given or {})
+        for key, name in zip(axes, names, strict=True):
+            if name == NONE:
+                own[key] = () if key in repeated else None
+            else:
+                own[key] = (name,) if key in repeated else name
+        label = " x ".join(name.removeprefix("zoo/") for name in names)
+        own = {key: value for key, value in own.items() if value is not None}
+        cells += [Cell(label, recipe, seed, given=own, **settings) for seed in range(seeds)]
+    return cells
+
+
+def quality_cells(catalogue: Catalogue, recipes: Sequence[str], seeds: int, **settings: Any) -> list[Cell]:
+    """A cell for every recipe and seed; without names all recipes that are installed."""
+    ids = list(recipes) or [entry.id for entry in catalogue.items("recipe")]
+    for reference in ids:
+        catalogue.find("recipe", reference)
+    return [
+        Cell(reference.removeprefix("zoo/"), reference, seed, **settings) for reference in ids for seed in range(seeds)
+    ]
+
+
+def play(suite: Suite, target: float | None = None) -> list[dict[str, Any]]:
+    """All cells, as an entry for each name, in the order of the cells."""
+    run(suite, "bench_quality.py")
+    names = list(dict.fromkeys(entry["name"] for entry in suite.entries))
+    return [
+        summary(name, [entry["record"] for entry in suite.entries if entry["name"] == name], target) for name in names
+    ]
+
+
+def left(cells: Sequence[Cell]) -> int:
+    """How many cells are still to be played."""
+    return sum(not cell.folder.with_name(cell.folder.name + ".json").exists() for cell in cells)
+
+
+def default_out(kind: str) -> Path:
+    return Path("bench") / kind

@@ -1,0 +1,152 @@
+"""A report as one HTML page: no request, no script from elsewhere, everything that came from outside escaped."""
+
+from __future__ import annotations
+
+import base64
+import itertools
+import math
+import re
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from aigc_zoo import __version__
+from aigc_zoo.metrics.kinds import SMALL, kind_of, leading
+from aigc_zoo.metrics.protocol import described, valued
+from aigc_zoo.report import charts
+from aigc_zoo.report.collect import Board, Material, RunReport, boards, parts
+
+SHOWN_TERMS = 8
+SHORT = {"duplicates": "near copies", "spread": "little variance", "modes": "modes lost", "gap": "copies of the data"}
+"""What is wrong, in a table's words."""
+
+
+def page(material: Material, title: str = "") -> str:
+    """The whole page."""
+    environment = Environment(
+        loader=PackageLoader("aigc_zoo.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True,
+    )  # fmt: skip
+    environment.filters |= {
+        "described": described, "valued": valued, "number": number, "count": count, "duration": duration,
+        "data": data_url, "sort": sort_key, "kind": lambda name: kind_of(name).title, "leading": leading, "id": id,
+    }  # fmt: skip
+    made = boards(material.runs)
+    text = environment.get_template("page.html").render(
+        title=title or _title(material),
+        version=__version__,
+        boards=made,
+        overview=_overview(made),
+        runs=material.runs,
+        curves={id(run): _curves(run) for run in material.runs},
+        results=[_result(result) for result in material.results],
+        small=SMALL,
+        short=SHORT,
+    )
+    numbers = itertools.count()
+    return re.sub(
+        "<svg.*?</svg>", lambda chart: chart[0].replace(charts.IDS, f"c{next(numbers)}-"), text, flags=re.DOTALL
+    )
+
+
+def _title(material: Material) -> str:
+    if len(material.runs) == 1 and not material.results:
+        return str(material.runs[0].name)
+    parts = [
+        f"{len(found):,} {what}{'s' if len(found) > 1 else ''}"
+        for found, what in ((material.runs, "run"), (material.results, "result file"))
+        if found
+    ]
+    return " and ".join(parts)
+
+
+def _overview(made: Sequence[Board]) -> list[Markup]:
+    """For each table of two runs or more, their own metric over the images that they saw."""
+    found = []
+    for board in made:
+        series = {
+            run.name: [(float(line["images"]), float(line["value"])) for line in run.history(board.metric)]
+            for run in board.runs[: len(charts.COLOURS)]
+        }
+        found.append(
+            Markup(charts.curves(series, x="images", y=board.metric, log=True, width=7.4))
+            if len(board.runs) > 1
+            else Markup("")
+        )
+    return found
+
+
+def _curves(run: RunReport) -> list[tuple[str, Markup]]:
+    """The run's own charts, each with what it shows."""
+    found = []
+    for name in run.names:
+        points = [(float(line["images"]), float(line["value"])) for line in run.history(name)]
+        if len(points) > 1 and name == run.own:
+            log = kind_of(name).better == "lower"
+            found.append((name, Markup(charts.curves({name: points}, x="images", y=name, log=log))))
+    terms = list(dict.fromkeys(term for line in run.log for term in line["terms"] if "/_" not in term))[:SHOWN_TERMS]
+    losses = {
+        term: [
+            (float(line["images"]), float(line["terms"][term]))
+            for line in run.log
+            if line["terms"].get(term) is not None and math.isfinite(line["terms"][term])
+        ]
+        for term in terms
+    }
+    if any(len(points) > 1 for points in losses.values()):
+        found.append(("losses", Markup(charts.curves(losses, x="images", y="loss", marks=False))))
+    rates = [(float(line["images"]), float(line["images_per_second"])) for line in run.log[1:]]
+    if len(rates) > 1:
+        found.append(("speed", Markup(charts.curves({"speed": rates}, x="images", y="images/s", marks=False))))
+    return found
+
+
+def _result(result: Mapping[str, Any]) -> dict[str, Any]:
+    """A result file, with bars where its entries are times."""
+    chart = Markup("")
+    timed = [entry for entry in result["entries"] if entry.get("median")]
+    if result["kind"] == "speed" and timed:
+        groups: dict[str, list[Mapping[str, Any]]] = {}
+        for entry in timed:
+            groups.setdefault(str(entry.get("group", "")), []).append(entry)
+        chart = Markup("").join(
+            Markup(
+                charts.bars(
+                    [str(entry["name"]) for entry in group],
+                    [1e3 * float(entry["median"]) for entry in group],
+                    [(1e3 * float(entry["interval"][0]), 1e3 * float(entry["interval"][1])) for entry in group],
+                    x=f"{name}: milliseconds",
+                )
+            )
+            for name, group in groups.items()
+        )
+    return {**result, "chart": chart, "parts": parts(result["entries"])}
+
+
+# --- how values are written -------------------------------------------------------------------------------------------
+
+
+def number(value: Any) -> str:
+    return "-" if value is None else f"{float(value):.4g}"
+
+
+def count(value: Any) -> str:
+    return "-" if value is None else f"{value:,.0f}"
+
+
+def duration(seconds: float | None) -> str:
+    return "-" if seconds is None else str(timedelta(seconds=round(seconds)))
+
+
+def sort_key(value: Any) -> str:
+    """What a column is sorted by; what is missing comes last."""
+    return "inf" if value is None else repr(float(value))
+
+
+def data_url(path: Path) -> Markup:
+    """A PNG as part of the page."""
+    return Markup("data:image/png;base64,") + base64.b64encode(path.read_bytes()).decode()

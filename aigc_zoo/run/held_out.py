@@ -1,0 +1,94 @@
+"""The end of a run against data that it was not trained on: values of the final and the best generator, and copies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from aigc_zoo.artefacts.atomic import write_json
+from aigc_zoo.artefacts.checkpoint import json_object
+from aigc_zoo.artefacts.checkpoint import judged as judged_file
+from aigc_zoo.artefacts.runs import RunFolder, nulled
+from aigc_zoo.data.writers import grid, png
+from aigc_zoo.errors import ZooError
+from aigc_zoo.game import Samples, Spec
+from aigc_zoo.metrics.coverage import nearest
+from aigc_zoo.metrics.evaluate import Judge
+from aigc_zoo.metrics.fidelity import KID_LEAST
+from aigc_zoo.metrics.reference import stored
+from aigc_zoo.plugins import Catalogue
+from aigc_zoo.run.export import load_generator
+from aigc_zoo.run.monitor import EVALUATION_SEED, best_of, evaluation_seed, judged
+
+SHOWN, NEIGHBOURS = 12, 3
+"""Samples in the picture of nearest training pictures, and how many of these below each."""
+
+
+def judge_ends(
+    catalogue: Catalogue,
+    home: RunFolder,
+    judge: Judge,
+    split: Samples,
+    history: Sequence[Mapping[str, Any]],
+    inputs: Callable[[Tensor], Mapping[str, Tensor]] | None = None,
+) -> str:
+    """Writes held_out.json and nearest.png; what made it impossible is returned as a sentence, as a run ends well.
+
+    The best generator was selected on the training split; `split` had no say in it.
+    """
+    own = judge.metrics[0]
+    try:
+        held_out = Judge(judge.extractor, split, metrics=(own,), num=judge.num, allow_few=judge.allow_few)
+        if own == "fid" and min(judge.num, held_out.reference_num) >= KID_LEAST:
+            held_out.choose((own, "kid"))  # unbiased where there are few
+        copies = Judge(judge.extractor, judge.reference, metrics=(), num=judge.num, held_out=split)
+        copies.choose([group for group in ("memorisation",) if judge.reference.spec.modality == "image"])
+        best = best_of([dict(line) for line in history], judge.names[0])
+        last = max(int(line["step"]) for line in history)
+        ends = {"final": (home.generator_path, last)}
+        if best is not None and home.best_path.exists():
+            ends["best"] = home.best_path, int(best["step"])
+        records: list[dict[str, Any]] = []
+        for which, (path, step) in ends.items():
+            generator = load_generator(catalogue, path, device=judge.extractor.device)
+            sampler = generator.sampler(seed=evaluation_seed(EVALUATION_SEED), inputs=inputs)
+            first: list[Tensor] = []
+            chunks = (first.append(c) or c for c in judged(sampler, generator.spec, judge.num))  # type: ignore[func-returns-value]
+            seen = held_out.look(chunks)
+            about = {"weights": generator.weights, "seed": EVALUATION_SEED}
+            found = held_out.score(seen, **about)  # type: ignore[arg-type]
+            if which == "final":
+                found += copies.score(seen, **about)  # type: ignore[arg-type]
+                if copies.metrics:
+                    write_nearest(home.nearest_path, first[0], seen.features, copies, generator.spec)
+            records += [{"which": which, "step": step, **record} for record in found]
+        write_json(
+            home.held_out_path, nulled({"schema": 1, "selected_by": f"{judge.names[0]} on train", "metrics": records})
+        )
+    except ZooError as error:
+        return f"nothing is measured against {split.split}: {str(error).splitlines()[0]}"
+    return ""
+
+
+def read_held_out(home: RunFolder) -> tuple[dict[str, Any], ...]:
+    """The records of held_out.json; none where there is no such file."""
+    if not home.held_out_path.exists():
+        return ()
+    with judged_file(home.held_out_path):
+        return tuple(json_object(home.held_out_path.read_text("utf-8"))["metrics"])
+
+
+def write_nearest(path: Path, samples: Tensor, features: Tensor, judge: Judge, spec: Spec) -> None:
+    """A picture: samples in the first row, below each the training pictures that its features are nearest to."""
+    count = min(SHOWN, len(samples))
+    rows = nearest(features[:count], judge.data.features(), NEIGHBOURS)[1]
+    places = judge.data.rows()[rows.flatten()]
+    pictures = torch.cat([*stored(judge.reference, rows=places)]).view(count, NEIGHBOURS, *spec.shape)
+    columns = torch.cat((samples[:count, None], pictures), 1).transpose(0, 1).flatten(0, 1)
+    picture: Image.Image = grid(columns, Spec(shape=spec.shape, range=(0, 255)), columns=count)
+    png(picture, path)

@@ -1,0 +1,52 @@
+"""Stacked digits: three grey digits as the channels of one picture, a thousand modes (Metz et al., arXiv:1611.02163).
+
+How many of the thousand a generator reaches is the field's usual count of dropped modes in pictures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+
+from aigc_zoo.data.samples import image_samples
+from aigc_zoo.game import Samples
+
+from .digits import digits
+from .mnist import mnist
+
+COUNTS = {"train": 48_000, "test": 12_000}
+SEEDS = {"train": 3, "test": 4}
+CHANNELS = 3
+
+
+def stacked_digits(where: Path) -> Mapping[str, Samples]:
+    """Stacks of the zoo's own digits (N, 3, 28, 28) uint8; the label is the number that the three channels read."""
+    return stacked("stacked-digits", digits(where))
+
+
+def stacked_mnist(where: Path) -> Mapping[str, Samples]:
+    """Stacks of MNIST's digits (N, 3, 28, 28) uint8, from the files that the dataset `mnist` reads."""
+    return stacked("stacked-mnist", mnist(where.with_name("mnist")))
+
+
+def stacked(name: str, source: Mapping[str, Samples]) -> dict[str, Samples]:
+    """Pictures of three digits drawn from the same split of `source`, each of the thousand numbers equally often."""
+    splits = {}
+    for split, count in COUNTS.items():
+        images, labels = source[split].fields["real"], source[split].fields["label"]
+        stream = torch.Generator().manual_seed(SEEDS[split])
+        numbers = torch.arange(count) % 10**CHANNELS
+        of_digit = [torch.nonzero(labels == digit)[:, 0] for digit in range(10)]
+        channels = []
+        for place in reversed(range(CHANNELS)):
+            wanted = numbers // 10**place % 10
+            rows = torch.empty(count, dtype=torch.int64)
+            for digit, ways in enumerate(of_digit):
+                here = wanted == digit
+                rows[here] = ways[torch.randint(len(ways), (int(here.sum()),), generator=stream)]
+            channels.append(images[rows])
+        classes = [f"{number:0{CHANNELS}}" for number in range(10**CHANNELS)]
+        splits[split] = image_samples(name, split, torch.cat(channels, 1), numbers, classes, extractor="zoo-stacked28")
+    return splits

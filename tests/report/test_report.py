@@ -1,0 +1,165 @@
+"""What a report says, what it refuses, and that nothing in it is taken for markup."""
+
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from aigc_zoo.cli import main
+from aigc_zoo.errors import DataError
+from aigc_zoo.report.collect import boards, collect, parts
+from aigc_zoo.report.markdown import cell, markdown
+from aigc_zoo.report.page import page
+
+from .conftest import HOSTILE, make_results, make_run
+
+
+class Tags(HTMLParser):
+    """Every tag with its attributes, and the text of the page."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text.append(data)
+
+
+def test_runs_of_one_protocol_stand_together_best_first(sources: list[Path]) -> None:
+    first, second = boards(collect(sources).runs)
+    assert [run.name for run in first.runs] == ["other", "good", "collapsed"]
+    assert [run.name for run in second.runs] == ["more samples"]
+    assert second.unlike == "num: 2048 against 10000"
+    good = first.runs[1]
+    assert good.best is not None
+    assert good.final is not None
+    assert (good.best["step"], good.best["value"], good.final["value"]) == (800, 3.2, 3.5)
+    held = good.of_held_out("final", good.own)
+    assert held is not None
+    assert held["value"] == 3.9
+    assert not good.flags
+    assert "80%" in first.runs[2].flags["duplicates"]
+
+
+def test_a_page_needs_nothing_else(sources: list[Path]) -> None:
+    text = page(collect(sources))
+    found = Tags(text)
+    for tag, attributes in found.tags:
+        for name in ("src", "href", "data", "action", "poster", "srcset", "xlink:href"):
+            value = attributes.get(name)
+            assert value is None or value.startswith(("data:", "#")), (tag, name, value)
+    assert "@import" not in text
+    assert "url(" not in text.replace("url(#", "")
+    assert "default-src 'none'" in text
+    assert len([tag for tag, _ in found.tags if tag == "script"]) == 1
+
+
+def test_everything_from_outside_is_escaped(sources: list[Path]) -> None:
+    found = Tags(page(collect(sources), title=HOSTILE))
+    assert not [1 for tag, _ in found.tags if tag == "b"]
+    assert "".join(found.text).count('<script>alert("1")</script>') >= 4, "as text: title, recipe, data, entry"
+
+
+def test_ids_of_charts_do_not_meet(sources: list[Path]) -> None:
+    found = Tags(page(collect(sources)))
+    ids = [attributes["id"] for _, attributes in found.tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    for _, attributes in found.tags:
+        for value in attributes.values():
+            for target in re.findall(r"url\(#([^)]+)\)", value or ""):
+                assert target in ids
+
+
+def test_a_page_is_the_same_every_time(sources: list[Path]) -> None:
+    assert page(collect(sources)) == page(collect(sources))
+
+
+def test_markdown_tells_the_same(sources: list[Path]) -> None:
+    text = markdown(collect(sources))
+    assert "<script>" not in text
+    assert "Not comparable with the first table: num: 2048 against 10000" in text
+    assert "| other | zoo/dcgan | digits | 2.1 | 2.1 at step 1,000 |" in text
+    assert "does not fit: penalty gp" in text
+    for line in text.splitlines():
+        if line.startswith("| "):
+            assert len(re.findall(r"(?<!\\)\|", line)) in (5, 7, 10, 12)
+    assert cell("a|b\n<c>") == "a\\|b &lt;c\\>"
+
+
+def test_entries_of_unlike_protocols_stand_in_tables_of_their_own(sources: list[Path]) -> None:
+    matrix = next(result for result in collect(sources).results if result["kind"] == "matrix")
+    found = [(how[:13], [entry["name"] for entry in entries]) for how, entries in parts(matrix["entries"])]
+    assert found == [("2,048 samples", ["dcgan x minimax"]), ("9,999 samples", ["dcgan x other"]), ("", ["dcgan x gp"])]
+    assert "9,999 samples" in page(collect(sources))
+
+
+# --- the command ------------------------------------------------------------------------------------------------------
+
+
+def told(capsys: pytest.CaptureFixture[str], code: int, *words: object) -> str:
+    assert main([str(word) for word in words]) == code
+    out, err = capsys.readouterr()
+    assert len(err.splitlines()) <= 3
+    return out if code == 0 else err
+
+
+def test_a_report_of_one_run_is_put_into_its_folder(
+    sources: list[Path], capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert told(capsys, 0, "report", sources[0]).strip() == str(sources[0] / "report.html")
+    assert told(capsys, 0, "report", *sources, "--format", "md").strip() == "report.md"
+    told(capsys, 0, "report", tmp_path, "--out", tmp_path / "all.html")
+    assert "more samples" in (tmp_path / "all.html").read_text()
+
+
+def test_unlike_protocols_are_refused_where_a_comparison_was_asked_for(
+    sources: list[Path], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    said = told(capsys, 3, "report", *sources, "--strict", "--out", tmp_path / "no.html")
+    assert "num: 2048 against 10000" in said
+    assert not (tmp_path / "no.html").exists()
+    told(capsys, 0, "report", *sources[:3], "--strict", "--out", tmp_path / "yes.html")
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"schema": "aigc_zoo bench 99"}, "its schema is 'aigc_zoo bench 99'"),
+        ({"schema": None}, "its schema is None"),
+        ({"environment": None}, "does not say where it was measured"),
+        ({"environment": {"cores": 2}}, "environment lacks processor"),
+        ({"kind": "guess"}, "its kind is 'guess'"),
+        ({"entries": [{}]}, "have no names"),
+        ({"entries": [{"name": "a"}]}, "has no times"),
+    ],
+)
+def test_results_that_nobody_can_place_are_refused(
+    change: dict[str, object], reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert reason in told(capsys, 65, "report", make_results(tmp_path / "r.json", **change))
+
+
+def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no such run"):
+        collect([tmp_path / "nothing"])
+    with pytest.raises(DataError, match="neither runs nor files"):
+        collect([tmp_path])
+    (tmp_path / "torn.json").write_text("{")
+    with pytest.raises(DataError, match="damaged"):
+        collect([tmp_path / "torn.json"])
+    run = make_run(tmp_path / "run", {0: 1.0})
+    card = json.loads((run / "card.json").read_text())
+    del card["data"]
+    (run / "card.json").write_text(json.dumps(card))
+    with pytest.raises(DataError, match="lacks 'data'"):
+        collect([run])
