@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-IGNORED = frozenset({"started", "host", "set_by", "notes", "run.data", "data.reference"})
-"""What may differ when a run continues: where from, who set it, where the data are (their digest counts)."""
+IGNORED = frozenset({"started", "host", "set_by", "notes", "run.data", "run.keep", "data.reference"})
+"""What may differ when a run continues: where from, who set it, where data are (their digest counts), what stays."""
 
 _NOTHING = object()
 

@@ -23,6 +23,7 @@ _ALL = (
     _setting("log_every", int, "STEPS", "how often to log the losses.", 1),
     _setting("sample_every", int, "STEPS", "how often to draw a grid of samples.", 1),
     _setting("save_every", int, "STEPS", "how often to save a checkpoint.", 1),
+    Option("keep", int, 2, low=1, help="how many checkpoints stay, beside that of the best metric.", metavar="N"),
     _setting("eval_every", int, "STEPS", "how often to measure the samples.", 1),
     _setting("until", str, '"fid<=X"', "stop as soon as the run's own metric is this good."),
     _setting("extractor", str, "NAME", "the network whose features the metric compares."),

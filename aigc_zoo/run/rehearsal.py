@@ -44,5 +44,5 @@ def rehearse(prepared: Prepared, folder: Path) -> Iterator[str]:
     yield f"  {'length':<16} {prepared.steps:,} steps of {prepared.batch_size}, on {card['device']}"
     whole = timedelta(seconds=round(step * prepared.steps))
     yield f"  {'speed':<16} {images / step:,.0f} images/s; about {whole} in all"
-    yield f"  {'checkpoints':<16} {len(content) / 2**20:.1f} MiB each, two are kept"
+    yield f"  {'checkpoints':<16} {len(content) / 2**20:.1f} MiB each, {prepared.configuration.run['keep']} and the best are kept"
     yield f"  {'run folder':<16} {folder} (nothing was written)"
