@@ -42,7 +42,7 @@ def rehearse(prepared: Prepared, folder: Path) -> Iterator[str]:
         raise ConfigError(f"saving and reloading changes {lost[0]}: all state must live in parameters and buffers")
     images = prepared.batch_size * prepared.recipe.rounds
     yield f"  {'length':<16} {prepared.steps:,} steps of {prepared.batch_size}, on {card['device']}"
-    whole = timedelta(seconds=round(step * prepared.steps))
+    whole, kept = timedelta(seconds=round(step * prepared.steps)), prepared.configuration.run["keep"]
     yield f"  {'speed':<16} {images / step:,.0f} images/s; about {whole} in all"
-    yield f"  {'checkpoints':<16} {len(content) / 2**20:.1f} MiB each, {prepared.configuration.run['keep']} and the best are kept"
+    yield f"  {'checkpoints':<16} {len(content) / 2**20:.1f} MiB each; {kept} and the best stay"
     yield f"  {'run folder':<16} {folder} (nothing was written)"
