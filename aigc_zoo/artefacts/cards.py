@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-IGNORED = frozenset({"started", "host", "set_by", "notes", "run.data", "run.keep", "data.reference"})
+IGNORED = frozenset({"started", "host", "set_by", "notes", "run.data", "run.keep", "run.skip_bad", "data.reference"})
 """What may differ when a run continues: where from, who set it, where data are (their digest counts), what stays."""
 
 _NOTHING = object()
