@@ -6,8 +6,12 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-IGNORED = frozenset({"started", "host", "set_by", "notes", "run.data", "run.keep", "run.skip_bad", "data.reference"})
-"""What may differ when a run continues: where from, who set it, where data are (their digest counts), what stays."""
+IGNORED = frozenset(
+    {"started", "host", "set_by", "notes", "why", "run.data", "data.reference", "run.precision", "run.engine"}
+    | {"run.keep", "run.skip_bad"}
+)
+"""What may differ when a run continues: where from, who set it, where the data are (their digest counts), how precision
+and engine were asked for (what was chosen counts), how many checkpoints stay."""
 
 _NOTHING = object()
 
