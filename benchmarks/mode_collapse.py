@@ -28,7 +28,14 @@ DATA = {"ring": 8, "grid": 25}
 SEEDS = 10
 STEPS = 3_000
 SAMPLES = 2_500
-SAME: Mapping[str, Any] = {"batch_size": 100, "lr": 1e-3, "steps": STEPS, "latent": 32, "average": 0.0, "precision": "fp32"}
+SAME: Mapping[str, Any] = {
+    "batch_size": 100,
+    "lr": 1e-3,
+    "steps": STEPS,
+    "latent": 32,
+    "average": 0.0,
+    "precision": "fp32",
+}
 """What all have in common; `lr` is that of both players."""
 
 

@@ -27,6 +27,7 @@ COMMANDS = {  # name -> module, whose `command` is the click command, and its li
     "eval": ("aigc_zoo.cli.eval", "Measure a run, a generator file or a folder of images."),
     "data": ("aigc_zoo.cli.data", "What a dataset holds, and whether its files are what they were."),
     "config": ("aigc_zoo.cli.config", "What a recipe's options come to, as a card to edit and reuse."),
+    "doctor": ("aigc_zoo.cli.doctor", "Whether this machine and this installation can do the work."),
 }
 
 HELP = """A model zoo of generative adversarial networks.

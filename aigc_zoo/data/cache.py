@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import platformdirs
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from aigc_zoo.artefacts.atomic import make_folder, replacing, write_bytes
+from aigc_zoo.data.place import cache_folder
 from aigc_zoo.data.samples import digest_of
 from aigc_zoo.errors import StorageError
 
@@ -58,12 +58,6 @@ class Kept(NamedTuple):
 
     def split(self, split: str) -> dict[str, Tensor]:
         return {name.partition("/")[2]: t for name, t in self.tensors.items() if name.startswith(f"{split}/")}
-
-
-def cache_folder() -> Path:
-    """`$ZOO_CACHE`, else the user's cache folder of the system. It need not exist."""
-    chosen = os.environ.get("ZOO_CACHE")
-    return Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("aigc_zoo")
 
 
 def remembered(name: str, source: str, state: str, plan: Callable[[], Plan]) -> Kept:
