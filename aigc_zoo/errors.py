@@ -41,3 +41,8 @@ class StorageError(ZooError):
     """A file could not be written or read for reasons of the system: permissions, a full disk."""
 
     exit_code = 74
+
+
+def printable(text: str) -> str:
+    """Text that anybody may have written, as a terminal may show it: what would move the cursor becomes a `?`."""
+    return "".join(letter if letter.isprintable() or letter == "\n" else "?" for letter in text)

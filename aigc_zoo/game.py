@@ -171,6 +171,7 @@ class Samples:
     digest       of the fields' content
     extractor    the feature extractor that judges this data by default, where there is a fitting one
     resize       how the samples came to their size, for the protocol of metrics
+    skipped      files that could not be read and were left out, as was asked for
     """
 
     name: str
@@ -184,6 +185,7 @@ class Samples:
     frequencies: tuple[float, ...] = ()
     extractor: str = ""
     resize: str = "none"
+    skipped: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.fields[self.groups[0][0]])

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from aigc_zoo.discovery import Entry, Manager, Record, did_you_mean, in_a_line
-from aigc_zoo.errors import ConfigError
+from aigc_zoo.errors import ConfigError, printable
 from aigc_zoo.spec import HOOKS, KINDS
 
 __all__ = ["Catalogue", "Entry", "Found", "Record", "catalogue", "describe_problems", "did_you_mean", "needs"]
@@ -101,7 +101,7 @@ class Catalogue:
             except (Exception, SystemExit) as error:
                 for listeners in self._listeners.values():
                     listeners[:] = [one for one in listeners if one[0] is not record]
-                sys.stderr.write(f"zoo: {record.who} is switched off: {hook}: {in_a_line(error)}\n")
+                sys.stderr.write(printable(f"zoo: {record.who} is switched off: {hook}: {in_a_line(error)}") + "\n")
 
     def _unknown(self, kind: str, reference: str, space: str, name: str) -> ConfigError:
         """Who cannot be found, with what was probably meant or is probably missing."""

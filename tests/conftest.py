@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -29,3 +31,26 @@ def zoo_data() -> Path:
     if not folder.is_dir():
         raise FileNotFoundError(f"ZOO_DATA={where} is not a folder")
     return folder
+
+
+@dataclass(frozen=True)
+class Promise:
+    """A promise of docs/reliability.md that a test keeps: how often it is tried here, and what came of it."""
+
+    name: str
+    count: int
+    record: Callable[[str, object], None]
+
+    def kept(self, **facts: int | float | str) -> None:
+        """What was counted, for the table that `make reliability` makes."""
+        for what, value in facts.items():
+            self.record(f"{self.name}:{what}", value)
+
+
+@pytest.fixture
+def promise(request: pytest.FixtureRequest, record_property: Callable[[str, object], None]) -> Promise:
+    """Of a test marked `promise(NAME, fast, full)`: the fast count, or with ZOO_COUNTS=full the published one."""
+    marker = request.node.get_closest_marker("promise")
+    assert marker is not None, "the fixture belongs to a test marked promise(NAME, fast, full)"
+    name, fast, full = marker.args
+    return Promise(name, full if os.environ.get("ZOO_COUNTS") == "full" else fast, record_property)

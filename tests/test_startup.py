@@ -40,6 +40,7 @@ sys.exit(code)
         ["plugins"],
         ["plugins", "--json"],
         ["plugins", "--requirements"],
+        ["doctor", "--json"],
         ["--help"],
         ["--version"],
         ["list", "--help"],

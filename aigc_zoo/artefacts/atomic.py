@@ -72,6 +72,7 @@ def append_line(path: Path, text: str, *, sync: bool = False) -> None:
     """Adds a line in one write, so that lines never mix; `sync` waits until it is on the disk. Raises StorageError."""
     data = text.encode() + b"\n"
     with explained(path):
+        new = sync and not path.exists()
         descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
         try:
             size = os.fstat(descriptor).st_size
@@ -83,6 +84,8 @@ def append_line(path: Path, text: str, *, sync: bool = False) -> None:
                 os.fsync(descriptor)
         finally:
             os.close(descriptor)
+        if new:
+            sync_folder(path.parent)  # else the file's name is lost with the power, and all its lines
 
 
 def make_folder(path: Path) -> None:

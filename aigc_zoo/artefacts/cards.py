@@ -8,9 +8,10 @@ from typing import Any
 
 IGNORED = frozenset(
     {"started", "host", "set_by", "notes", "why", "run.data", "data.reference", "run.precision", "run.engine"}
+    | {"run.keep", "run.skip_bad"}
 )
 """What may differ when a run continues: where from, who set it, where the data are (their digest counts), how precision
-and engine were asked for (what was chosen counts)."""
+and engine were asked for (what was chosen counts), how many checkpoints stay."""
 
 _NOTHING = object()
 

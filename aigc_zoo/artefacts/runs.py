@@ -160,10 +160,18 @@ class RunFolder:
         """Steps and files in the order of the steps; whether they are valid is not looked at."""
         return [(step, path) for step, path in _by_step(self.checkpoints_path) if path.suffix == ".safetensors"]
 
-    def save_checkpoint(self, step: int, tensors: Mapping[str, Tensor], card: Mapping[str, Any], keep: int = 2) -> Path:
+    def save_checkpoint(
+        self,
+        step: int,
+        tensors: Mapping[str, Tensor],
+        card: Mapping[str, Any],
+        keep: int = 2,
+        best: int | None = None,
+    ) -> Path:
         """Writes a checkpoint whose card also says its step; once it stands, all but the newest `keep` go.
 
-        Those of later steps go too: a run that is at `step` passed them over because they are damaged.
+        That of step `best` stays, too. Those of later steps go: a run that is at `step` passed them over because they
+        are damaged.
         """
         if keep < 1:
             raise ValueError(f"a run keeps at least 1 checkpoint, not {keep}")
@@ -173,8 +181,9 @@ class RunFolder:
         earlier = [old for other, old in others if other < step]
         later = [old for other, old in others if other > step]
         for old in earlier[: max(len(earlier) + 1 - keep, 0)] + later:
-            with explained(old):
-                old.unlink()
+            if best is None or old != self.checkpoint_path(best):
+                with explained(old):
+                    old.unlink(missing_ok=True)
         return path
 
     def newest_valid(self) -> Restored | None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from aigc_zoo import __version__
-from aigc_zoo.errors import ZooError
+from aigc_zoo.errors import StorageError, ZooError, printable
 
 if TYPE_CHECKING:
     from aigc_zoo.plugins import Catalogue
@@ -27,7 +27,9 @@ COMMANDS = {  # name -> module, whose `command` is the click command, and its li
     "eval": ("aigc_zoo.cli.eval", "Measure a run, a generator file or a folder of images."),
     "bench": ("aigc_zoo.cli.bench", "Speed and quality of everything installed, and what fits with what."),
     "report": ("aigc_zoo.cli.report", "Runs and results as one page: curves, samples, tables."),
+    "data": ("aigc_zoo.cli.data", "What a dataset holds, and whether its files are what they were."),
     "config": ("aigc_zoo.cli.config", "What a recipe's options come to, as a card to edit and reuse."),
+    "doctor": ("aigc_zoo.cli.doctor", "Whether this machine and this installation can do the work."),
 }
 
 HELP = """A model zoo of generative adversarial networks.
@@ -52,7 +54,7 @@ class Globals:
         if not quiet and not self._told:
             self._told = True
             for line in describe_problems(found):
-                click.echo(line, err=True)
+                click.echo(printable(line), err=True)
         return found
 
 
@@ -152,10 +154,14 @@ def _report(error: BaseException, debug: bool) -> int:
             lines.append(f"Try '{error.ctx.command_path} --help' for help.")
     elif isinstance(error, ZooError):
         lines, code = f"zoo: {error}".splitlines()[:3], error.exit_code
+    elif isinstance(error, OSError) and error.strerror:  # what nobody explained better: a name too long, a bad disk
+        name = str(error.filename or "a file")
+        lines = [f"zoo: {name if len(name) < 200 else name[:197] + '...'}: {error.strerror}"]
+        code = StorageError.exit_code
     else:
         text = " ".join(str(error).split())
         lines, code = [f"zoo: {type(error).__name__}{f': {text}' if text else ''}"], 1
         if not debug:
             lines.append("run again with --debug for the traceback")
-    click.echo("\n".join(lines), err=True)
+    click.echo(printable("\n".join(lines)), err=True)
     return code

@@ -9,6 +9,7 @@ import click
 
 from aigc_zoo.cli import Globals
 from aigc_zoo.cli.text import print_json, table, width
+from aigc_zoo.errors import printable
 
 if TYPE_CHECKING:
     from aigc_zoo.plugins import Record
@@ -46,7 +47,7 @@ def command(zoo: Globals, as_json: bool, requirements: bool) -> None:
         ]
         print_json({"schema": 1, "items": items})
     elif records:
-        click.echo(_page(records))
+        click.echo(printable(_page(records)))
     else:
         click.echo("zoo: no plugin is installed, not even our own: python -m pip install aigc-zoo", err=True)
 

@@ -12,6 +12,7 @@ from typing import Any
 import click
 from tqdm import tqdm
 
+from aigc_zoo.errors import printable
 from aigc_zoo.metrics.kinds import warnings
 from aigc_zoo.metrics.protocol import valued
 from aigc_zoo.run.screen import Result, Screen
@@ -123,9 +124,9 @@ class Terminal(Screen):
 
     def say(self, text: str) -> None:
         if self._bar is not None:
-            self._bar.write(text, file=sys.stderr)
+            self._bar.write(printable(text), file=sys.stderr)
         else:
-            click.echo(text, err=True)
+            click.echo(printable(text), err=True)
 
     def close(self) -> None:
         if self._bar is not None:
@@ -144,7 +145,7 @@ def last_screen(result: Result) -> str:
     lines = [*result.notes]
     if result.reason == "stopped":
         lines += [f"stopped at step {result.step:,}; saved. The same command continues.", f"run          {home}"]
-        return "\n".join(lines)
+        return printable("\n".join(lines))
     how = "the target was met" if result.reason == "target" else "done"
     took = timedelta(seconds=round(result.seconds))
     lines.append(f"{how}: {result.step:,} steps, {result.images:,} images, {took} of training")
@@ -172,7 +173,7 @@ def last_screen(result: Result) -> str:
     if result.final:
         lines.append(f"  zoo eval {home} --split test --metrics all")
     lines.append(f"  zoo report {home}")
-    return "\n".join(lines)
+    return printable("\n".join(lines))
 
 
 def _facts(line: Mapping[str, Any]) -> str:

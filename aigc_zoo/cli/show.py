@@ -8,6 +8,7 @@ import click
 
 from aigc_zoo.cli import Globals
 from aigc_zoo.cli.text import item, print_json, short, width
+from aigc_zoo.errors import printable
 from aigc_zoo.spec import KINDS
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def command(zoo: Globals, reference: str, kind: str | None, as_json: bool) -> No
             }
         )
     else:
-        click.echo(_page(entry, full, others, its_options))
+        click.echo(printable(_page(entry, full, others, its_options)))
 
 
 def _row(option: Option) -> dict[str, Any]:

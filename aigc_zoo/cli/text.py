@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from aigc_zoo.errors import printable
+
 if TYPE_CHECKING:
     from aigc_zoo.plugins import Entry
 
@@ -19,7 +21,7 @@ def width() -> int:
 
 def table(rows: Sequence[Sequence[str]], cut: int, indent: str = "") -> str:
     """Rows in aligned columns; column `cut` gives way where a line would be too long, but keeps 20 characters."""
-    cells = [[" ".join(text.split()) for text in row] for row in rows]
+    cells = [[printable(" ".join(text.split())) for text in row] for row in rows]
     wide = [max(map(len, column)) for column in zip(*cells, strict=True)]
     room = width() - len(indent) - sum(size + 2 for size in wide[:cut] if size)
     behind = sum(size + 2 for size in wide[cut + 1 :] if size)

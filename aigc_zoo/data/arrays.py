@@ -37,7 +37,8 @@ def open_arrays(path: Path) -> dict[str, Samples]:
             found = _npz(path)
         else:
             # Mapped, and copied where it is written to, which nobody does: torch wants memory that could be.
-            found = {"train": (np.load(path, mmap_mode="c", allow_pickle=False), None)}
+            # (`np.load` would open a zip of that name, too, and refuses objects with the advice to unpickle them.)
+            found = {"train": (np.lib.format.open_memmap(path, mode="c"), None)}
     except (ValueError, EOFError, zlib.error, zipfile.BadZipFile, NotImplementedError) as error:
         raise DataError(f"{path} cannot be read as arrays: {' '.join(str(error).split())}") from error
     if "train" not in found:
@@ -54,7 +55,7 @@ def _npz(path: Path) -> dict[str, tuple[Array, Array | None]]:
     if total > MOST_BYTES:
         raise DataError(f"{path} unpacks to {total:,} bytes: save its arrays as .npy, which are read where they are")
     with np.load(path, allow_pickle=False) as file:
-        arrays = {name: file[name] for name in file.files}
+        arrays = {name: array for name in file.files if isinstance(array := file[name], np.ndarray)}  # or bytes
     values: dict[str, Array] = {}
     labels: dict[str, Array] = {}
     for key, array in arrays.items():

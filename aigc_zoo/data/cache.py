@@ -18,43 +18,46 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from aigc_zoo.artefacts.atomic import make_folder, replacing
+from aigc_zoo.artefacts.atomic import make_folder, replacing, write_bytes
+from aigc_zoo.data.place import cache_folder
 from aigc_zoo.data.samples import digest_of
 from aigc_zoo.errors import StorageError
 
 Array = np.ndarray[Any, Any]
+
+MANIFEST = ".manifest.jsonl"
 
 _KINDS = {"uint8": "U8", "int64": "I64"}
 _UNKNOWN = "0" * 64
 
 
 class Plan(NamedTuple):
-    """What is to be kept: arrays "split/field" by (dtype, shape), texts beside them, and what fills the arrays."""
+    """What is to be kept: arrays "split/field" by (dtype, shape), texts beside them, and what fills the arrays.
+
+    `manifest` is asked once they are filled; its bytes stand beside the pool before the pool does.
+    """
 
     arrays: Mapping[str, tuple[str, tuple[int, ...]]]
     notes: Mapping[str, str]
     fill: Callable[[Mapping[str, Array]], None]
+    manifest: Callable[[], bytes] | None = None
 
 
 class Kept(NamedTuple):
-    """`tensors` by "split/field", mapped from the file; `digests` of each split's fields."""
+    """`tensors` by "split/field", mapped from the file; `digests` of each split's fields; the file."""
 
     tensors: dict[str, Tensor]
     notes: dict[str, str]
     digests: dict[str, str]
+    path: Path
+
+    @property
+    def manifest(self) -> Path:
+        """Where the files are listed that the pool was read from."""
+        return self.path.with_suffix(MANIFEST)
 
     def split(self, split: str) -> dict[str, Tensor]:
         return {name.partition("/")[2]: t for name, t in self.tensors.items() if name.startswith(f"{split}/")}
-
-
-def cache_folder() -> Path:
-    """`$ZOO_CACHE`, else the user's cache folder of the system. It need not exist."""
-    chosen = os.environ.get("ZOO_CACHE")
-    if chosen:
-        return Path(chosen).expanduser()
-    import platformdirs
-
-    return platformdirs.user_cache_path("aigc_zoo")
 
 
 def remembered(name: str, source: str, state: str, plan: Callable[[], Plan]) -> Kept:
@@ -63,7 +66,7 @@ def remembered(name: str, source: str, state: str, plan: Callable[[], Plan]) -> 
     `name` is for people who look into the folder. The pool of an earlier state is removed. A file that is cut short or
     is not what it should be is made anew. Raises what `plan` and its `fill` raise, StorageError for a full disk.
     """
-    stem = f"{re.sub(r'[^A-Za-z0-9._-]+', '_', name)[:40]}-{_digest(source)[:12]}"
+    stem = _stem(name, source)
     folder = cache_folder() / "pools"
     path = folder / f"{stem}-{_digest(state)[:16]}.safetensors"
     known = {"source": _digest(source), "state": _digest(state)}
@@ -75,8 +78,9 @@ def remembered(name: str, source: str, state: str, plan: Callable[[], Plan]) -> 
         with locked(folder / f"{stem}.lock"):
             kept = _recall(path, known)
             if kept is None:
-                for left in (*folder.glob(f".{stem}-*.tmp"), *folder.glob(f"{stem}-*.safetensors")):
-                    left.unlink(missing_ok=True)
+                for kind in (f".{stem}-*.tmp", f"{stem}-*.safetensors", f"{stem}-*{MANIFEST}"):
+                    for left in folder.glob(kind):
+                        left.unlink(missing_ok=True)
                 _keep(path, known, plan())
                 kept = _recall(path, known)
     except StorageError as error:
@@ -86,6 +90,16 @@ def remembered(name: str, source: str, state: str, plan: Callable[[], Plan]) -> 
         ) from error
     assert kept is not None
     return kept
+
+
+def manifest_of(name: str, source: str) -> Path | None:
+    """The manifest of the last pool of a source, whatever state the source is in by now; None where there is none."""
+    found = sorted((cache_folder() / "pools").glob(f"{_stem(name, source)}-*{MANIFEST}"))
+    return found[-1] if found else None
+
+
+def _stem(name: str, source: str) -> str:
+    return f"{re.sub(r'[^A-Za-z0-9._-]+', '_', name)[:40]}-{_digest(source)[:12]}"
 
 
 @contextmanager
@@ -113,7 +127,7 @@ def _recall(path: Path, known: Mapping[str, str]) -> Kept | None:
     except (SafetensorError, OSError):
         return None
     digests = {name.partition("/")[2]: notes.pop(name) for name in list(notes) if name.startswith("digest/")}
-    return Kept(tensors, notes, digests)
+    return Kept(tensors, notes, digests, path)
 
 
 def _keep(path: Path, known: Mapping[str, str], plan: Plan) -> None:
@@ -139,6 +153,8 @@ def _keep(path: Path, known: Mapping[str, str], plan: Plan) -> None:
             dtype, shape = plan.arrays[name]
             arrays[name] = whole[start:stop].view(dtype).reshape(shape)
         plan.fill(arrays)
+        if plan.manifest is not None:
+            write_bytes(path.with_suffix(MANIFEST), plan.manifest())
         for split in splits:
             fields = {n.partition("/")[2]: torch.from_numpy(a) for n, a in arrays.items() if n.startswith(f"{split}/")}
             notes[f"digest/{split}"] = digest_of(fields)

@@ -18,6 +18,8 @@ from aigc_zoo.errors import DataError
 
 MOST_FILES = 5_000_000
 MOST_BYTES = 256 << 20
+BOMB_BYTES, BOMB_RATIO = 16 << 20, 100
+"""What a zip holds of more bytes than that, packed more tightly than that, is made to fill memory."""
 
 _SPLITS = {"train": "train", "training": "train", "test": "test", "testing": "test"}
 _SPLITS |= {"val": "val", "valid": "val", "validation": "val"}
@@ -100,18 +102,30 @@ def _members(path: Path, zipped: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
     members: dict[str, zipfile.ZipInfo] = {}
     for member in zipped.filelist:
         name = member.filename
-        parts = PurePosixPath(name).parts
-        link = stat.S_ISLNK(member.external_attr >> 16)
-        if member.is_dir() or link or any(map(_hidden, parts[:-1])) or not _is_image(parts[-1] if parts else ""):
+        if not _counts(member):
             continue
         if name in members:
             raise DataError(f"{path} has two entries named {plain(name)}: make the archive anew")
         if member.file_size > MOST_BYTES:
             raise DataError(f"{path}: {plain(name)} has more than {MOST_BYTES >> 20} MB: it is no image to train on")
+        if member.file_size > max(BOMB_BYTES, BOMB_RATIO * member.compress_size):
+            raise DataError(
+                f"{path}: {plain(name)} unpacks from {member.compress_size:,} to {member.file_size:,} bytes: "
+                "it is a bomb rather than an image; remove it"
+            )
         if member.flag_bits & 1:
             raise DataError(f"{path}: {plain(name)} is encrypted: make an archive without a password")
         members[name] = member
     return members
+
+
+def _counts(member: zipfile.ZipInfo) -> bool:
+    """Whether it is a regular file, visible, and named like an image."""
+    parts = PurePosixPath(member.filename).parts
+    if not parts or member.is_dir():  # a name that begins with NUL is empty, at which `is_dir` alone would stumble
+        return False
+    kind = stat.S_IFMT(member.external_attr >> 16)  # 0 where the archiver knows no kinds
+    return kind in (0, stat.S_IFREG) and not any(map(_hidden, parts[:-1])) and _is_image(parts[-1])
 
 
 def _hidden(name: str) -> bool:

@@ -10,15 +10,19 @@ from aigc_zoo.errors import DataError, StorageError
 from aigc_zoo.game import Samples
 
 
-def open_path(path: Path, *, size: int | None = None, progress: Progress | None = None) -> dict[str, Samples]:
+def open_path(
+    path: Path, *, size: int | None = None, progress: Progress | None = None, skip_bad: int = 0
+) -> dict[str, Samples]:
     """The splits of the data at `path`, "train" among them; images become squares of `size` where it is given.
+
+    Up to `skip_bad` image files that cannot be read are left out and recorded.
 
     Raises DataError for what is missing, damaged or unknown, StorageError for what may not be read.
     """
     try:
         kind = "folder" if path.is_dir() else path.suffix.lower()
         if kind == ".zip" or (kind == "folder" and not idx.standard_files(path)):
-            return images.open_images(path, size=size, progress=progress)
+            return images.open_images(path, size=size, progress=progress, skip_bad=skip_bad)
         if kind in (".npy", ".npz"):
             splits = arrays.open_arrays(path)
         elif kind == "folder" or idx.is_idx(path):

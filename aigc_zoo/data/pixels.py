@@ -36,11 +36,12 @@ Array = np.ndarray[Any, Any]
 
 
 class Look(NamedTuple):
-    """What a file's header says: its size once upright, and whether it has no colour."""
+    """What a file's header says: its size once upright, whether it has no colour, Pillow's name of its mode."""
 
     width: int
     height: int
     grey: bool
+    mode: str
 
 
 def look(file: IO[bytes]) -> Look:
@@ -49,7 +50,7 @@ def look(file: IO[bytes]) -> Look:
         width, height = image.size
         if _orientation(image) >= 5:
             width, height = height, width
-        return Look(width, height, image.mode in _GREY or _grey_palette(image))
+        return Look(width, height, image.mode in _GREY or _grey_palette(image), image.mode)
 
 
 def decode(file: IO[bytes], channels: int, size: int | None = None) -> Array:

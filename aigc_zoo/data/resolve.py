@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from aigc_zoo.data.cache import cache_folder
 from aigc_zoo.data.download import Progress
 from aigc_zoo.data.images import resized
 from aigc_zoo.data.open import open_path
+from aigc_zoo.data.place import cache_folder
 from aigc_zoo.errors import ConfigError, DataError
 from aigc_zoo.game import Samples
 from aigc_zoo.options import bind
@@ -26,25 +26,35 @@ def load(
     size: int | None = None,
     options: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
+    skip_bad: int = 0,
 ) -> dict[str, Samples]:
     """The splits of a dataset, by name or id, else of the file or folder at that path; "train" is always among them.
 
     `size` makes images squares of so many pixels a side; `options` are those of a named dataset; `progress(done, all)`
-    is called now and then while images are read. Raises DataError and ConfigError that name the fix.
+    is called now and then while images are read, of which up to `skip_bad` that cannot be read are left out. Raises
+    DataError and ConfigError that name the fix.
     """
     path = Path(reference).expanduser()
     if _is_name(catalogue, reference):
         return _named(catalogue, reference, size, options)
     if options:
         raise ConfigError(f"{reference} is a path, and paths have no options: {', '.join(options)}")
-    if path.exists() or _is_path(reference):
-        return open_path(path, size=size, progress=progress)
+    if exists(path) or _is_path(reference):
+        return open_path(path, size=size, progress=progress, skip_bad=skip_bad)
     try:
         catalogue.find("dataset", reference)
     except ConfigError as unknown:
         *lines, last = str(unknown).splitlines()
         raise DataError("\n".join([*lines, f"nor is there such a file or folder; {last}"])) from None
     raise AssertionError(f"{reference} is no name and was found")
+
+
+def exists(path: Path) -> bool:
+    """Whether something is there; not where the name alone is more than the system takes."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # too long; a NUL
+        return False
 
 
 def _is_path(reference: str) -> bool:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from aigc_zoo.artefacts import checkpoint
-from aigc_zoo.data.cache import cache_folder
+from aigc_zoo.data.place import cache_folder
 from aigc_zoo.data.pool import Pool
 from aigc_zoo.data.writers import to_uint8
 from aigc_zoo.engine.seeds import permutation

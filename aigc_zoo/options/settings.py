@@ -15,6 +15,7 @@ def _setting(key: str, kind: type, metavar: str, text: str, low: float | None = 
 _ALL = (
     _setting("data", str, "ID|PATH", "a dataset's name, a folder or zip of images, .npy, .npz or IDX."),
     _setting("size", int, "PIXELS", "centre-crop and resize images to squares of this side.", 1),
+    Option("skip_bad", int, 0, low=0, help="leave out up to so many images that cannot be read.", metavar="N"),
     _setting("steps", int, "N", "how many steps to train; instead of --images.", 1),
     _setting("images", int, "N", "how many real images to train on, repetitions included; instead of --steps.", 1),
     _setting("batch_size", int, "N", "samples in a batch, of all ranks together.", 1),
@@ -41,6 +42,7 @@ _ALL = (
     _setting("log_every", int, "STEPS", "how often to log the losses.", 1),
     _setting("sample_every", int, "STEPS", "how often to draw a grid of samples.", 1),
     _setting("save_every", int, "STEPS", "how often to save a checkpoint.", 1),
+    Option("keep", int, 2, low=1, help="how many checkpoints stay, beside that of the best metric.", metavar="N"),
     _setting("eval_every", int, "STEPS", "how often to measure the samples.", 1),
     _setting("until", str, '"fid<=X"', "stop as soon as the run's own metric is this good."),
     _setting("extractor", str, "NAME", "the network whose features the metric compares."),
@@ -56,6 +58,6 @@ RUN_SETTINGS: Mapping[str, Option] = {option.key: option for option in _ALL}
 
 RESERVED = (
     *("config", "out", "fresh", "dry_run", "help", "json", "debug", "plugin"),
-    *("skip_bad", "allow_inexact_resume"),
+    "allow_inexact_resume",
 )
 """Other options of commands, which a recipe's cannot be called."""

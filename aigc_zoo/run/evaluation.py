@@ -52,12 +52,14 @@ def evaluate(
     """
     groups = groups_of(metrics) if metrics else ()
     generator = None if _is_images(source) else load_generator(catalogue, source, device=device)
+    skipped = 0
     if against is None:
         if generator is None:
             raise UsageError(f"{source}: say --against DATA, what these images are to be compared with")
         own = generator.card["data"]
         against, size = str(own["reference"]), size or own["size"]
-    splits = resolve.load(catalogue, against, size=size)
+        skipped = len(own.get("skipped") or ())  # of the same data the run left out as many
+    splits = resolve.load(catalogue, against, size=size, skip_bad=skipped)
     if split not in splits:
         raise DataError(f"{against} has no split {split!r}; it has {', '.join(splits)} (--split)")
     reference = splits[split]

@@ -39,7 +39,7 @@ def describe(card: Mapping[str, Any], step: int, images: int, t: float) -> dict[
     return {key: card[key] for key in ("schema", "recipe", "slots", "options", "plugins", "versions", "extractor")} | {
         "kind": "generator",
         "spec": data["spec"],
-        "data": {key: data[key] for key in ("name", "reference", "size", "split", "digest")},
+        "data": {key: data.get(key) for key in ("name", "reference", "size", "split", "digest", "skipped")},
         "classes": data["classes"],
         "frequencies": data["frequencies"],
         "t": t,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from aigc_zoo.run.export import save_generator
 from aigc_zoo.run.fitting import too_large
 from aigc_zoo.run.held_out import judge_ends, read_held_out
 from aigc_zoo.run.monitor import EVALUATION_SEED, Target, Watch, best_of, evaluation_seed, judged, parse_target
+from aigc_zoo.run.patience import Patience
 from aigc_zoo.run.prepare import Prepared
 from aigc_zoo.run.screen import Result, Screen
 from aigc_zoo.run.signals import Stop
@@ -88,6 +90,7 @@ class _Run:
         self.saved = -1
         self.history: list[dict[str, Any]] = []
         self.terms: Mapping[str, Tensor] = {}
+        self.patience = Patience(screen.say)
         self.judge = self._judge()
         self.watch = Watch()
         until = prepared.configuration.run.get("until")
@@ -152,13 +155,15 @@ class _Run:
         step, c = self.trainer.step, self.prepared.cadence
         if step % c.sample == 0 or self._at_end():
             self._grid()
-        reached = False
+        reached = best = False
         if self.judge is not None and (step % c.eval == 0 or self._at_end()) and not self._stopped():
             self._evaluate()
             measured = {r["name"]: float(r["value"]) for r in self.history if r["step"] == step}
             reached = self.ranks.any(self.target is not None and self.target.met_by(measured))
-        if step and (step % c.save == 0 or self._at_end() or reached) and step != self.saved:
-            self._save()
+            best = self.ranks.any(self._best_step() == step)
+        last = self._at_end() or reached
+        if step and (step % c.save == 0 or best or last) and step != self.saved:
+            self._save(last=last)
         return reached
 
     # --- what falls due ----------------------------------------------------------------------------------------------
@@ -177,7 +182,8 @@ class _Run:
             "terms": terms,
         }
         if self.first:
-            self.home.log(line)
+            with self.patience("line of the log"):
+                self.home.log(line)
             self.screen.log(line)
             for text in self.watch.terms(terms):
                 self.screen.say(f"step {self.trainer.step:,}: {text}")
@@ -187,7 +193,8 @@ class _Run:
         path = self.home.sample_path(self.trainer.step, writers.suffix(self.trainer.spec))
         if self.first and not path.exists():
             made = self._sampler(self.prepared.seed).samples(writers.shown(self.trainer.spec))
-            writers.save_grid(made, self.trainer.spec, path)
+            with self.patience("grid"):
+                writers.save_grid(made, self.trainer.spec, path)
 
     def _sampler(self, seed: int, *, together: bool = False) -> Sampler:
         return self.trainer.sampler(
@@ -212,26 +219,40 @@ class _Run:
         records = self.judge.measure(chunks, weights=weights, seed=EVALUATION_SEED)
         lines = [{"step": step, "images": self.trainer.images, **record} for record in records]
         self.history += lines
-        self.home.metric(*lines)
+        with self.patience("line of the metrics"):
+            self.home.metric(*lines)
         self.screen.metric(lines[0])
         values = {line["name"]: line["value"] for line in lines}
         self.prepared.catalogue.listen("zoo_log", run=self.home.path, step=step, scalars=values)
         if best_of(self.history, self.judge.names[0]) is lines[0]:
-            self._export(self.home.best_path)
+            with self.patience("best generator"):
+                self._export(self.home.best_path)
         if step:  # what an untrained generator makes is no news
             for text in self.watch.samples(values, modes_of(lines)):
                 self.screen.say(f"step {step:,}: {text}")
 
-    def _save(self) -> None:
+    def _best_step(self) -> int | None:
+        """Where the first metric was best so far."""
+        best = best_of(self.history, self.history[0]["name"]) if self.history else None
+        return None if best is None else int(best["step"])
+
+    def _save(self, *, last: bool = False) -> None:
+        """A checkpoint. One that cannot be saved is told, and the next is waited for, but not at the `last` chance."""
         step = self.trainer.step
         tensors, scalars = self.trainer.state()
+        saved = False
         if self.first:
             bad = [name for name, t in tensors.items() if t.is_floating_point() and not bool(torch.isfinite(t).all())]
             if bad:
                 raise self._diverged(f"{bad[0]} is not finite at step {step}")
-            path = self.home.save_checkpoint(step, tensors, {**scalars, "seconds": self.seconds, "run": self.card})
-            self.prepared.catalogue.listen("zoo_checkpoint_saved", run=self.home.path, path=path)
-        self.saved = step
+            card = {**scalars, "seconds": self.seconds, "run": self.card}
+            keep = int(self.prepared.configuration.run.get("keep") or 2)
+            with nullcontext() if last else self.patience("checkpoint", essential=True):
+                path = self.home.save_checkpoint(step, tensors, card, keep, self._best_step())
+                saved = True
+                self.prepared.catalogue.listen("zoo_checkpoint_saved", run=self.home.path, path=path)
+        if self.ranks.any(saved):
+            self.saved = step
 
     def _export(self, path: Path) -> None:
         save_generator(path, self.trainer, self.card)
@@ -326,7 +347,7 @@ class _Run:
         """Somebody asked to stop: what was played is saved first."""
         self._check()
         if self.trainer.step and self.trainer.step != self.saved:
-            self._save()
+            self._save(last=True)
         return self._result("stopped", signal=self.stop.signal)
 
     def _finish(self, reason: str) -> Result:

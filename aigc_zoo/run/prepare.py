@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -67,7 +68,7 @@ class Prepared:
     def reference(self) -> str:
         """Where the data were found: an id, or an absolute path."""
         given = str(self.configuration.run.get("data") or self.recipe.dataset)
-        return str(Path(given).absolute()) if Path(given).exists() else given
+        return str(Path(given).absolute()) if resolve.exists(Path(given)) else given
 
     @cached_property
     def pool(self) -> Pool:
@@ -130,6 +131,7 @@ class Prepared:
                 "size": self.configuration.run.get("size"),
                 "split": train.split,
                 "samples": len(train),
+                "skipped": list(train.skipped),
                 "digest": train.digest,
                 "spec": asdict(train.spec),
                 "classes": list(train.classes),
@@ -162,7 +164,13 @@ def prepare(
     run = configuration.run
     recipe = options.build(catalogue, configuration)
     device = choose_device(str(run.get("device") or "auto"))
-    splits = resolve.load(catalogue, str(run.get("data") or recipe.dataset), size=run.get("size"), progress=progress)
+    splits = resolve.load(
+        catalogue,
+        str(run.get("data") or recipe.dataset),
+        size=run.get("size"),
+        progress=progress,
+        skip_bad=int(run.get("skip_bad") or 0),
+    )
     ranks = dist.join(device)
     batch_size = int(run.get("batch_size") or recipe.batch_size)
     if batch_size % ranks.world:
@@ -252,5 +260,6 @@ def default_folder(configuration: Configuration, recipe: Recipe) -> Path:
     recipe_name = configuration.recipe.rsplit("/", 1)[-1].partition(".")[0]
     data = str(configuration.run.get("data") or recipe.dataset)
     path = Path(data)
-    name = path.stem if path.exists() else data.rsplit("/", 1)[-1]
+    name = path.absolute().stem if resolve.exists(path) else data.rsplit("/", 1)[-1]
+    name = re.sub(r"[^A-Za-z0-9._-]+", "_", name).strip("._")[:64] or "data"  # whatever its folder is called
     return Path("runs") / f"{recipe_name}-{name}"

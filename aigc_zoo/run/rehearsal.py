@@ -45,7 +45,7 @@ def rehearse(prepared: Prepared, folder: Path) -> Iterator[str]:
     yield f"  {'engine':<16} {card['engine']} ({card['why']['engine']})"
     images = prepared.batch_size * prepared.recipe.rounds
     yield f"  {'length':<16} {prepared.steps:,} steps of {prepared.batch_size}, on {card['device']}"
-    whole = timedelta(seconds=round(step * prepared.steps))
+    whole, kept = timedelta(seconds=round(step * prepared.steps)), prepared.configuration.run["keep"]
     yield f"  {'speed':<16} {images / step:,.0f} images/s; about {whole} in all"
-    yield f"  {'checkpoints':<16} {len(content) / 2**20:.1f} MiB each, two are kept"
+    yield f"  {'checkpoints':<16} {len(content) / 2**20:.1f} MiB each; {kept} and the best stay"
     yield f"  {'run folder':<16} {folder} (nothing was written)"

@@ -18,12 +18,14 @@ WRITERS = {
     "bytes": lambda path: atomic.write_bytes(path, b"new" * 1000),
     "text": lambda path: atomic.write_text(path, "new\n"),
     "json": lambda path: atomic.write_json(path, {"new": [1, 2.5, None, "é"]}),
+    "line": lambda path: atomic.append_line(path, "{}", sync=True),
     "checkpoint": lambda path: checkpoint.save(path, {"a": torch.arange(9)}, {"step": 1}),
 }
 
 
-@pytest.mark.parametrize("write", WRITERS.values(), ids=WRITERS)
-def test_synced_renamed_then_the_folder_synced(write, tmp_path, monkeypatch):  # R5
+@pytest.mark.promise("R5", 1, 1)
+@pytest.mark.parametrize("kind", WRITERS)
+def test_synced_renamed_then_the_folder_synced(kind, tmp_path, monkeypatch, promise):  # R5
     order = []
     fsync, replace = os.fsync, os.replace
 
@@ -39,9 +41,15 @@ def test_synced_renamed_then_the_folder_synced(write, tmp_path, monkeypatch):  #
     monkeypatch.setattr(os, "fsync", recorded_fsync)
     monkeypatch.setattr(os, "replace", recorded_replace)
     path = tmp_path / "file"
-    write(path)
-    assert order == [("fsync", path.stat().st_size), ("replace", tmp_path, path), ("fsync folder",)]
+    WRITERS[kind](path)
+    renamed = [] if kind == "line" else [("replace", tmp_path, path)]  # a line is added where the file is
+    assert order == [("fsync", path.stat().st_size), *renamed, ("fsync folder",)]
     assert path.stat().st_size > 0
+    order.clear()
+    if kind == "line":
+        WRITERS[kind](path)
+        assert order == [("fsync", path.stat().st_size)]  # its name is on the disk already
+    promise.kept(kinds=1, in_order=1)
 
 
 def test_mode_follows_the_umask(tmp_path):

@@ -64,7 +64,8 @@ def check(run: RunFolder, size: int = 4) -> int:
     return run.newest_valid().card["step"]
 
 
-def test_random_kills(tmp_path):  # R1, R3, R9
+@pytest.mark.promise("R1", 30, 200)
+def test_random_kills(tmp_path, promise):  # R1, R3, R9
     size = 1 << 17  # two tensors of 512 KB
     with RunFolder(tmp_path / "x") as run:
         run.begin({})
@@ -81,7 +82,7 @@ def test_random_kills(tmp_path):  # R1, R3, R9
 
     rng = random.Random(0)
     newest = left = 0
-    for _ in range(30):
+    for _ in range(promise.count):
         ready = os.pipe()
         child = fork(save_for_ever)
         os.close(ready[1])
@@ -91,6 +92,7 @@ def test_random_kills(tmp_path):  # R1, R3, R9
         os.kill(child, signal.SIGKILL)
         assert ended(child) == -signal.SIGKILL
         step = check(run, size)
+        assert run.checkpoints()
         assert step >= newest
         newest = step
         left += len(temporaries(run))
@@ -100,12 +102,14 @@ def test_random_kills(tmp_path):  # R1, R3, R9
         assert temporaries(run) == []
         run.save_checkpoint(newest + 1, at(newest + 1, size), {})
     assert len(run.checkpoints()) == 2
+    promise.kept(kills=promise.count, unreadable=0, missing=0, temporaries_left=left, temporaries_after_start=0)
 
 
+@pytest.mark.promise("R4", 4, 4)
 @pytest.mark.parametrize(
     ("boundary", "newest"), [(0, 2), (1, 2), (2, 3), (3, 3)], ids=["fsync", "replace", "folder", "unlink"]
 )
-def test_killed_at_a_boundary(boundary, newest, tmp_path):  # R4
+def test_killed_at_a_boundary(boundary, newest, tmp_path, promise):  # R4
     with RunFolder(tmp_path / "x") as run:
         run.begin({})
         for step in (1, 2):
@@ -134,6 +138,7 @@ def test_killed_at_a_boundary(boundary, newest, tmp_path):  # R4
         assert temporaries(run) == []
         run.save_checkpoint(3, at(3), {})
         assert [step for step, _ in run.checkpoints()] == [2, 3]
+    promise.kept(boundaries=1, consistent=1)
 
 
 # --- two writers ------------------------------------------------------------------------------------------------------
@@ -188,9 +193,13 @@ def test_a_lock_file_that_goes_while_it_is_being_locked(replaced, tmp_path, monk
     assert path.read_text() == ""
 
 
+RACERS = 20
+
+
+@pytest.mark.promise("R11", 2, 20)
 @pytest.mark.parametrize("fresh", [False, True], ids=["same", "fresh"])
-def test_racing_starts_have_one_winner(fresh, tmp_path):  # R11
-    for number in range(4):
+def test_racing_starts_have_one_winner(fresh, tmp_path, promise):  # R11
+    for number in range(promise.count):
         path = tmp_path / str(number)
         with RunFolder(path) as run:
             run.begin({"number": -1 if fresh else 0})
@@ -209,27 +218,28 @@ def test_racing_starts_have_one_winner(fresh, tmp_path):  # R11
                 os.write(says[1], f"lost {error}\n".encode())
                 raise
 
-        children = [fork(race) for _ in range(6)]
+        children = [fork(race) for _ in range(RACERS)]
         for descriptor in (start[0], start[1], end[0], says[1]):
             os.close(descriptor)
         heard = b""
-        while heard.count(b"\n") < 6:
+        while heard.count(b"\n") < RACERS:
             piece = os.read(says[0], 4096)
             assert piece, f"only this was said: {heard!r}"
             heard += piece
         os.close(end[1])
         os.close(says[0])
         codes = sorted(ended(child) for child in children)
-        assert codes == [0, 4, 4, 4, 4, 4]
+        assert codes == [0] + [4] * (RACERS - 1)
         won = [line.split()[1] for line in heard.decode().splitlines() if line.startswith("won")]
         assert len(won) == 1
         # Between renaming the old folder and locking the new one, a fresh start can lose to another.
         named = set(re.findall(r"written by process (\d+): wait", heard.decode()))
         assert named <= {str(child) for child in children} if fresh else named == set(won)
-        assert heard.count(b"written by process ") == 5
+        assert heard.count(b"written by process ") == RACERS - 1
         assert RunFolder(path).read_card() == {"number": 0}
         assert (tmp_path / f"{number}-1").exists() == fresh
         assert not (tmp_path / f"{number}-2").exists()
+    promise.kept(races=promise.count, starts_each=RACERS, winners_each=1)
 
 
 def test_racing_starts_that_never_begin(tmp_path):

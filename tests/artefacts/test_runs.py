@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import random
 from pathlib import Path
 
 import pytest
@@ -187,7 +188,8 @@ def test_the_newest_is_the_one_with_the_highest_step(run):
     assert run.checkpoint_path(9).name == "000000009.safetensors"
 
 
-def test_damaged_ones_are_passed_over_and_named(run):  # R10
+@pytest.mark.promise("R10", 1, 1)
+def test_damaged_ones_are_passed_over_and_named(run, promise):  # R10
     for step in (9, 10, 100):
         run.save_checkpoint(step, at(step), {}, keep=9)
     spoil(run.checkpoint_path(100))
@@ -199,6 +201,7 @@ def test_damaged_ones_are_passed_over_and_named(run):  # R10
     spoil(run.checkpoint_path(9))
     with pytest.raises(DataError, match=r"all 3 checkpoints of run .* are damaged .*:\nuse --fresh"):
         run.newest_valid()
+    promise.kept(steps="9, 10, 100 damaged", found=10)
 
 
 def test_a_checkpoint_that_may_not_be_read_is_not_passed_over(run, monkeypatch):
@@ -235,6 +238,49 @@ def test_retention_deletes_once_the_new_one_stands(run, monkeypatch):  # R9
         run.save_checkpoint(7, at(7), {}, keep=0)
 
 
+@pytest.mark.promise("R9", 1, 1)
+def test_the_best_one_stays_whatever_comes_after(run, promise):  # R9
+    for step in range(1, 8):
+        run.save_checkpoint(step, at(step), {}, best=min(step, 3))
+    assert steps(run) == [3, 6, 7]
+    run.save_checkpoint(8, at(8), {}, best=8)  # a better one: the older best is one of many
+    assert steps(run) == [7, 8]
+    run.save_checkpoint(9, at(9), {}, best=4)  # which a start in another place has never seen
+    assert steps(run) == [8, 9]
+    promise.kept(best_kept=1)
+
+
+def test_the_only_valid_one_is_never_deleted(run):  # R9
+    """Whatever is damaged before a save: what it leaves has a valid one, and a save that fails takes none away."""
+    rng = random.Random(0)
+    for step in range(1, 60):
+        for _, path in run.checkpoints():
+            if rng.random() < 0.5:
+                spoil(path)
+        valid = [path for _, path in run.checkpoints() if is_valid(path)]
+        if rng.random() < 0.3:
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(os, "fsync", refuse_full)
+                with pytest.raises(StorageError):
+                    run.save_checkpoint(step, at(step), {}, keep=1)
+            assert [path for _, path in run.checkpoints() if is_valid(path)] == valid
+        else:
+            run.save_checkpoint(step, at(step), {}, keep=1)
+            assert run.newest_valid().card["step"] == step
+
+
+def is_valid(path: Path) -> bool:
+    try:
+        checkpoint.load(path)
+    except DataError:
+        return False
+    return True
+
+
+def refuse_full(*_: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
 def test_damaged_ones_of_the_future_go(run):
     """Kept, they would be among the newest two, and the only valid one would be one."""
     for step in (9, 10, 100):
@@ -246,15 +292,18 @@ def test_damaged_ones_of_the_future_go(run):
     assert run.newest_valid().skipped == []
 
 
-def test_a_full_disk_leaves_the_old_checkpoint(run, limited):  # R6
+@pytest.mark.promise("R6", 50, 50)
+def test_a_full_disk_leaves_the_old_checkpoint(run, limited, promise):  # R6
     run.save_checkpoint(1, at(1), {})
     size = run.checkpoint_path(1).stat().st_size
-    for limit in (0, 7, size // 2, size - 1):
-        with limited(limit), pytest.raises(StorageError, match=r"000000002\.safetensors.*free space"):
+    for number in range(promise.count):
+        offset = number * (size - 1) // (promise.count - 1)
+        with limited(offset), pytest.raises(StorageError, match=r"000000002\.safetensors.*free space"):
             run.save_checkpoint(2, at(2), {})
         assert os.listdir(run.checkpoints_path) == ["000000001.safetensors"]
         assert run.newest_valid().card["step"] == 1
     run.save_checkpoint(2, at(2), {})
+    promise.kept(offsets=promise.count, old_one_loads=promise.count, temporaries=0)
 
 
 # --- lines and grids --------------------------------------------------------------------------------------------------

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import os
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -161,3 +163,26 @@ def test_who_comes_later_waits_and_finds_it(server: str, tmp_path: Path) -> None
         assert {path.read_bytes() for path in pool.map(one, range(4))} == {CONTENT}
     assert Server.asked == ["/a"]
     assert left(tmp_path) == ["file"]
+
+
+@pytest.mark.promise("R29", 1, 1)
+@pytest.mark.filterwarnings("ignore:.*use of fork.*:DeprecationWarning")
+def test_four_processes_at_once_end_with_one_whole_file(server: str, tmp_path: Path, promise: Any) -> None:
+    def one() -> int:
+        fetch(f"{server}/a", tmp_path / "file", SHA256, len(CONTENT), local=True)
+        return 0 if (tmp_path / "file").read_bytes() == CONTENT else 1
+
+    children = []
+    for _ in range(4):
+        child = os.fork()
+        if not child:
+            code = 1
+            try:
+                code = one()
+            finally:
+                os._exit(code)
+        children.append(child)
+    assert [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children] == [0, 0, 0, 0]
+    assert Server.asked == ["/a"]
+    assert left(tmp_path) == ["file"]
+    promise.kept(processes=4, downloads=1, whole=4)

@@ -141,7 +141,7 @@ def test_many_damaged_files_are_counted_and_a_few_named(tmp_path: Path, picture)
     assert lines[0].startswith(f"{tmp_path / 'data'}: bad0.png cannot be read as an image: cannot identify")
     assert lines[1:] == [
         "nor can 7 of its other files: bad1.png, bad2.png, bad3.png, ...",
-        "replace or remove what is damaged",
+        "replace or remove what is damaged, or leave it out with --skip-bad 8",
     ]
 
 

@@ -100,7 +100,7 @@ def test_pictures_stand_upright(kind: str, orientation: int) -> None:
     stored = upright if turn is None else upright.transpose(turn)
     file = file_of(stored, kind, exif=exif)
     with pixels.strict():
-        assert pixels.look(file) == (64, 32, False)
+        assert pixels.look(file)[:3] == (64, 32, False)
         seen = pixels.decode(file, 1)[0]
     assert seen.shape == (32, 64)
     assert seen[:15, :15].min() > 200
@@ -110,7 +110,7 @@ def test_pictures_stand_upright(kind: str, orientation: int) -> None:
 def test_broken_notes_do_not_break_a_picture() -> None:
     file = file_of(Image.fromarray(RAMP), "JPEG", exif=b"Exif\0\0II*\0\xff\xff\xff\xff nonsense")
     with pixels.strict():
-        assert pixels.look(file) == (8, 8, True)
+        assert pixels.look(file)[:3] == (8, 8, True)
         assert pixels.decode(file, 1).shape == (1, 8, 8)
 
 
@@ -120,7 +120,7 @@ def test_broken_notes_do_not_break_a_picture() -> None:
 )
 def test_grey_is_known_from_the_header(mode: str, grey: bool) -> None:
     with pixels.strict():
-        assert pixels.look(file_of(Image.new(mode, (4, 3)))) == (4, 3, grey)
+        assert pixels.look(file_of(Image.new(mode, (4, 3)))) == (4, 3, grey, mode)
 
 
 @pytest.mark.parametrize("grey", [True, False])

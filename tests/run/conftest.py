@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+
+from aigc_zoo.artefacts import checkpoint
+from aigc_zoo.artefacts.runs import RunFolder
 
 
 @pytest.fixture(scope="session")
@@ -35,3 +40,14 @@ TINY = {
     "extractor": "zoo-grey28",
 }
 """A run of the convolutional recipe that takes a second."""
+
+
+def prints(folder: Path) -> dict[str, str]:
+    """Digests of what a run made: grids, weights, metrics; and its log without the clock."""
+    files = [*sorted((folder / "samples").iterdir()), folder / "generator.safetensors", folder / "metrics.jsonl"]
+    found = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+    restored = RunFolder(folder).newest_valid()
+    assert restored is not None
+    found["weights"] = checkpoint.digest(restored.tensors, {})
+    log = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    return found | {"log": str([(line["step"], line["images"], line["terms"]) for line in log])}

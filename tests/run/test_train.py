@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -30,7 +31,7 @@ from aigc_zoo.run.prepare import prepare
 from aigc_zoo.run.screen import Screen
 from aigc_zoo.run.signals import Stop
 
-from .conftest import TINY
+from .conftest import TINY, prints
 
 
 def play(blobs: Path, out: Path, **more: object) -> Run:
@@ -40,15 +41,6 @@ def play(blobs: Path, out: Path, **more: object) -> Run:
 @pytest.fixture(scope="module")
 def done(blobs: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     return play(blobs, tmp_path_factory.mktemp("runs") / "done")
-
-
-def prints(folder: Path) -> dict[str, str]:
-    """Digests of what a run made: grids, weights, metrics; and its log without the clock."""
-    files = [*sorted((folder / "samples").iterdir()), folder / "generator.safetensors", folder / "metrics.jsonl"]
-    found = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
-    found["weights"] = checkpoint.digest(RunFolder(folder).newest_valid().tensors, {})
-    log = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
-    return found | {"log": str([(line["step"], line["images"], line["terms"]) for line in log])}
 
 
 def test_a_run_leaves_what_the_design_says(done: Run) -> None:
@@ -111,8 +103,25 @@ def test_a_stopped_run_continues_to_the_same_bits(done: Run, blobs: Path, tmp_pa
     assert prints(tmp_path / "run") == prints(done.path)
 
 
-def test_twenty_kills_leave_no_trace(done: Run, blobs: Path, tmp_path: Path) -> None:
-    """Kill -9 at random moments, restarted each time: weights, grids, metrics and log as in a run left alone."""
+def elsewhere() -> Path:
+    """A folder on another filesystem than temporary files are on."""
+    found = [
+        path for path in (Path("/dev/shm"), Path("/run/user"), Path("/tmp")) if path.is_dir() and os.access(path, 2)
+    ]
+    return next(path for path in found if path.stat().st_dev != Path(tempfile.gettempdir()).stat().st_dev)
+
+
+@pytest.mark.promise("R14", 20, 200)
+@pytest.mark.parametrize("temporary", ["same", "other"])
+def test_kills_leave_no_trace(
+    done: Run, blobs: Path, tmp_path: Path, temporary: str, promise: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kill -9 at random moments, restarted each time: weights, grids, metrics and log as in a run left alone.
+
+    And so with TMPDIR on another filesystem (R2): files are written beside their place, never there.
+    """
+    if temporary == "other":
+        monkeypatch.setenv("TMPDIR", str(elsewhere()))
     script = textwrap.dedent(
         """
         import json, os, random, signal, sys, time
@@ -129,13 +138,13 @@ def test_twenty_kills_leave_no_trace(done: Run, blobs: Path, tmp_path: Path) -> 
         started = time.monotonic()
         aigc_zoo.train("dcgan", data, out=out + "-timed", **settings)
         length = time.monotonic() - started
-        rng, kills = random.Random(0), 0
-        while kills < 20:
+        rng, kills, wanted = random.Random(0), 0, int(sys.argv[4])
+        while kills < wanted:
             child = os.fork()
             if not child:
                 aigc_zoo.train("dcgan", data, out=out, **settings)
                 os._exit(0)
-            time.sleep(rng.uniform(0, 0.2 * length))
+            time.sleep(rng.uniform(0, min(0.2 * length, 4 * length / wanted + 0.3)))
             finished = Path(out, "finished.json").exists()
             os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)
@@ -146,17 +155,20 @@ def test_twenty_kills_leave_no_trace(done: Run, blobs: Path, tmp_path: Path) -> 
         print(json.dumps({"kills": kills}))
         """
     )
-    settings = {**TINY, "steps": 48, "save_every": 2}
+    settings = {**TINY, "steps": 48 if promise.count <= 20 else 6 * promise.count, "save_every": 2}
     ran = subprocess.run(
-        [sys.executable, "-c", script, str(tmp_path / "run"), str(blobs), json.dumps(settings)],
+        [sys.executable, "-c", script, str(tmp_path / "run"), str(blobs), json.dumps(settings), str(promise.count)],
         capture_output=True,
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
-        timeout=120,
+        timeout=580,
     )
     assert ran.returncode == 0, ran.stderr
-    assert json.loads(ran.stdout)["kills"] >= 8, "the run finished before it was killed often enough to tell"
+    kills = json.loads(ran.stdout)["kills"]
+    assert kills >= min(8, promise.count // 2), "the run finished before it was killed often enough to tell"
     assert prints(tmp_path / "run") == prints(tmp_path / "run-timed")
+    assert not list(tmp_path.rglob("*.tmp"))
+    promise.kept(kills=kills, differences=0)
 
 
 def test_a_second_writer_is_turned_away(blobs: Path, tmp_path: Path) -> None:
