@@ -119,7 +119,8 @@ def test_logits_that_the_loss_has_are_not_computed_again(name: str) -> None:
     looks: dict[str, int] = {}
     for penalties in ((), (name,)):
         recipe = small("dcgan", apart=True, penalty=penalties)
-        nets = Trainer(recipe, SPEC, reals, batch_size=N, steps=1)
+        nets = Trainer(recipe, SPEC, reals, batch_size=N, steps=2)
+        nets.play()  # a trainer tries layouts before its first step
         calls = 0
 
         def count(*_: object) -> None:

@@ -145,6 +145,8 @@ def test_an_augmentation_sees_reals_and_fakes(name: str) -> None:
             seen.append(bool(x.grad_fn))
             return -x
 
-    trainer = Trainer(built(name, augmentation=Negative), SPEC, reals, batch_size=6, steps=1)
+    trainer = Trainer(built(name, augmentation=Negative), SPEC, reals, batch_size=6, steps=2)
+    trainer.play()  # a trainer tries layouts before its first step
+    seen.clear()
     trainer.play()
     assert seen == [False, False, True]  # a real and a fake for the critic, and a fake with its graph

@@ -16,7 +16,14 @@ from .conftest import TINY
 
 
 def run(ranks: int, blobs: Path, out: Path) -> RunFolder:
-    settings = {**TINY, "steps": 2, "eval_every": 1, "discriminator.norm": "none", "generator.norm": "none"}
+    settings = {
+        **TINY,
+        "steps": 2,
+        "eval_every": 1,
+        "discriminator.norm": "none",
+        "generator.norm": "none",
+        "precision": "fp32",
+    }
     flags = [word for key, value in settings.items() for word in (f"--{key.replace('_', '-')}", str(value))]
     train = ["-m", "aigc_zoo", "train", "dcgan", "--data", str(blobs), "--out", str(out), *flags]
     start = [sys.executable, *train]
