@@ -8,7 +8,7 @@ help:
 	@echo "make check   lint, format, types, import contracts, generated documents"
 	@echo "make test    the tests that a change must pass"
 	@echo "make slow    the tests that take minutes"
-	@echo "make docs    docs/cli.md and the README's result table, made anew"
+	@echo "make docs    docs/cli.md, docs/checks.md and the README's result table, made anew"
 	@echo "make bench   the speed of a train step, of every installed recipe"
 
 check:
@@ -17,6 +17,7 @@ check:
 	mypy
 	lint-imports
 	python tools/cli_docs.py --check
+	python tools/checks_docs.py --check
 	python tools/results_table.py --check
 
 test:
@@ -27,6 +28,7 @@ slow:
 
 docs:
 	python tools/cli_docs.py
+	python tools/checks_docs.py
 	python tools/results_table.py
 
 bench:

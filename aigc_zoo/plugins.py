@@ -6,7 +6,7 @@ import re
 import sys
 from collections.abc import Sequence
 from contextlib import redirect_stdout
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
@@ -44,8 +44,8 @@ class Catalogue:
     def problems(self) -> list[dict[str, Any]]:
         """What is wrong, by plugin, for programs."""
         keys = ("distribution", "version", "entry_point", "status", "reason")
-        bad = (asdict(record) for record in self.records if record.status not in ("ok", "disabled"))
-        return [{key: record[key] for key in keys} for record in bad]
+        bad = (record for record in self.records if record.status not in ("ok", "disabled"))
+        return [{key: getattr(record, key) for key in keys} for record in bad]
 
     def items(self, kind: str | None = None, pattern: str = "*") -> list[Entry]:
         """Components in natural order, ours first; `pattern` has shell wildcards and meets the name or the id."""

@@ -32,7 +32,8 @@ class Component:
 
     `target` is "package.module:callable", imported when the component is built; its keyword-only parameters are the
     component's options. `presets` maps a preset's name to option values. `extra` names the optional dependency group
-    that the target needs.
+    that the target needs. `shapes` are samples' shapes, without the batch, that it promises to serve; `zoo check` tries
+    all of them, and the usual ones where none is stated.
     """
 
     kind: str
@@ -43,6 +44,7 @@ class Component:
     tags: tuple[str, ...] = ()
     extra: str = ""
     presets: Mapping[str, Mapping[str, Scalar]] = field(default_factory=dict)
+    shapes: tuple[tuple[int, ...], ...] = ()
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -57,6 +59,11 @@ class Component:
             isinstance(text, str) for text in (self.paper, self.extra, *self.tags)
         ):
             raise ValueError(f"{self.name}: paper and extra are text, tags a tuple of texts")
+        if not isinstance(self.shapes, tuple) or not all(
+            isinstance(shape, tuple) and shape and all(isinstance(side, int) and side > 0 for side in shape)
+            for shape in self.shapes
+        ):
+            raise ValueError(f"{self.name}: shapes {self.shapes!r} are not a tuple of shapes such as (1, 28, 28)")
         for preset, values in self.presets.items():
             if not _NAME.fullmatch(preset):
                 raise ValueError(f"{self.name}: preset {preset!r} does not match [a-z0-9][a-z0-9_-]*")

@@ -162,6 +162,10 @@ def test_the_command_lines_page_is_fresh() -> None:
     assert tool("cli_docs").stale() == ""
 
 
+def test_the_page_of_checks_is_fresh() -> None:
+    assert tool("checks_docs").stale() == ""
+
+
 def test_the_result_table_is_fresh() -> None:
     assert tool("results_table").stale() == ""
 
