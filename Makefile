@@ -18,6 +18,7 @@ check:
 	lint-imports
 	python tools/cli_docs.py --check
 	python tools/checks_docs.py --check
+	python tools/api_snapshot.py --check
 	python tools/results_table.py --check
 
 test:
@@ -29,6 +30,7 @@ slow:
 docs:
 	python tools/cli_docs.py
 	python tools/checks_docs.py
+	python tools/api_snapshot.py
 	python tools/results_table.py
 
 bench:

@@ -6,6 +6,7 @@ import re
 import sys
 from collections.abc import Sequence
 from contextlib import redirect_stdout
+from copy import copy
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cache
@@ -39,6 +40,15 @@ class Catalogue:
             for hook in HOOKS
             if hook != "zoo_components"
         }
+
+    def with_entries(self, kind: type[Entry]) -> Catalogue:
+        """The same catalogue, of entries that load in another way: `SketchedEntry` reads signatures without torch."""
+        other = copy(self)
+        other._entries = {
+            key: kind(entry.component, entry.namespace, entry.distribution, entry.version)
+            for key, entry in self._entries.items()
+        }
+        return other
 
     @property
     def problems(self) -> list[dict[str, Any]]:

@@ -25,6 +25,7 @@ COMMANDS = {  # name -> module, whose `command` is the click command, and its li
     "train": ("aigc_zoo.cli.train", "Train a recipe, or go on with a run."),
     "sample": ("aigc_zoo.cli.sample", "Samples from a run or a generator file."),
     "eval": ("aigc_zoo.cli.eval", "Measure a run, a generator file or a folder of images."),
+    "new": ("aigc_zoo.cli.new", "Write a plugin to begin with."),
     "check": ("aigc_zoo.cli.check", "Whether a plugin keeps its promises."),
     "config": ("aigc_zoo.cli.config", "What a recipe's options come to, as a card to edit and reuse."),
 }

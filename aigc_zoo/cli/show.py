@@ -26,8 +26,9 @@ def command(zoo: Globals, reference: str, kind: str | None, as_json: bool) -> No
     REFERENCE reads [namespace/]name[.preset]. Where several kinds have the name, the recipe is shown.
     """
     from aigc_zoo import options
+    from aigc_zoo.options.sketch import SketchedEntry
 
-    catalogue = zoo.catalogue()
+    catalogue = zoo.catalogue().with_entries(SketchedEntry)  # signatures are read, not imported: no torch
     found = catalogue.find(kind, reference) if kind else catalogue.find_any(reference)
     entry = found.entry
     if found.note:
@@ -41,7 +42,8 @@ def command(zoo: Globals, reference: str, kind: str | None, as_json: bool) -> No
     if as_json:
         component = entry.component
         presets = {name: dict(values) for name, values in component.presets.items()}
-        more = {"target": component.target, "extra": component.extra, "presets": presets, "other_kinds": others}
+        more = {"target": component.target, "extra": component.extra, "shapes": [*map(list, component.shapes)]}
+        more |= {"presets": presets, "other_kinds": others}
         print_json(
             {
                 "schema": 1,
@@ -83,6 +85,7 @@ def _page(entry: Entry, full: str, others: list[str], its_options: list[Option])
         ("tags", ", ".join(component.tags)),
         ("from", f"{entry.distribution} {entry.version}{extra}"),
         ("target", component.target),
+        ("shapes", ", ".join("x".join(map(str, shape)) for shape in component.shapes)),
     ]
     if others:
         hint = f"zoo show {short(entry)} --kind {others[0]}"

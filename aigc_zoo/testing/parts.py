@@ -94,15 +94,19 @@ def losses_are_pure(part: Part) -> None:
 
 @check("L-DIRECTION", needs="cpu", kinds=("loss",))
 def losses_point_the_right_way(part: Part) -> None:
-    """Where fakes are lower, the critic wants them lower still and reals higher, the generator wants fakes higher."""
+    """Where it is wrong the critic wants reals higher and fakes lower; the generator wants rejected fakes higher.
+
+    Elsewhere they may differ: least squares draws a fake at -0.5 up to its target 0.
+    """
     loss = _loss(part)
-    real, fake = torch.full((8, 1), 0.5, requires_grad=True), torch.full((8, 1), -0.5, requires_grad=True)
-    critic, generator = _both(loss, real, fake)
-    up, down = torch.autograd.grad(critic, (real, fake), allow_unused=True)
+    high, low = torch.full((8, 1), 0.5, requires_grad=True), torch.full((8, 1), -0.5, requires_grad=True)
+    critic, _ = _both(loss, low, high)
+    up, down = torch.autograd.grad(critic, (low, high), allow_unused=True)
     need(up is not None and bool((up < 0).any()), "the critic gains nothing from higher logits of reals")
     need(down is not None and bool((down > 0).any()), "the critic gains nothing from lower logits of fakes")
     need(bool((up <= 0).all()) and bool((down >= 0).all()), "the critic lowers reals or raises fakes")
-    (raised,) = torch.autograd.grad(generator, fake)
+    _, generator = _both(loss, high, low)
+    (raised,) = torch.autograd.grad(generator, low)
     need(bool((raised < 0).all()), "the generator gains nothing from higher logits of its fakes")
 
 
