@@ -6,7 +6,6 @@ the trainer owns every gradient, optimiser step, average, random stream and devi
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -202,14 +201,30 @@ class Adversarial(NamedTuple):
     needs_real: bool = False
 
 
+class Noisy(nn.Module):
+    """A penalty or an augmentation with noise of its own, which `forward` gets as its last argument.
+
+    The noise arrives in the batch, so that it does not depend on the engine or the number of ranks; reals and fakes of
+    a batch share it.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()  # nn.Module's own takes anything, which cannot be read as options
+
+    def draw(self, real: Tensor) -> Tensor:
+        """The noise of a whole batch, (N, ...) in float32; `real` (N, ...) shows its shape, and no values."""
+        raise NotImplementedError
+
+
 class Penalty(NamedTuple):
     """A term of the critic: `weight` times its value; with `every` = n at every n-th step, then n times heavier.
 
-    `make` builds the term, `(critic, batch) -> scalar`: a function, or a module whose buffers join the networks.
+    `make` builds the term, `(critic, batch) -> scalar`: a function, or a module whose buffers join the networks. One
+    that is `Noisy` is called with its noise, too. A weight may follow a schedule.
     """
 
-    make: Callable[[], Callable[[Callable[[Tensor], Tensor], Batch], Tensor]]
-    weight: float = 1.0
+    make: Callable[[], Callable[..., Tensor]]
+    weight: float | Schedule = 1.0
     every: int = 1
     name: str = "penalty"
 
@@ -292,7 +307,7 @@ def two_player(
     penalties: Sequence[Penalty] = (),
     augmentation: Callable[[], nn.Module] | None = None,
     conditional: bool = False,
-    average: Mapping[str, float | Schedule] | None = None,
+    average: float | Mapping[str, float | Schedule] = 0.0,
     dataset: str = "digits",
     batch_size: int = 64,
     steps: int | None = None,
@@ -302,33 +317,39 @@ def two_player(
 
     Generator and discriminator arrive with their options bound and are called with (spec, latent) and (spec); z is
     normal, of shape (N, latent). Penalties see each sample by itself, so a critic with batch normalisation is refused.
+    `conditional` hands the batch's labels to both networks. A number as `average` is the decay of the generator's, 0
+    for none.
     """
     adversarial = loss()
     names = [penalty.name for penalty in penalties]
     if len({*names, "loss"}) <= len(names):
         raise ValueError(f"penalties need different names other than loss, not {', '.join(names)}")
 
-    terms_of = {f"penalty_{penalty.name}": penalty.make() for penalty in penalties}
+    makers: dict[str, Callable[[], Any]] = {f"penalty_{penalty.name}": penalty.make for penalty in penalties}
+    if augmentation is not None:
+        makers["augmentation"] = augmentation
+    parts = {key: build() for key, build in makers.items()}
+    noisy = {f"noise_{key}": part for key, part in parts.items() if isinstance(part, Noisy)}
 
     def networks(spec: Spec) -> Mapping[str, nn.Module]:
         if conditional and not spec.classes:
             raise ValueError("a conditional game needs labels, and this dataset has none: leave out --conditional")
         known = spec if conditional else replace(spec, classes=0)
         nets = {"G": generator(known, latent), "D": discriminator(known)}
-        if augmentation is not None:
-            nets["augmentation"] = augmentation()
         if penalties and any(isinstance(module, _BATCH_NORMS) for module in nets["D"].modules()):
             raise ValueError(
                 f"penalty {names[0]} looks at samples one by one, which batch normalisation in the discriminator "
                 "mixes: choose another norm (--discriminator.norm none)"
             )
-        # A penalty with state (a running mean, say) is a module: its buffers persist with the networks.
-        nets |= {key: copy.deepcopy(term) for key, term in terms_of.items() if isinstance(term, nn.Module)}
-        return nets
+        for part in noisy.values():
+            part.draw(torch.zeros(1, *spec.shape))  # one that cannot serve such samples says so now
+        # A part with state (a running mean, say) is a module: its buffers persist with the networks.
+        return nets | {key: part for key, build in makers.items() if isinstance(part := build(), nn.Module)}
 
     def draw(batch: Batch) -> Mapping[str, Tensor]:
         n = len(batch["real"])
-        return {"z": torch.randn(n, latent), "u": torch.rand(n)}
+        noise = {"z": torch.randn(n, latent), "u": torch.rand(n)}
+        return noise | {key: part.draw(batch["real"]) for key, part in noisy.items()}
 
     def make(nets: Nets, batch: Batch) -> Mapping[str, Tensor]:
         return {"fake": nets.G(batch["z"], label_of(batch))}
@@ -336,8 +357,14 @@ def two_player(
     def label_of(batch: Batch) -> Tensor | None:
         return batch["label"] if conditional else None
 
+    def call(key: str, nets: Nets, batch: Batch, *given: Any) -> Tensor:
+        """A part, with its noise where it has any."""
+        part = nets[key] if key in nets else parts[key]
+        result: Tensor = part(*given, *(batch[name] for name in (f"noise_{key}",) if name in noisy))
+        return result
+
     def judge(nets: Nets, batch: Batch, x: Tensor) -> Tensor:
-        seen: Tensor = nets.augmentation(x) if augmentation is not None else x
+        seen = call("augmentation", nets, batch, x) if "augmentation" in parts else x
         logits: Tensor = nets.D(seen, label_of(batch))
         return logits
 
@@ -359,9 +386,9 @@ def two_player(
             }
             sight = {**batch, "real": real, "fake": fake}
             for penalty in penalties:
-                key = f"penalty_{penalty.name}"
-                term = nets[key] if key in nets else terms_of[key]
-                terms[penalty.name] = penalty.weight * penalty.every * term(score, sight)
+                weight = penalty.weight(nets, batch) if callable(penalty.weight) else penalty.weight
+                value = call(f"penalty_{penalty.name}", nets, batch, score, sight)
+                terms[penalty.name] = weight * penalty.every * value
             return terms
 
         return critic
@@ -393,7 +420,7 @@ def two_player(
         },
         draw=draw,
         make=make,
-        average=dict(average or {}),
+        average=dict(average) if isinstance(average, Mapping) else {"G": average} if average else {},
         dataset=dataset,
         batch_size=batch_size,
         steps=steps,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import random
+import resource
 import statistics
 import subprocess
 import time
@@ -97,6 +98,59 @@ class Paired:
     def ratios(self, first: Sequence[float]) -> list[float]:
         """B's time over A's, by round: above 1 where A is the faster."""
         return [other / one for one, other in zip(first, self.seconds, strict=True)]
+
+
+def pairs(
+    a: Callable[[], object],
+    b: Callable[[], object],
+    *,
+    width: float = 0.02,
+    least: int = 20,
+    most: int = 400,
+    warm_up: int = 3,
+    wait: Callable[[], object] = lambda: None,
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[str, Any]:
+    """Times A and B as AB BA AB BA until the interval of the median ratio (B's time over A's) is within `width` of it.
+
+    `wait` is called after each, before the clock is read: on a GPU it has to synchronise.
+    """
+
+    def timed(do: Callable[[], object]) -> float:
+        start = clock()
+        do()
+        wait()
+        return clock() - start
+
+    for do in (a, b) * warm_up:
+        timed(do)
+    times: tuple[list[float], list[float]] = ([], [])
+    ratios: list[float] = []
+    low = high = 0.0
+    while len(ratios) < most:
+        order = (0, 1) if len(ratios) % 2 == 0 else (1, 0)
+        for which in order:
+            times[which].append(timed((a, b)[which]))
+        ratios.append(times[1][-1] / times[0][-1])
+        if len(ratios) >= least and len(ratios) % 10 == 0:
+            low, high = interval(ratios)
+            if high - low <= width * statistics.median(ratios):
+                break
+    low, high = interval(ratios)
+    return {
+        "median": statistics.median(ratios),
+        "interval_95": [low, high],
+        "pairs": len(ratios),
+        "seconds_a": statistics.median(times[0]),
+        "seconds_b": statistics.median(times[1]),
+    }
+
+
+def peak_memory(device: torch.device) -> int:
+    """Bytes: of the device since its last reset, or of this process so far."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def interval(values: Sequence[float], draws: int = 2000, seed: int = 0) -> tuple[float, float]:

@@ -23,13 +23,22 @@ from aigc_zoo_plugins.dcgan import networks, zoo_components
 
 PRESETS = {one.kind: one for one in zoo_components()}["recipe"].presets
 LATENT = 100
+WARM_UP = 2
 
 
 class Reference:
     """A plain DCGAN trainer. Every call of `step` trains both networks on one batch and returns their two losses."""
 
-    def __init__(self, images: Tensor, preset: str = "digits", device: str = "cpu", seed: int = 0) -> None:
-        """`images`: (N, C, H, W) in [-1, 1], float32."""
+    def __init__(
+        self,
+        images: Tensor,
+        preset: str = "digits",
+        device: str = "cpu",
+        seed: int = 0,
+        batch_size: int | None = None,
+        on_device: bool = False,
+    ) -> None:
+        """`images`: (N, C, H, W) in [-1, 1], float32. `on_device`: they lie there already, and no loader is needed."""
         torch.manual_seed(seed)
         settings = PRESETS[preset]
         spec = Spec(shape=tuple(images.shape[1:]))
@@ -41,11 +50,16 @@ class Reference:
         self.optG = torch.optim.Adam(self.netG.parameters(), lr=rate, betas=(beta, 0.999))
         self.optD = torch.optim.Adam(self.netD.parameters(), lr=critic_rate, betas=(beta, 0.999))
         self.criterion = nn.BCEWithLogitsLoss()
-        self.batch_size = int(settings.get("batch_size", 128))
+        self.batch_size = batch_size or int(settings.get("batch_size", 128))
+        self.images = images.to(self.device) if on_device else None
         self.loader = DataLoader(TensorDataset(images), batch_size=self.batch_size, shuffle=True, drop_last=True)
         self._batches = self._endless()
 
     def _endless(self) -> Iterator[Tensor]:
+        while self.images is not None:
+            for rows in torch.randperm(len(self.images), device=self.device).split(self.batch_size):
+                if len(rows) == self.batch_size:
+                    yield self.images[rows]
         while True:
             for (images,) in self.loader:
                 yield images
@@ -81,12 +95,16 @@ def _options(settings: Mapping[str, Any], side: str) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description="A tutorial's DCGAN loop, and its images a second.")
     parser.add_argument("--steps", type=int, default=200)
-    parser.add_argument("--data", choices=("digits", "mnist"), default="digits", help="data, and preset of that name")
+    parser.add_argument("--data", default="digits", help="data, and preset of that name where there is one")
+    parser.add_argument("--batch-size", type=int)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     pixels = resolve.load(catalogue(), given.data)["train"].fields["real"]
-    reference = Reference(pixels.float() / 127.5 - 1, given.data, given.device, given.seed)
+    preset = given.data if given.data in PRESETS else "cifar10"
+    reference = Reference(pixels.float() / 127.5 - 1, preset, given.device, given.seed, given.batch_size)
+    for _ in range(WARM_UP):
+        reference.step()
     start = time.perf_counter()
     for step in range(given.steps):
         loss_d, loss_g = reference.step()

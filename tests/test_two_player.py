@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from aigc_zoo.game import Adversarial, Batch, Nets, Penalty, Recipe, Spec, adam, play_at, rmsprop, two_player
+from aigc_zoo.game import Adversarial, Batch, Nets, Noisy, Penalty, Recipe, Spec, adam, play_at, rmsprop, two_player
 
 
 class Maker(nn.Module):
@@ -135,6 +135,38 @@ def test_reals_and_fakes_are_augmented_alike_for_both_players() -> None:
     terms_of(game, "generator", nets=nets)
     assert len(nets.D.asked) == 3
     assert all(float(x.detach().mean()) > 90 for x in nets.D.asked)
+
+
+class Dice(Noisy):
+    """An augmentation by noise of its own: one number a sample."""
+
+    def draw(self, real: Tensor) -> Tensor:
+        return torch.rand(len(real), 1) + 50
+
+    def forward(self, x: Tensor, noise: Tensor) -> Tensor:
+        return x + noise
+
+
+def test_noise_of_an_augmentation_comes_with_the_batch() -> None:
+    game = standard(augmentation=Dice)
+    shown = {"real": torch.zeros(1, 3).expand(6, 3)}
+    torch.manual_seed(0)
+    drawn = dict(game.draw(shown))
+    torch.manual_seed(0)
+    plain = dict(standard().draw(shown))
+    assert all(torch.equal(drawn[key], plain[key]) for key in plain)  # what was drawn before stays what it was
+    assert drawn["noise_augmentation"].shape == (6, 1)
+    nets = Nets(game.networks(SPEC))
+    terms_of(game, "discriminator", nets=nets)
+    first, second = nets.D.asked
+    assert float(first.detach().mean()) > 40
+    assert float(second.detach().mean()) > 40
+
+
+def test_an_average_may_be_a_number() -> None:
+    assert standard(average=0.9).average == {"G": 0.9}
+    assert standard(average=0.0).average == standard().average == {}
+    assert standard(average={"D": 0.5}).average == {"D": 0.5}
 
 
 # --- penalties --------------------------------------------------------------------------------------------------------

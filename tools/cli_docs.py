@@ -33,6 +33,9 @@ def page() -> str:
                 raise ValueError(f"zoo lists the command {name}, which it does not have")
             with click.Context(command, info_name=name, parent=context) as inner:
                 sections.append(_section(f"zoo {name}", command, inner))
+                for inside, sub in getattr(command, "commands", {}).items():
+                    with click.Context(sub, info_name=inside, parent=inner) as innermost:
+                        sections.append(_section(f"zoo {name} {inside}", sub, innermost))
     return "\n".join([HEAD, *sections])
 
 

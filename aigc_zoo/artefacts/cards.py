@@ -6,8 +6,11 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-IGNORED = frozenset({"started", "host", "set_by", "notes", "run.data", "data.reference"})
-"""What may differ when a run continues: where from, who set it, where the data are (their digest counts)."""
+IGNORED = frozenset(
+    {"started", "host", "set_by", "notes", "why", "run.data", "data.reference", "run.precision", "run.engine"}
+)
+"""What may differ when a run continues: where from, who set it, where the data are (their digest counts), how precision
+and engine were asked for (what was chosen counts)."""
 
 _NOTHING = object()
 

@@ -112,6 +112,11 @@ class RunFolder:
             )
         return "finished" if self.finished() else "unfinished"
 
+    def amend(self, card: Mapping[str, Any]) -> None:
+        """Writes the card of the run anew, with something that only playing it could show."""
+        assert self._lock is not None, "amend needs the lock"
+        write_json(self.card_path, card)
+
     def finish(self, step: int, images: int, reason: str, **facts: float) -> None:
         """Declares the run finished; everything else must stand by now."""
         write_json(self.finished_path, {"step": step, "images": images, "reason": reason, **facts})

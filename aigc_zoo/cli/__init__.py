@@ -25,9 +25,12 @@ COMMANDS = {  # name -> module, whose `command` is the click command, and its li
     "train": ("aigc_zoo.cli.train", "Train a recipe, or go on with a run."),
     "sample": ("aigc_zoo.cli.sample", "Samples from a run or a generator file."),
     "eval": ("aigc_zoo.cli.eval", "Measure a run, a generator file or a folder of images."),
+    "export": ("aigc_zoo.cli.export", "A generator for others: weights, torch.export, ONNX."),
+    "data": ("aigc_zoo.cli.data", "Datasets: which are here, and getting them."),
     "new": ("aigc_zoo.cli.new", "Write a plugin to begin with."),
     "check": ("aigc_zoo.cli.check", "Whether a plugin keeps its promises."),
     "config": ("aigc_zoo.cli.config", "What a recipe's options come to, as a card to edit and reuse."),
+    "completion": ("aigc_zoo.cli.completion", "What a shell needs to complete words."),
 }
 
 HELP = """A model zoo of generative adversarial networks.

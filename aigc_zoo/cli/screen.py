@@ -60,6 +60,8 @@ class Terminal(Screen):
             threads += f" on each of {card['world']} ranks"
         self.say(f"{card['recipe']} on {data['name']}: {data['samples']:,} samples of {_shape(data['spec']['shape'])}")
         self.say(f"weights: {weights}; {card['steps']:,} steps of {card['batch_size']}; {card['device']}, {threads}")
+        why = card["why"]
+        self.say(f"precision {card['precision']} ({why['precision']}); engine {card['engine']} ({why['engine']})")
         self.say(f"{'continues at step ' + format(step, ',') + ' in' if step else 'run:'} {folder}")
         self._total = int(card["steps"])
         self._began = (step, time.monotonic())

@@ -42,7 +42,11 @@ def command(zoo: Globals, reference: str, kind: str | None, as_json: bool) -> No
     if as_json:
         component = entry.component
         presets = {name: dict(values) for name, values in component.presets.items()}
-        more = {"target": component.target, "extra": component.extra, "shapes": [*map(list, component.shapes)]}
+        more: dict[str, Any] = {
+            "target": component.target,
+            "extra": component.extra,
+            "shapes": [*map(list, component.shapes)],
+        }
         more |= {"presets": presets, "other_kinds": others}
         print_json(
             {

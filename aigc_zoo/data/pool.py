@@ -1,6 +1,10 @@
-"""A pool of decoded rows, on the device where they fit, else where they are. A batch is an index; nobody loads."""
+"""A pool of stored rows, on the device where they fit, else where they are. A batch is an index; nobody loads."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -9,6 +13,7 @@ from aigc_zoo.engine.seeds import generator, permutation
 from aigc_zoo.game import Batch, Samples
 
 SHARE_OF_DEVICE = 0.25
+"""Of the device's free memory, what rows may take: networks, moments and activations are to follow."""
 
 
 class Pool:
@@ -16,15 +21,18 @@ class Pool:
     is memory-mapped change nothing, and the ranks' batches are the slices of the whole one.
 
     `budget` is the memory of the device, in bytes, that the fields may take; a quarter of what is free unless told.
+    Fields that do not fit stay where they are, and a thread fetches the rows of the next batch while this one is used.
     """
 
     def __init__(self, samples: Samples, device: torch.device | str, budget: int | None = None) -> None:
         self.samples, self.device = samples, torch.device(device)
-        self.resident = self.device.type == "cpu" or self._bytes() <= (_free(self.device) if budget is None else budget)
+        free = _free(self.device) if budget is None else budget
+        self.resident = free is None or self._bytes() <= free
         self._fields = dict(samples.fields)
         if self.resident:
             self._fields = {name: field.to(self.device) for name, field in self._fields.items()}
         self._orders: dict[tuple[int, int, int], Tensor] = {}
+        self._fetcher = None if self.resident else Fetcher(self.device)
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -36,15 +44,25 @@ class Pool:
         a batch may span epochs. `size` counts the samples of all ranks.
         """
         first, last = rank * size // world, (rank + 1) * size // world
-        rows: dict[str, Tensor] = {}
-        for group, names in enumerate(self.samples.groups):
-            order = self._order(seed, group, index * size + first, index * size + last)
-            rows |= {name: self._select(name, order) for name in names}
+
+        def rows_of(number: int) -> dict[str, Tensor]:
+            start, stop = number * size + first, number * size + last
+            rows: dict[str, Tensor] = {}
+            for group, names in enumerate(self.samples.groups):
+                order = self._order(seed, group, start, stop)
+                rows |= {name: self._fields[name].index_select(0, order) for name in names}
+            return rows
+
+        if self._fetcher is None:
+            rows = rows_of(index)
+        else:
+            rows = self._fetcher.fetch((seed, index, size, rank, world), lambda: rows_of(index))
+            self._fetcher.ahead((seed, index + 1, size, rank, world), lambda: rows_of(index + 1))
         stream = generator(seed, "decode", index)
 
         def draw(*shape: int) -> Tensor:
             # All ranks draw for the whole batch, so that a sample's numbers do not depend on how many ranks there are.
-            return torch.rand(size, *shape, generator=stream)[first:last].to(self.device)
+            return moved(torch.rand(size, *shape, generator=stream)[first:last], self.device)
 
         return dict(self.samples.decode(rows, draw))
 
@@ -53,11 +71,11 @@ class Pool:
 
         Groups may differ in length; indices beyond the end of one begin anew.
         """
-        rows = {
-            name: self._select(name, indices.to(self._fields[name].device) % len(self._fields[name]))
-            for names in self.samples.groups
-            for name in names
-        }
+        rows = {}
+        for names in self.samples.groups:
+            for name in names:
+                field = self._fields[name]
+                rows[name] = moved(field.index_select(0, indices.to(field.device) % len(field)), self.device)
 
         def draw(*shape: int) -> Tensor:
             return torch.full((len(indices), *shape), 0.5, device=self.device)
@@ -81,18 +99,67 @@ class Pool:
             while len(self._orders) > 2 * len(self.samples.groups):
                 del self._orders[next(iter(self._orders))]
             order = permutation(length, seed, "rows", group, epoch)
-            self._orders[key] = order.to(self.device) if self.resident else order
+            self._orders[key] = moved(order, self.device) if self.resident else order
         return self._orders[key]
-
-    def _select(self, name: str, indices: Tensor) -> Tensor:
-        field = self._fields[name]
-        selected = field.index_select(0, indices.to(field.device))
-        if self.resident:
-            return selected
-        return (selected.pin_memory() if self.device.type == "cuda" else selected).to(self.device, non_blocking=True)
 
     def _bytes(self) -> int:
         return sum(field.nbytes for field in self.samples.fields.values())
+
+
+Rows = dict[str, Tensor]
+Key = tuple[int, ...]
+
+
+class _Coming(NamedTuple):
+    key: Key
+    rows: Future[tuple[Rows, torch.cuda.Event | None]]
+
+
+class Fetcher:
+    """Brings rows to the device in a thread of its own, on a CUDA stream of its own: at most one batch ahead.
+
+    Pages that are not in memory are read there, rows are copied to pinned memory there, and the device copies them
+    while it computes.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._coming: _Coming | None = None
+        self._thread = ThreadPoolExecutor(1, "rows")
+        self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+
+    def ahead(self, key: Key, gather: Callable[[], Rows]) -> None:
+        """Begins to fetch what is going to be asked for."""
+        self._coming = _Coming(key, self._thread.submit(self._bring, gather))
+
+    def fetch(self, key: Key, gather: Callable[[], Rows]) -> Rows:
+        """The rows of `key`: those that were begun, if they are these."""
+        coming = self._coming
+        if coming is None or coming.key != key:
+            coming = _Coming(key, self._thread.submit(self._bring, gather))
+        rows, ready = coming.rows.result()
+        if ready is not None:
+            now = torch.cuda.current_stream(self._device)
+            now.wait_event(ready)
+            for value in rows.values():
+                value.record_stream(now)  # else its memory might be given away while it is read
+        return rows
+
+    def _bring(self, gather: Callable[[], Rows]) -> tuple[Rows, torch.cuda.Event | None]:
+        if self._stream is None:
+            return gather(), None
+        with torch.cuda.stream(self._stream):
+            rows = {name: moved(value, self._device) for name, value in gather().items()}
+            ready = torch.cuda.Event()
+            ready.record(self._stream)
+        return rows, ready
+
+
+def moved(value: Tensor, device: torch.device) -> Tensor:
+    """The value on the device, without waiting for it: from pinned memory, which alone is copied while others work."""
+    if value.device.type == device.type:
+        return value
+    return (value.pin_memory() if device.type == "cuda" else value).to(device, non_blocking=True)
 
 
 def example(samples: Samples, n: int = 1) -> Batch:
@@ -100,6 +167,6 @@ def example(samples: Samples, n: int = 1) -> Batch:
     return Pool(samples, "cpu").rows(torch.arange(n))
 
 
-def _free(device: torch.device) -> int:
-    """What the fields may take of a device that has memory of its own."""
-    return int(torch.cuda.mem_get_info(device)[0] * SHARE_OF_DEVICE) if device.type == "cuda" else 0
+def _free(device: torch.device) -> int | None:
+    """What the fields may take of a device that has memory of its own; None where they are there already."""
+    return int(torch.cuda.mem_get_info(device)[0] * SHARE_OF_DEVICE) if device.type == "cuda" else None

@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import one_hot
 
 from aigc_zoo.errors import DataError
 from aigc_zoo.game import Batch, Draw, Samples, Spec
@@ -149,7 +148,8 @@ def _decode(rows: Mapping[str, Tensor], draw: Draw, *, classes: int, scale: floa
         real = real.to(torch.float32)
     if not classes:
         return {"real": real}
-    return {"real": real, "label": one_hot(rows["label"], classes).to(torch.float32)}
+    labels = rows["label"][:, None] == torch.arange(classes, device=real.device)  # `one_hot` reads its argument back
+    return {"real": real, "label": labels.to(torch.float32)}
 
 
 def _kind(tensor: Tensor) -> str:

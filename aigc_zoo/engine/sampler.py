@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from aigc_zoo.engine.dist import Ranks
-from aigc_zoo.engine.seeds import derive, generator, seeded
+from aigc_zoo.engine.seeds import generator, reseed, seeded
 from aigc_zoo.errors import UsageError
 from aigc_zoo.game import Nets, Recipe, Spec
 
@@ -60,7 +60,7 @@ class Sampler:
             batch = shown | dict(self.recipe.draw(shown))
             batch |= {"t": torch.tensor(self.t), "images": torch.tensor(float(self.images))}
             batch = {key: self._move(value) for key, value in batch.items()}
-            torch.manual_seed(derive(self.seed, "sample", number, "networks"))
+            reseed(self.seed, "sample", number, "networks")
             made = self.recipe.make(self.nets, batch, **self.options)
         return {key: value.float() if value.is_floating_point() else value for key, value in made.items()}
 

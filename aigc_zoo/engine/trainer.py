@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from aigc_zoo.engine import state
+from aigc_zoo.engine import fast, state
 from aigc_zoo.engine.dist import Ranks
+from aigc_zoo.engine.norm import synchronise
 from aigc_zoo.engine.sampler import Sampler
-from aigc_zoo.engine.seeds import derive, seeded
-from aigc_zoo.engine.turn import Round, turn
+from aigc_zoo.engine.seeds import reseed, seeded
+from aigc_zoo.engine.turn import Round, losses_of, split, turn
 from aigc_zoo.errors import ConfigError
-from aigc_zoo.game import Batch, Nets, Recipe, Schedule, Spec, play_at
+from aigc_zoo.game import Batch, Loss, Nets, Recipe, Schedule, Spec, play_at
+
+FEW = 8
+"""Rows on which a loss is tried; some compare samples in groups of four."""
 
 Source = Callable[[int], Mapping[str, Tensor]]
 """The n-th batch of real entries since the start, this rank's rows of it, on the device."""
@@ -28,7 +33,9 @@ class Trainer:
     Networks are built on the CPU from one seed, the same on every rank. `batch_size` counts the samples of all ranks
     together; `source(n)` gives this rank's share. `dtype` is that of weights and batches: noise is drawn and networks
     are initialised in float32 and then cast, so that float64 sees the same numbers. `steps` is the length of the whole
-    run, which the progress `t` refers to.
+    run, which the progress `t` refers to. `accumulate` parts of a batch are played one after the other, for batches
+    that do not fit; the gradients are those of the whole where losses are means over samples. `precision` and `engine`
+    are those of `fast.py`.
     """
 
     def __init__(
@@ -43,16 +50,29 @@ class Trainer:
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
         ranks: Ranks | None = None,
+        accumulate: int = 1,
+        sync_batch_norm: bool = False,
+        precision: str = "fp32",
+        engine: fast.Choice = fast.EAGER,
     ) -> None:
         self.recipe, self.spec, self.source = recipe, spec, source
         self.batch_size, self.steps, self.seed = batch_size, steps, seed
         self.device, self.dtype, self.ranks = torch.device(device), dtype, ranks or Ranks()
-        self.step = 0
+        self.step, self.accumulate = 0, accumulate
         self.share = self.ranks.share(batch_size)
+        if (batch_size // self.ranks.world) % accumulate:
+            raise ValueError(f"a rank's {batch_size // self.ranks.world} samples do not make {accumulate} equal parts")
         self.nets = build_networks(recipe, spec, seed).to(self.device, dtype)
         with seeded(torch.device("cpu"), seed, "frozen"):
             self.frozen = {name: make().to(self.device, dtype) for name, make in recipe.frozen.items()}
+        if sync_batch_norm and self.ranks.world > 1:
+            synchronise(self.nets)
         self._check()
+        self._lay = fast.channels_last if dtype == torch.float32 else _as_it_is  # no fast kernels for float64
+        self._tried = self._lay is _as_it_is
+        self.notes: list[str] = []
+        """What a person might want to know of the way it plays."""
+        fast.lay_out(self.nets, self._lay)
         self.average = Nets({name: copy.deepcopy(self.nets[name]) for name in recipe.average})
         self.average.requires_grad_(False).eval()
         for name, helper in self.frozen.items():
@@ -65,9 +85,15 @@ class Trainer:
             for name, player in recipe.players.items()
         }
         self._optimizers = {name: player.optimizer(self._params[name]) for name, player in recipe.players.items()}
+        for optimizer in self._optimizers.values():
+            fast.tune(optimizer, self.device)
+        self._autocast = fast.Autocast(self.device, self.nets.values()) if precision == "bf16" else nullcontext()
         self._sharing = [module for module in self.nets.modules() if getattr(module, "shared", False)]
         # The first bad turn, as step * players + player; -1 while all is finite. It is read with the log.
         self._bad = torch.full((), -1, dtype=torch.int64, device=self.device)
+        self.engine = fast.Engine(
+            engine, self.device, self._optimizers.values(), (self.nets, self.average), world=self.ranks.world
+        )
 
     def _check(self) -> None:
         for name, player in self.recipe.players.items():
@@ -91,49 +117,107 @@ class Trainer:
         """`t`: the share of the run that is done."""
         return min(1.0, self.step / self.steps)
 
-    def play(self) -> dict[str, Tensor]:
-        """One step: every player's turns, then the averages. Returns the last terms, as "player/term", unread."""
-        terms: dict[str, Tensor] = {}
+    def play(self) -> Mapping[str, Tensor]:
+        """One step: every player's turns, then the averages. Returns the last terms, as "player/term", unread.
+
+        Whatever comes from the host, noise and seeds among it, is settled here; `_turns` is work for the device alone,
+        which a graph can repeat.
+        """
+        if not self._tried:
+            self._try_layout()
+        losses = tuple(play_at(player.loss, self.step) for player in self.recipe.players.values())
         with seeded(self.device, self.seed, self.step, "turn", self.ranks.rank):
-            rounds = self._rounds()
-            torch.manual_seed(derive(self.seed, self.step, "turn", self.ranks.rank))
-            version = 0
-            for number, (name, player) in enumerate(self.recipe.players.items()):
-                loss = play_at(player.loss, self.step)
-                if loss is None:
-                    continue
-                makes = not set(player.controls).isdisjoint(self.recipe.makers)
-                optimizer, params = self._optimizers[name], self._params[name]
-                for one in rounds[len(rounds) - player.turns :]:
-                    batch = one.seen(makes, version)
-                    _set_rate(optimizer, player.lr, self.nets, batch)
-                    try:
-                        found, lowered = turn(loss, self.nets, batch, params, optimizer, self.ranks, self._shared)
-                    except ValueError as error:
-                        raise ConfigError(f"player {name}, step {self.step}: {error}") from error
-                    version += makes
-                    self._watch(lowered, number)
-                terms |= {f"{name}/{term}": value for term, value in found.items()}
-            self._average(rounds[-1].entries)
+            batches = [self.batch(i) for i in range(self.recipe.rounds)]
+            reseed(self.seed, self.step, "turn", self.ranks.rank)
+            terms = self.engine.play(losses, [*batches, self._clock()], lambda given: self._turns(losses, given))
         self.step += 1
         return terms
 
-    def _rounds(self) -> list[Round]:
-        """The batches of this step. The graph of the fakes is kept where the first player to need it is to look."""
+    def _try_layout(self) -> None:
+        """Takes the plain layout where a network or a loss calls `view`, which works in no other.
+
+        Each loss looks at a few rows beforehand, on copies: a step that fails half-way would have changed something,
+        and a lazy loss may come late. So the layout is a function of the recipe, and a run that continues has the same.
+        """
+        self._tried, rows = True, self.batch_size // self.ranks.world
+        nets = copy.deepcopy(self.nets)
+        with seeded(self.device, self.seed, "layout"):
+            few = {key: value[:FEW] if value.shape[:1] == (rows,) else value for key, value in self.batch(0).items()}
+            for loss in {loss for player in self.recipe.players.values() for loss in losses_of(player.loss)}:
+                try:
+                    loss(nets, Round(few, lambda batch: self.recipe.make(nets, batch), keep=True).seen(True, 0))
+                except RuntimeError as error:
+                    if fast.stumbles(error):
+                        self.notes.append(
+                            "layout: plain, as a network or a loss calls view; reshape or flatten would be faster"
+                        )
+                        self._lay_plainly()
+                        return
+                except Exception:
+                    return  # which the step is going to meet, and to tell
+
+    def _lay_plainly(self) -> None:
+        self._lay = _as_it_is
+        for net in (self.nets, self.average):
+            fast.lay_out(net, Tensor.contiguous)
+        for optimizer in self._optimizers.values():
+            state.align(optimizer)
+
+    def _clock(self) -> dict[str, Tensor]:
+        """What counts steps: the step itself, and the decays that follow from it, filled on the device."""
+        decays = {
+            name: torch.full((), min(decay, (1 + self.step) / (10 + self.step)), dtype=self.dtype, device=self.device)
+            for name, decay in self.recipe.average.items()
+            if not callable(decay)
+        }
+        return {"step": torch.full((), self.step, dtype=torch.int64, device=self.device), **decays}
+
+    def _turns(self, losses: Sequence[Loss | None], given: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+        """The step on its batches and clock: nothing in it waits for the device."""
+        *batches, clock = given
+        terms: dict[str, Tensor] = {}
+        rounds, version = self._rounds(losses, batches), 0
+        for number, ((name, player), loss) in enumerate(zip(self.recipe.players.items(), losses, strict=True)):
+            if loss is None:
+                continue
+            makes = not set(player.controls).isdisjoint(self.recipe.makers)
+            optimizer, params = self._optimizers[name], self._params[name]
+            for parts in rounds[len(rounds) - player.turns :]:
+                seen = [part.seen(makes, version) for part in parts]
+                _set_rate(optimizer, player.lr, self.nets, seen[0])
+                try:
+                    with self._autocast:
+                        found, lowered = turn(loss, self.nets, seen, params, optimizer, self.ranks, self._shared)
+                except ValueError as error:
+                    raise ConfigError(f"player {name}, step {self.step}: {error}") from error
+                version += makes
+                self._watch(lowered, clock["step"], number)
+            terms |= {f"{name}/{term}": value for term, value in found.items()}
+        self._average(batches[-1], clock)
+        return terms
+
+    def _rounds(self, losses: Sequence[Loss | None], batches: Sequence[Batch]) -> list[list[Round]]:
+        """The batches of this step in their parts. The graph of the fakes is kept where the first player to need it is
+        to look; those of several parts are not, as they would take the memory that parts are to save."""
         count = self.recipe.rounds
         needs = [
             count - player.turns
-            for player in self.recipe.players.values()
-            if play_at(player.loss, self.step) is not None and not set(player.controls).isdisjoint(self.recipe.makers)
+            for player, loss in zip(self.recipe.players.values(), losses, strict=True)
+            if loss is not None and not set(player.controls).isdisjoint(self.recipe.makers)
         ]
-        return [Round(self.batch(i), self._make, keep=needs[:1] == [i]) for i in range(count)]
+        keeps = needs[:1] if self.accumulate == 1 else []
+        rows = self.batch_size // self.ranks.world
+        return [
+            [Round(part, self._make, keep=keeps == [i]) for part in split(batch, rows, self.accumulate)]
+            for i, batch in enumerate(batches)
+        ]
 
     def batch(self, i: int) -> dict[str, Tensor]:
         """The i-th batch of this step, this rank's rows: real entries, noise, `t` and `images`."""
         real = {key: self._cast(value) for key, value in self.source(self.step * self.recipe.rounds + i).items()}
         whole = {key: value[:1].expand(self.batch_size, *value.shape[1:]) for key, value in real.items()}
         with torch.device(self.device):
-            torch.manual_seed(derive(self.seed, self.step, i, "draw"))
+            reseed(self.seed, self.step, i, "draw")
             noise = {
                 key: self._cast(value[self.share] if value.shape[:1] == (self.batch_size,) else value)
                 for key, value in self.recipe.draw(whole).items()
@@ -150,28 +234,22 @@ class Trainer:
         return self.recipe.make(self.nets, batch)
 
     def _cast(self, value: Tensor) -> Tensor:
-        return value.to(self.dtype) if value.is_floating_point() else value
+        return self._lay(value.to(self.dtype) if value.is_floating_point() else value)
 
     @torch.no_grad()
-    def _average(self, batch: Batch) -> None:
+    def _average(self, batch: Batch, clock: Mapping[str, Tensor]) -> None:
         for name, decay in self.recipe.average.items():
-            d = decay(self.nets, batch) if callable(decay) else min(decay, (1 + self.step) / (10 + self.step))
-            ours, theirs = list(state.tensors(self.average[name])), list(state.tensors(self.nets[name]))
-            moving = [(a, b) for a, b in zip(ours, theirs, strict=True) if a.is_floating_point()]
-            weight = 1 - d
-            if isinstance(weight, Tensor):
-                weight = weight.to(self.dtype)
-                for a, b in moving:
-                    a.lerp_(b, weight)
-            else:
-                torch._foreach_lerp_([a for a, _ in moving], [b for _, b in moving], weight)
-            for a, b in zip(ours, theirs, strict=True):
-                if not a.is_floating_point():
-                    a.copy_(b)
+            d = decay(self.nets, batch) if callable(decay) else clock[name]
+            weight = 1 - (d.to(self.dtype) if isinstance(d, Tensor) else d)
+            for ours, theirs in zip(state.tensors(self.average[name]), state.tensors(self.nets[name]), strict=True):
+                if ours.is_floating_point():
+                    ours.lerp_(theirs, weight)
+                else:
+                    ours.copy_(theirs)
 
-    def _watch(self, lowered: Tensor, number: int) -> None:
+    def _watch(self, lowered: Tensor, step: Tensor, number: int) -> None:
         fine = torch.isfinite(lowered) | (self._bad >= 0)
-        self._bad = torch.where(fine, self._bad, self.step * len(self.recipe.players) + number)
+        self._bad.copy_(torch.where(fine, self._bad, step * len(self.recipe.players) + number))
 
     def diverged(self) -> str | None:
         """Which player lowered something that is not finite, and when; None while all is well. Waits for the device."""
@@ -290,7 +368,11 @@ def _set_rate(optimizer: torch.optim.Optimizer, lr: float | Schedule | None, net
         elif isinstance(group["lr"], Tensor):
             group["lr"].fill_(rate)  # a copy from the host would wait for the device
         else:
-            group["lr"] = float(rate)
+            group["lr"] = float(rate)  # of an optimiser that takes its rate from the host (`fast.tune`)
+
+
+def _as_it_is(value: Tensor) -> Tensor:
+    return value
 
 
 def _trained(net: nn.Module) -> list[nn.Parameter]:

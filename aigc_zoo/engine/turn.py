@@ -9,13 +9,13 @@ from torch import Tensor, nn
 
 from aigc_zoo.engine import state
 from aigc_zoo.engine.dist import Ranks
-from aigc_zoo.game import Batch, Loss, Nets, Terms
+from aigc_zoo.game import Batch, Every, Loss, Nets, Play, Terms, Until
 
 
 def turn(
     loss: Loss,
     nets: Nets,
-    batch: Batch,
+    batches: Sequence[Batch],
     params: Sequence[nn.Parameter],
     optimizer: torch.optim.Optimizer,
     ranks: Ranks,
@@ -24,11 +24,19 @@ def turn(
     """Lowers one player's loss once. Returns its terms and what was lowered, both detached.
 
     Gradients are taken by this player's weights alone, so nobody else's are computed, cleared or toggled; one
-    collective averages them, and the buffers that `shared` names then, over the ranks.
+    collective averages them, and the buffers that `shared` names then, over the ranks. `batches` are equal parts of one
+    batch, whose gradients and terms are averaged.
     """
-    terms = loss(nets, batch)
-    lowered = _total(terms)
-    gradients = torch.autograd.grad(lowered, params, allow_unused=True)
+    terms, lowered, gradients = _lower(loss, nets, batches[0], params)
+    for batch in batches[1:]:
+        more, value, found = _lower(loss, nets, batch, params)
+        terms = {name: terms[name] + term for name, term in more.items()}
+        lowered = lowered + value
+        gradients = [_plus(one, other) for one, other in zip(gradients, found, strict=True)]
+    if len(batches) > 1:
+        terms = {name: term / len(batches) for name, term in terms.items()}
+        lowered = lowered / len(batches)
+        gradients = [None if gradient is None else gradient / len(batches) for gradient in gradients]
     buffers = shared() if ranks.world > 1 else ()
     averaged = ranks.average([*gradients, *buffers])
     for param, gradient in zip(params, averaged[: len(params)], strict=True):
@@ -37,9 +45,34 @@ def turn(
         assert mean is not None
         buffer.copy_(mean)
     optimizer.step()
+    return terms, lowered
+
+
+def _lower(
+    loss: Loss, nets: Nets, batch: Batch, params: Sequence[nn.Parameter]
+) -> tuple[dict[str, Tensor], Tensor, Sequence[Tensor | None]]:
+    """Terms, their sum and its gradients by the weights, all detached."""
+    terms = loss(nets, batch)
+    lowered = _total(terms)
+    gradients = torch.autograd.grad(lowered, params, allow_unused=True)
     # A term without a graph may be a buffer itself, which is going to change before anyone reads it.
     seen = {name: term.detach() if term.requires_grad else term.clone() for name, term in terms.items()}
-    return seen, lowered.detach()
+    return seen, lowered.detach(), gradients
+
+
+def _plus(one: Tensor | None, other: Tensor | None) -> Tensor | None:
+    return other if one is None else one if other is None else one + other
+
+
+def split(batch: Mapping[str, Tensor], rows: int, parts: int) -> list[Mapping[str, Tensor]]:
+    """A batch of so many rows in equal parts; an entry that is not one row a sample goes whole into each."""
+    if parts == 1:
+        return [batch]
+    size = rows // parts
+    return [
+        {name: value[first : first + size] if value.shape[:1] == (rows,) else value for name, value in batch.items()}
+        for first in range(0, rows, size)
+    ]
 
 
 def _total(terms: Terms) -> Tensor:
@@ -57,6 +90,15 @@ def _total(terms: Terms) -> Tensor:
     for term in rest:
         total = total + term
     return total
+
+
+def losses_of(play: Play) -> list[Loss]:
+    """All losses that a play may come down to."""
+    if isinstance(play, Every):
+        return losses_of(play.loss) + losses_of(play.otherwise)
+    if isinstance(play, Until):
+        return losses_of(play.loss) + losses_of(play.then)
+    return [] if play is None else [play]
 
 
 class Round:

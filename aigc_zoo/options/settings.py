@@ -20,6 +20,24 @@ _ALL = (
     _setting("batch_size", int, "N", "samples in a batch, of all ranks together.", 1),
     Option("seed", int, 0, low=0, help="of all that is random: weights, noise, the order of the data.", metavar="N"),
     Option("device", str, "auto", choices=("auto", "cpu", "cuda"), help="where to train; auto takes a GPU if any."),
+    Option(
+        "precision",
+        str,
+        "auto",
+        choices=("auto", "fp32", "bf16"),
+        help="of the arithmetic in networks; auto takes bf16 where the hardware has it.",
+    ),
+    Option(
+        "engine",
+        str,
+        "auto",
+        choices=("auto", "eager", "graph"),
+        help="steps one operation at a time, or as CUDA graphs; auto takes graphs where it can.",
+    ),
+    Option(
+        "accumulate", int, 1, low=1, help="parts of a batch, one after the other, where all do not fit.", metavar="N"
+    ),
+    Option("sync_batch_norm", bool, False, help="batch normalisation over all ranks; slower."),
     _setting("log_every", int, "STEPS", "how often to log the losses.", 1),
     _setting("sample_every", int, "STEPS", "how often to draw a grid of samples.", 1),
     _setting("save_every", int, "STEPS", "how often to save a checkpoint.", 1),
@@ -37,6 +55,6 @@ RUN_SETTINGS: Mapping[str, Option] = {option.key: option for option in _ALL}
 
 RESERVED = (
     *("config", "out", "fresh", "dry_run", "help", "json", "debug", "plugin"),
-    *("precision", "engine", "skip_bad", "allow_inexact_resume"),
+    *("skip_bad", "allow_inexact_resume"),
 )
 """Other options of commands, which a recipe's cannot be called."""

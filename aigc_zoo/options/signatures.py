@@ -22,6 +22,15 @@ CALLED_WITH: Mapping[str, tuple[str, ...]] = {
 }
 """What the targets of a kind are called with; all their other parameters are options."""
 
+_OF_SLOTS: Mapping[str, str] = {
+    "generator": "the network that makes samples.",
+    "discriminator": "the network that judges them.",
+    "loss": "what the players lower, as functions of logits.",
+    "penalty": "terms added to the critic's loss.",
+    "augmentation": "applied alike to reals and fakes before they are judged.",
+}
+"""What a slot of a kind is for, where the recipe says nothing else of it."""
+
 _OF_PENALTIES = (
     Option("weight", float, 1.0, low=0, help="what the penalty is multiplied by."),
     Option("every", int, 1, low=1, help="every how many steps it counts, so many times heavier."),
@@ -87,7 +96,7 @@ def signature_options(
             option = _option(name, hints[name], parameter.default, slots)
         except (ValueError, TypeError) as error:
             raise ValueError(f"parameter {name}: {error}") from error
-        found.append(replace(option, help=texts.get(name, "")))
+        found.append(replace(option, help=texts.get(name, _OF_SLOTS.get(option.slot, ""))))
     if positional != list(called_with):
         raise ValueError(f"it is called with ({', '.join(called_with)}) and takes ({', '.join(positional)})")
     return found

@@ -35,7 +35,7 @@ _TAKEN: Mapping[type, tuple[type, ...]] = {
 
 @dataclass(frozen=True)
 class Option:
-    """Something that can be set: "lr", "generator.width", "penalty.gp.weight", or a slot, whose value is a name.
+    """Something that can be set: "lr", "generator.width", "penalty.NAME.weight", or a slot, whose value is a name.
 
     `low` and `high` are included. `optional` allows None (written "none"), `repeated` makes a tuple. `owner` is the
     full id of the component, "" for settings of a run; `slot` the kind of component that a slot takes.

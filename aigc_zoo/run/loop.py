@@ -24,6 +24,7 @@ from aigc_zoo.metrics.evaluate import Judge
 from aigc_zoo.metrics.features import load_extractor
 from aigc_zoo.metrics.fidelity import library
 from aigc_zoo.run.export import save_generator
+from aigc_zoo.run.fitting import too_large
 from aigc_zoo.run.monitor import EVALUATION_SEED, Target, best_of, evaluation_seed, judged, parse_target
 from aigc_zoo.run.prepare import Prepared
 from aigc_zoo.run.screen import Result, Screen
@@ -44,14 +45,15 @@ def train(
     """
     screen = Screen() if screen is None else screen
     stop = Stop() if stop is None else stop
-    card = prepared.card()
     home = RunFolder(folder)
-    run = _Run(prepared, home, card, screen, stop)  # what does not fit is said before anything is written
+    if home.card_path.exists() and not fresh:
+        prepared = prepared.keeping(home.read_card())
+    run = _Run(prepared, home, screen, stop)  # what does not fit is said before anything is written
     if not prepared.ranks.first:
         prepared.ranks.wait()
         return run.play()
     with home:
-        if home.begin(card, fresh=fresh) == "finished":
+        if home.begin(run.card, fresh=fresh) == "finished":
             return _finished(home)
         prepared.ranks.wait()
         try:
@@ -68,16 +70,15 @@ def train(
 class _Run:
     """One run while it is played."""
 
-    def __init__(
-        self, prepared: Prepared, home: RunFolder, card: Mapping[str, Any], screen: Screen, stop: Stop
-    ) -> None:
-        self.prepared, self.home, self.card, self.screen, self.stop = prepared, home, card, screen, stop
+    def __init__(self, prepared: Prepared, home: RunFolder, screen: Screen, stop: Stop) -> None:
+        self.prepared, self.home, self.screen, self.stop = prepared, home, screen, stop
         self.ranks, self.first = prepared.ranks, prepared.ranks.first
         self.trainer: Trainer = prepared.trainer()
+        self.card = prepared.card(self.trainer.engine.choice)
         self.seconds = 0.0
         self.saved = -1
         self.history: list[dict[str, Any]] = []
-        self.terms: dict[str, Tensor] = {}
+        self.terms: Mapping[str, Tensor] = {}
         self.judge = self._judge()
         until = prepared.configuration.run.get("until")
         self.target: Target | None = parse_target(str(until), self._metric_names()) if until else None
@@ -109,8 +110,21 @@ class _Run:
                     return self._finish("target" if reached else "done")
             if self._stopped():
                 return self._leave()
-            self.terms = trainer.play()
+            self.terms = self._step()
             self.screen.step(trainer.step, trainer.images)
+
+    def _step(self) -> Mapping[str, Tensor]:
+        with too_large(self.prepared):
+            terms = self.trainer.play()
+        while self.trainer.notes:
+            self.screen.say(self.trainer.notes.pop(0))
+        choice = self.trainer.engine.choice
+        if choice.name != self.card["engine"]:  # a step proved that it cannot be recorded
+            self.card = self.prepared.card(choice)
+            if self.first:
+                self.screen.say(f"goes on with engine {choice.name}: {choice.why}")
+                self.home.amend(self.card)
+        return terms
 
     def _at_end(self) -> bool:
         return self.trainer.step >= self.trainer.steps

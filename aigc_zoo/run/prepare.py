@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
@@ -16,7 +16,7 @@ from torch import Tensor
 from aigc_zoo import __version__, options
 from aigc_zoo.data import resolve
 from aigc_zoo.data.pool import Pool
-from aigc_zoo.engine import dist
+from aigc_zoo.engine import dist, fast
 from aigc_zoo.engine.trainer import Trainer, steps_for
 from aigc_zoo.errors import ConfigError
 from aigc_zoo.game import Recipe, Samples
@@ -48,6 +48,10 @@ class Prepared:
     steps: int
     seed: int
     cadence: Cadence
+    precision: fast.Choice
+    engine: fast.Choice
+    """What is wanted; a trainer's `engine.choice` is what came of it."""
+    accumulate: int = 1
 
     @property
     def train(self) -> Samples:
@@ -76,22 +80,47 @@ class Prepared:
 
     def trainer(self, dtype: torch.dtype = torch.float32) -> Trainer:
         """A trainer at step 0, fed by the training split."""
-        rank, world = self.ranks.rank, self.ranks.world
+        return self._trainer(self.batch_size, self.ranks, dtype)
+
+    def trial(self, batch_size: int) -> Trainer:
+        """A trainer of this process alone, to see what fits: it has the run's networks, and batches of any size."""
+        return self._trainer(batch_size, dist.Ranks(), torch.float32)
+
+    def _trainer(self, batch_size: int, ranks: dist.Ranks, dtype: torch.dtype) -> Trainer:
         with options.blame(self.catalogue.find("recipe", self.configuration.recipe).entry):
             return Trainer(
                 self.recipe,
                 self.train.spec,
-                lambda n: self.pool.batch(self.seed, n, self.batch_size, rank, world),
-                batch_size=self.batch_size,
+                lambda n: self.pool.batch(self.seed, n, batch_size, ranks.rank, ranks.world),
+                batch_size=batch_size,
                 steps=self.steps,
                 seed=self.seed,
                 device=self.device,
                 dtype=dtype,
-                ranks=self.ranks,
+                ranks=ranks,
+                accumulate=self.accumulate,
+                sync_batch_norm=bool(self.configuration.run.get("sync_batch_norm")),
+                precision=self.precision.name,
+                engine=self.engine,
             )
 
-    def card(self) -> dict[str, Any]:
-        """What this run is: all that its numbers depend on. A run continues only under an equal card."""
+    def keeping(self, card: Mapping[str, Any]) -> Prepared:
+        """With the precision and the engine of the run that this one continues, where they are left to `auto`."""
+        run, why = self.configuration.run, card.get("why", {})
+        if card.get("device") != device_name(self.device):
+            return self  # which is refused in words of its own
+        kept = self
+        if run.get("precision") == "auto" and card.get("precision") in ("fp32", "bf16"):
+            kept = replace(kept, precision=fast.Choice(card["precision"], why.get("precision", "")))
+        if run.get("engine") == "auto" and card.get("engine") == "eager":
+            kept = replace(kept, engine=fast.Choice("eager", why.get("engine", "")))
+        return kept
+
+    def card(self, engine: fast.Choice) -> dict[str, Any]:
+        """What this run is: all that its numbers depend on, and the engine that it plays on.
+
+        A run continues only under an equal card.
+        """
         train = self.train
         return {
             **self.configuration.card(),
@@ -114,6 +143,9 @@ class Prepared:
             "device": device_name(self.device),
             "threads": torch.get_num_threads(),
             "world": self.ranks.world,
+            "precision": self.precision.name,
+            "engine": engine.name,
+            "why": {"precision": self.precision.why, "engine": engine.why},
             "versions": versions(),
         }
 
@@ -138,6 +170,13 @@ def prepare(
         raise ConfigError(
             f"a batch of {batch_size} does not divide over {ranks.world} ranks: say --batch-size {fitting}"
         )
+    accumulate = int(run.get("accumulate") or 1)
+    if batch_size % (ranks.world * accumulate):
+        unit = ranks.world * accumulate
+        raise ConfigError(
+            f"a batch of {batch_size} on {ranks.world} rank{'s' if ranks.world > 1 else ''} does not make {accumulate} "
+            f"equal parts: say --batch-size {max(unit, batch_size - batch_size % unit)}, or another --accumulate"
+        )
     _need_entries(recipe, splits["train"])
     steps = steps_for(recipe, batch_size, run.get("steps"), run.get("images"))
     if run.get("deterministic"):
@@ -154,6 +193,9 @@ def prepare(
         steps=steps,
         seed=int(run.get("seed") or 0),
         cadence=_cadence(run, steps),
+        precision=fast.choose_precision(str(run.get("precision") or "auto"), device),
+        engine=fast.Choice(str(run.get("engine") or "auto"), "asked for"),
+        accumulate=accumulate,
     )
 
 

@@ -18,7 +18,8 @@ STEPS = 2
 
 def rehearse(prepared: Prepared, folder: Path) -> Iterator[str]:
     """Plays two steps, saves and reloads in memory, and estimates time and disk, line by line."""
-    card, trainer = prepared.card(), prepared.trainer()
+    trainer = prepared.trainer()
+    card = prepared.card(trainer.engine.choice)
     train = prepared.train
     yield f"{card['recipe']} on {train.name}: {len(train):,} samples of {train.spec.shape}"
     for slot, chosen in card["slots"].items():
@@ -40,6 +41,8 @@ def rehearse(prepared: Prepared, folder: Path) -> Iterator[str]:
     lost = [name for name, tensor in tensors.items() if not bool((tensor == back[name].to(tensor.device)).all())]
     if lost:
         raise ConfigError(f"saving and reloading changes {lost[0]}: all state must live in parameters and buffers")
+    yield f"  {'precision':<16} {card['precision']} ({card['why']['precision']})"
+    yield f"  {'engine':<16} {card['engine']} ({card['why']['engine']})"
     images = prepared.batch_size * prepared.recipe.rounds
     yield f"  {'length':<16} {prepared.steps:,} steps of {prepared.batch_size}, on {card['device']}"
     whole = timedelta(seconds=round(step * prepared.steps))

@@ -30,13 +30,27 @@ def devices_agree(part: Part) -> None:
 
 @check("GPU-BF16", needs="gpu", kinds=("recipe",))
 def plays_in_bfloat16(part: Part) -> None:
-    """Under bfloat16 autocast four steps stay finite."""
-    trainer = trial_of(part).trainer(device="cuda")
-    with torch.autocast("cuda", torch.bfloat16, cache_enabled=False):
-        for _ in range(4):
-            terms = trainer.play()
+    """In bfloat16, as --precision bf16 plays it, four steps stay finite."""
+    trainer = trial_of(part).trainer(device="cuda", precision="bf16")
+    for _ in range(4):
+        terms = trainer.play()
     for name, value in terms.items():
         need(torch.isfinite(value).all(), f"term {name} is not finite in bfloat16: reduce in float32")
+
+
+@check("GPU-GRAPH", needs="gpu", kinds=("recipe",))
+def graphs_equal_eager(part: Part) -> None:
+    """Eight steps as CUDA graphs end in the weights that eight eager steps end in, bit for bit."""
+    trial = trial_of(part)
+    with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
+        ends = []
+        for engine in ("eager", "graph"):
+            trainer = trial.trainer(device="cuda", steps=8, engine=engine)
+            for _ in range(8):
+                trainer.play()
+            ends.append({name: value.cpu() for name, value in trainer.nets.state_dict().items()})
+    odd = differing(*ends)
+    need(not odd, f"after eight steps as graphs {joined(odd)} differ: whatever varies comes in through the batch")
 
 
 @check("GPU-SYNC", needs="gpu", kinds=("recipe",))

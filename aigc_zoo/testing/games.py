@@ -234,7 +234,8 @@ def networks_share_nothing(part: Part) -> None:
     trainer = trial_of(part).trainer()
     own = Nets({name: net for name, net in trainer.nets.items() if name not in trainer.frozen})
     try:
-        save(own.state_dict())
+        # What shares memory still does once it is contiguous; the trainer lays weights out its own way.
+        save({name: value.contiguous() for name, value in own.state_dict().items()})
     except (RuntimeError, SafetensorError) as error:
         raise CheckFailed(f"safetensors refuses the networks: {in_a_line(error)[:300]}") from error
     theirs = {value.data_ptr() for value in own.state_dict().values() if value.numel()}

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from aigc_zoo.errors import ConfigError
-from aigc_zoo.game import Adversarial, Nets, Penalty, Recipe, Spec, adam, play_at, two_player
+from aigc_zoo.game import Adversarial, Nets, Noisy, Penalty, Recipe, Spec, adam, play_at, two_player
 from aigc_zoo.testing.checks import check
 from aigc_zoo.testing.probes import (
     LATENT,
@@ -182,8 +182,12 @@ class _Trial:
 @check("P-SCALAR", needs="cpu", kinds=("penalty",))
 def penalties_are_scalars(part: Part) -> None:
     """(critic, batch) -> one finite number with a graph to the critic's weights, for samples of any shape."""
-    for shape in part.entry.component.shapes or ((2,), (1, 8, 8), (1, 100), (2, 4, 6, 6)):
-        trial = _Trial(part, shape)
+    stated = part.entry.component.shapes
+    for shape in stated or ((2,), (1, 8, 8), (1, 100), (2, 4, 6, 6)):
+        trial, sentence = refusal(partial(_Trial, part, shape))
+        if trial is None:
+            need(not stated and shape != (1, 8, 8), f"it refuses samples of shape {shape}: {sentence}")
+            continue
         value = seeded(trial.value)
         need(value.ndim == 0, f"of samples {shape} it gives shape {tuple(value.shape)}, not one number")
         need_finite(value, f"the penalty of samples {shape}")
@@ -205,7 +209,10 @@ def penalties_are_pure(part: Part) -> None:
 def penalties_are_not_negative(part: Part) -> None:
     """It is never below zero, and its weight multiplies it."""
     penalty = target_of(part)
-    need(penalty.weight > 0, f"its own weight is {penalty.weight}: it does nothing unless one is given")
+    need(
+        callable(penalty.weight) or penalty.weight > 0,
+        f"its own weight is {penalty.weight}: it does nothing unless one is given",
+    )
     need(seeded(_Trial(part, (1, 8, 8)).value) >= 0, "it is negative: a penalty punishes")
 
 
@@ -234,7 +241,7 @@ def _augmentation(part: Part) -> Iterator[tuple[Spec, nn.Module]]:
         spec = spec_of(shape)
         module = seeded(target)
         need(isinstance(module, nn.Module), f"it returns a {type(module).__name__}, not a torch module")
-        out, sentence = refusal(partial(seeded, module, samples_like(spec)))
+        out, sentence = refusal(partial(seeded, _augmented, module, samples_like(spec)))
         if out is None:
             need(not part.entry.component.shapes, f"it states the shape {shape} and refuses it: {sentence}")
             refused = sentence
@@ -244,12 +251,28 @@ def _augmentation(part: Part) -> Iterator[tuple[Spec, nn.Module]]:
     need(count, f"it refuses every usual shape ({refused}): state those that it serves as shapes=(...)")
 
 
+def _augmented(module: nn.Module, x: Tensor) -> Tensor:
+    """What it makes of samples, with noise from its own `draw` where it is Noisy."""
+    out: Tensor = module(x, module.draw(torch.zeros_like(x))) if isinstance(module, Noisy) else module(x)
+    return out
+
+
+@check("A-PURE", needs="cpu", kinds=("augmentation",))
+def augmentations_draw_no_noise(part: Part) -> None:
+    """The same samples and the same noise give the same: what is drawn is drawn by `draw` of a game.Noisy."""
+    for spec, module in _augmentation(part):
+        x = samples_like(spec)
+        given = (seeded(module.draw, x),) if isinstance(module, Noisy) else ()
+        one, two = (seeded(module, x, *given, seed=seed) for seed in (1, 2))
+        need(same(one, two), "it draws noise where it is used: make it a game.Noisy, whose draw gives it beforehand")
+
+
 @check("A-SHAPE", needs="cpu", kinds=("augmentation",))
 def augmentations_keep_the_shape(part: Part) -> None:
     """Samples keep shape and type, and are finite."""
     for spec, module in _augmentation(part):
         x = samples_like(spec)
-        out = seeded(module, x)
+        out = seeded(_augmented, module, x)
         need(
             out.shape == x.shape and out.dtype == x.dtype,
             f"of {tuple(x.shape)} it makes {tuple(out.shape)}, {out.dtype}",
@@ -262,7 +285,7 @@ def augmentations_let_gradients_through(part: Part) -> None:
     """Gradients reach the samples, or the generator would learn nothing."""
     for spec, module in _augmentation(part):
         x = samples_like(spec, 16).requires_grad_()
-        out = seeded(module, x)
+        out = seeded(_augmented, module, x)
         need(out.requires_grad, "its output has no graph to the samples: use operations that can be differentiated")
         (gradient,) = torch.autograd.grad(out.square().sum(), x)
         need(gradient.any() and torch.isfinite(gradient).all(), "no gradient reaches the samples")
@@ -274,8 +297,9 @@ def augmentations_follow_the_seed(part: Part) -> None:
     target = target_of(part)
     for spec, module in _augmentation(part):
         x = samples_like(spec)
-        need(same(seeded(module, x), seeded(seeded(target), x)), "from the same seed and state it does something else")
-        need_saveable(seeded(target), partial(seeded, target, seed=1), lambda one, x=x: one(x))  # type: ignore[misc]
+        again = seeded(_augmented, seeded(target), x)
+        need(same(seeded(_augmented, module, x), again), "from the same seed and state it does something else")
+        need_saveable(seeded(target), partial(seeded, target, seed=1), lambda one, x=x: _augmented(one, x))  # type: ignore[misc]
 
 
 # --- extractors -------------------------------------------------------------------------------------------------------

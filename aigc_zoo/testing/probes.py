@@ -185,7 +185,7 @@ def same(one: Tensor, other: Tensor) -> bool:
 def need_saveable(module: nn.Module, again: Callable[[], nn.Module], run: Callable[[nn.Module], Tensor]) -> None:
     """Its state goes through safetensors, and is all that there is: another copy with this state does the same."""
     try:
-        data = save(module.state_dict())
+        data = save({name: value.contiguous() for name, value in module.state_dict().items()})
     except (RuntimeError, SafetensorError) as error:
         raise CheckFailed(f"safetensors refuses its state: {in_a_line(error)[:300]}") from error
     other = again()

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from aigc_zoo import options
 from aigc_zoo.data.pool import Pool
+from aigc_zoo.engine import fast
 from aigc_zoo.engine.dist import Ranks
 from aigc_zoo.engine.trainer import Trainer, build_networks
 from aigc_zoo.errors import ConfigError
@@ -44,6 +45,8 @@ class Trial:
         same_batch: bool = False,
         players: Sequence[str] = (),
         batch_size: int = BATCH,
+        precision: str = "fp32",
+        engine: str = "eager",
     ) -> Trainer:
         """A trainer at step 0; `players` leaves the others out, `same_batch` gives every step the first batch."""
         recipe = self.recipe
@@ -66,6 +69,8 @@ class Trial:
             ranks=ranks,
             dtype=dtype,
             device=device,
+            precision=precision,
+            engine=fast.Choice(engine, "a check"),
         )
 
 

@@ -4,13 +4,14 @@ import math
 from itertools import pairwise
 from typing import Annotated, Literal
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from aigc_zoo.game import Spec
+from aigc_zoo.layers import Concatenated, ConditionalNorm, InRange, Layers, Weights, constrained, groups, halved, scored
 from aigc_zoo.spec import Range
 
 Norm = Literal["batch", "group", "none"]
+WHO = "the dcgan networks"
 
 
 def generator(
@@ -20,6 +21,8 @@ def generator(
     width: Annotated[int, Range(1, 1024)] = 64,
     dense: Annotated[int, Range(0, 65536)] = 0,
     norm: Norm = "batch",
+    condition: Literal["concat", "norm"] = "concat",
+    weights: Weights = "free",
 ) -> nn.Module:
     """z -> width * 2^(k-1) channels of b x b -> k transposed convolutions -> tanh, rescaled to `spec.range`.
 
@@ -30,25 +33,30 @@ def generator(
 
     width: channels after the last but one convolution; each level below has twice as many.
     dense: units of a hidden layer between z and the b x b; 0 for none, as in the paper (the authors' MNIST code: 1024).
-    norm: batch as in the paper; group (8 groups) or none keep the samples of a batch apart.
+    norm: batch as in the paper; group (8 groups) or none, with He's initial weights, keep the samples apart.
+    condition: how labels come in, where the game has them: beside z, or as each class's own scales after every norm.
+    weights: free, or kept at spectral norm 1, or orthogonal.
     """
-    base, levels = plan(spec)
-    bias = norm == "none"
+    base, levels = halved(spec, WHO)
+    bias, classes = norm == "none", spec.classes if condition == "norm" else 0
+    if classes and norm == "none":
+        raise ValueError("labels that condition the norm need one: choose --generator.norm batch or group")
     channels = [width * 2**level for level in reversed(range(levels))]
-    layers: list[nn.Module] = []
+    layers: list[nn.Module] = [Concatenated()] if spec.classes and not classes else []
+    inputs = latent + (0 if classes else spec.classes)
     if dense:
-        layers += [nn.Linear(latent, dense, bias=bias), *_norm(norm, dense, nn.BatchNorm1d), nn.ReLU()]
+        layers += [nn.Linear(inputs, dense, bias=bias), *_norm(norm, dense, nn.BatchNorm1d, classes), nn.ReLU()]
     layers += [
-        nn.Linear(dense or latent, channels[0] * math.prod(base), bias=bias),
+        nn.Linear(dense or inputs, channels[0] * math.prod(base), bias=bias),
         nn.Unflatten(1, (channels[0], *base)),
-        *_norm(norm, channels[0], nn.BatchNorm2d),
+        *_norm(norm, channels[0], nn.BatchNorm2d, classes),
         nn.ReLU(),
     ]
     for before, after in pairwise(channels):
         up = nn.ConvTranspose2d(before, after, 4, 2, 1, bias=bias)
-        layers += [up, *_norm(norm, after, nn.BatchNorm2d), nn.ReLU()]
+        layers += [up, *_norm(norm, after, nn.BatchNorm2d, classes), nn.ReLU()]
     layers += [nn.ConvTranspose2d(channels[-1], spec.shape[0], 4, 2, 1), InRange(spec.range)]
-    return Unconditional(layers)
+    return _assembled(layers, weights, norm)
 
 
 def discriminator(
@@ -57,17 +65,19 @@ def discriminator(
     width: Annotated[int, Range(1, 1024)] = 64,
     dense: Annotated[int, Range(0, 65536)] = 0,
     norm: Norm = "batch",
+    weights: Weights = "free",
 ) -> nn.Module:
     """k convolutions of stride 2 from `width` channels up, each but the first normed; one logit of what is left.
 
     (N, C, H, W) -> (N, 1). From the paper: LeakyReLU of slope 0.2, no norm in the first layer, weights from N(0, 0.02),
-    scales from N(1, 0.02). Raises ValueError for a size that the generator cannot make.
+    scales from N(1, 0.02). Labels enter by projection. Raises ValueError for a size that the generator cannot make.
 
     width: channels after the first convolution; each level below has twice as many.
     dense: units of a hidden layer before the logit; 0 for none, as in the paper (the authors' MNIST code: 1024).
-    norm: batch as in the paper; gradient penalties need group (8 groups) or none, which keep the samples apart.
+    norm: batch as in the paper; gradient penalties need group (8 groups) or none (with He's initial weights).
+    weights: free, or kept at spectral norm 1 (SNGAN), or orthogonal.
     """
-    base, levels = plan(spec)
+    base, levels = halved(spec, WHO)
     bias = norm == "none"
     channels = [width * 2**level for level in range(levels)]
     layers: list[nn.Module] = [nn.Conv2d(spec.shape[0], width, 4, 2, 1), nn.LeakyReLU(0.2)]
@@ -78,79 +88,32 @@ def discriminator(
     left = channels[-1] * math.prod(base)
     if dense:
         layers += [nn.Linear(left, dense, bias=bias), *_norm(norm, dense, nn.BatchNorm1d), nn.LeakyReLU(0.2)]
-    layers.append(nn.Linear(dense or left, 1))
-    return Unconditional(layers)
+    layers.append(scored(dense or left, spec.classes))
+    return _assembled(layers, weights, norm)
 
 
-def plan(spec: Spec) -> tuple[tuple[int, int], int]:
-    """The sides (h, w) that are left after k halvings, and k.
-
-    The shorter side is b x 2^k with 4 <= b < 8 and k >= 1; the longer is any multiple of the same 2^k.
-    """
-    if spec.classes:
-        raise ValueError("the dcgan networks take no labels: leave out --conditional, or choose other networks")
-    if len(spec.shape) != 3:
-        raise ValueError(f"the dcgan networks make images (C, H, W), not samples of shape {spec.shape}")
-    height, width = spec.shape[1:]
-    levels = _levels(min(height, width))
-    if levels < 1 or height % 2**levels or width % 2**levels:
-        near = sorted({_nearest(height, width, up) for up in (False, True)})
-        raise ValueError(
-            f"the dcgan networks cannot make {height}x{width}: the shorter side has to be b x 2^k with 4 <= b < 8 and "
-            f"k >= 1, the longer a multiple of that 2^k; the nearest are {' and '.join(f'{h}x{w}' for h, w in near)} "
-            f"(squares: --size {min(near[-1])})"
-        )
-    return (height >> levels, width >> levels), levels
+def _norm(norm: Norm, channels: int, batch: type[nn.BatchNorm1d | nn.BatchNorm2d], classes: int = 0) -> list[nn.Module]:
+    """The layer that `norm` names, with scales and shifts of each class where there are any, or none."""
+    if norm == "none":
+        return []
+    affine = not classes
+    made = (
+        nn.GroupNorm(groups(channels), channels, affine=affine) if norm == "group" else batch(channels, affine=affine)
+    )
+    return [ConditionalNorm(made, channels, classes) if classes else made]
 
 
-def _levels(side: int) -> int:
-    """The k of side = b x 2^k with 4 <= b < 8; b is whole only where the side has the form."""
-    return (side // 4).bit_length() - 1
-
-
-def _nearest(height: int, width: int, up: bool) -> tuple[int, int]:
-    shorter = max(min(height, width), 8)
-    unit = 2 ** _levels(shorter)
-    if up:
-        shorter = -(-shorter // unit) * unit
-        unit = 2 ** _levels(shorter)
-    h, w = ((max(side, shorter) + (unit - 1) * up) // unit * unit for side in (height, width))
-    return h, w
-
-
-def _norm(norm: Norm, channels: int, batch: type[nn.BatchNorm1d | nn.BatchNorm2d]) -> list[nn.Module]:
-    """The layer that `norm` names, or none."""
-    if norm == "group":
-        return [nn.GroupNorm(math.gcd(8, channels), channels)]  # whole channels: few have fewer groups
-    return [batch(channels)] if norm == "batch" else []
-
-
-class InRange(nn.Module):
-    """tanh, moved from (-1, 1) to the range of the data; without a range, the identity."""
-
-    def __init__(self, bounds: tuple[float, float] | None) -> None:
-        super().__init__()
-        self.bounds = bounds
-
-    def forward(self, x: Tensor) -> Tensor:
-        if self.bounds is None:
-            return x
-        low, high = self.bounds
-        return low + (high - low) * 0.5 * (torch.tanh(x) + 1)
-
-
-class Unconditional(nn.Sequential):
-    """Layers after one another, with the paper's initial weights; a label plays no part."""
-
-    def __init__(self, layers: list[nn.Module]) -> None:
-        super().__init__(*layers)
-        for layer in layers:
-            if isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
+def _assembled(layers: list[nn.Module], weights: Weights, norm: Norm) -> nn.Module:
+    """The layers after one another, with the paper's initial weights, or He's where no norm mends their scale."""
+    net = Layers(*layers)
+    for layer in net.modules():
+        if isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
+            if norm == "none":
+                nn.init.kaiming_normal_(layer.weight, 0.2)
+            else:
                 nn.init.normal_(layer.weight, 0.0, 0.02)
-                if layer.bias is not None:
-                    nn.init.zeros_(layer.bias)
-            elif isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d | nn.GroupNorm):
-                nn.init.normal_(layer.weight, 1.0, 0.02)
-
-    def forward(self, x: Tensor, label: Tensor | None = None) -> Tensor:
-        return super().forward(x)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+        elif isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d | nn.GroupNorm) and layer.affine:
+            nn.init.normal_(layer.weight, 1.0, 0.02)
+    return constrained(net, weights)

@@ -17,6 +17,7 @@ def dcgan(
     lr: Annotated[float, Range(0, 1)] = 2e-4,
     critic_lr: Annotated[float, Range(0, 1)] | None = None,
     beta1: Annotated[float, Range(0, 0.999)] = 0.5,
+    conditional: bool = False,
     average: Annotated[float, Range(0, 0.99999)] = 0.999,
 ) -> Recipe:
     """DCGAN (Radford, Metz and Chintala, 2015, section 4): both players by Adam, 2e-4 and 0.5, on batches of 128.
@@ -28,15 +29,12 @@ def dcgan(
     (theirs by 1e-5); samples come from the generator's moving average, which the paper does not keep; and the default
     length is a million images (theirs: 25 epochs of 350,000 faces), what the well-known tutorial trains on CelebA.
 
-    generator: the network that makes samples.
-    discriminator: the network that judges them.
-    loss: what the two lower, as functions of logits.
     penalty: terms added to the critic's loss; batch normalisation in it is refused then.
-    augmentation: applied alike to reals and fakes before they are judged.
     latent: numbers in z.
     lr: Adam's rate, of both players.
     critic_lr: the discriminator's own rate; none means lr.
     beta1: decay of Adam's first moment.
+    conditional: make and judge samples by their labels.
     average: decay of the generator's moving average, which samples are taken from; 0 takes the weights themselves.
     """
     return two_player(
@@ -48,7 +46,8 @@ def dcgan(
         critic_optimizer=adam(lr if critic_lr is None else critic_lr, beta1),
         penalties=penalty,
         augmentation=augmentation,
-        average={"G": average} if average else {},
+        conditional=conditional,
+        average=average,
         batch_size=128,
         images=1_000_000,
     )

@@ -15,6 +15,8 @@ def primer(
     augmentation: Annotated[Any, Slot("augmentation")] | None = None,
     latent: Annotated[int, Range(1, 4096)] = 100,
     lr: Annotated[float, Range(0, 1)] = 1e-4,
+    critic_lr: Annotated[float, Range(0, 1)] | None = None,
+    conditional: bool = False,
     average: Annotated[float, Range(0, 0.99999)] = 0.0,
 ) -> Recipe:
     """The introductory model of the founding article: Adam at 1e-4, batches of 128, 100 epochs of the 60,000 of MNIST.
@@ -23,13 +25,10 @@ def primer(
     article. There both players step at once from one forward pass; here the generator answers the critic's new
     weights. z is normal. The whole length, 6,000,000 images, wants a GPU: the preset digits is narrower and shorter.
 
-    generator: the network that makes samples.
-    discriminator: the network that judges them.
-    loss: what the two lower, as functions of logits.
-    penalty: terms added to the critic's loss.
-    augmentation: applied alike to reals and fakes before they are judged.
     latent: numbers in z.
     lr: Adam's rate, of both players.
+    critic_lr: the discriminator's own rate; none means lr.
+    conditional: make and judge samples by their labels.
     average: decay of the generator's moving average, which samples are taken from; 0 takes the weights themselves.
     """
     return two_player(
@@ -38,9 +37,11 @@ def primer(
         loss,
         latent=latent,
         optimizer=adam(lr),
+        critic_optimizer=adam(lr if critic_lr is None else critic_lr),
         penalties=penalty,
         augmentation=augmentation,
-        average={"G": average} if average else {},
+        conditional=conditional,
+        average=average,
         batch_size=128,
         images=6_000_000,
     )

@@ -6,13 +6,14 @@ from aigc_zoo.spec import Component, hookimpl
 
 ZOO_API = 1
 PAPER = "arXiv:1406.2661"
+# Two coordinates: dropping some of them, as the paper does with pixels, would hide where a point is.
+CRITIC = {"width": 64, "dropout": 0.0, "input_dropout": 0.0}
 POINTS = {
+    "precision": "fp32",
     "images": 600_000,
     "lr": 1e-3,
-    "generator.width": 128,
-    "discriminator.width": 64,
-    "discriminator.dropout": 0.0,
-    "discriminator.input_dropout": 0.0,
+    "generator": "vanilla.points",
+    "discriminator": "vanilla.points",
 }
 
 
@@ -24,7 +25,8 @@ def zoo_components() -> Iterable[Component]:
         target=f"{__name__}.networks:generator",
         summary="Two hidden layers of rectifiers; any shape of sample",
         paper=PAPER,
-        tags=("any-shape", "perceptron"),
+        tags=("any-shape", "perceptron", "labels"),
+        presets={"points": {"width": 128}},
     )
     yield Component(
         kind="discriminator",
@@ -32,7 +34,8 @@ def zoo_components() -> Iterable[Component]:
         target=f"{__name__}.networks:discriminator",
         summary="Two hidden layers of maxout units with dropout; any shape of sample",
         paper=PAPER,
-        tags=("any-shape", "perceptron"),
+        tags=("any-shape", "perceptron", "labels"),
+        presets={"points": CRITIC, "points-spectral": CRITIC | {"weights": "spectral"}},
     )
     yield Component(
         kind="recipe",
@@ -40,11 +43,10 @@ def zoo_components() -> Iterable[Component]:
         target=f"{__name__}.recipe:vanilla",
         summary="The first GAN, of two multilayer perceptrons",
         paper=PAPER,
-        tags=("any-shape", "unconditional"),
+        tags=("any-shape", "labels"),
         presets={
             "digits": {"images": 600_000},
             "mnist": {},
-            # Two coordinates: dropping some of them, as the paper does with pixels, would hide where a point is.
             "ring": POINTS,
             "grid": POINTS,
         },

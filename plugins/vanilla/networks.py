@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from aigc_zoo.game import Spec
+from aigc_zoo.layers import Concatenated, FromRange, InRange, Layers, Weights, constrained, scored
 from aigc_zoo.spec import Range
 
 
@@ -14,21 +15,22 @@ def generator(spec: Spec, latent: int, *, width: Annotated[int, Range(1, 65536)]
     """z -> two hidden layers of rectifiers -> sigmoid, rescaled to `spec.range`; linear where the data has no range.
 
     (N, latent) -> (N, *spec.shape). The published code's MNIST network, with PyTorch's initial weights in place of
-    uniform ones in +-0.05, and without its output biases set from the data.
+    uniform ones in +-0.05, and without its output biases set from the data. Labels stand
+    beside z.
 
     width: units of each hidden layer.
     """
-    _unlabelled(spec)
-    size = math.prod(spec.shape)
-    return Unconditional(
-        nn.Linear(latent, width),
+    layers: list[nn.Module] = [Concatenated()] if spec.classes else []
+    layers += [
+        nn.Linear(latent + spec.classes, width),
         nn.ReLU(),
         nn.Linear(width, width),
         nn.ReLU(),
-        nn.Linear(width, size),
-        InRange(spec.range),
+        nn.Linear(width, math.prod(spec.shape)),
+        InRange(spec.range, torch.sigmoid),
         nn.Unflatten(1, spec.shape),
-    )
+    ]
+    return Layers(*layers)
 
 
 def discriminator(
@@ -38,20 +40,21 @@ def discriminator(
     pieces: Annotated[int, Range(1, 64)] = 5,
     dropout: Annotated[float, Range(0, 0.95)] = 0.5,
     input_dropout: Annotated[float, Range(0, 0.95)] = 0.2,
+    weights: Weights = "free",
 ) -> nn.Module:
     """Two hidden layers of maxout units, each the largest of `pieces` linear maps, with dropout before every layer.
 
     (N, *spec.shape) -> (N, 1). The published code's MNIST network, with PyTorch's initial weights in place of uniform
     ones in +-0.005. It sees samples moved from their range to [0, 1], as there: a dropped pixel is a black one. Dropout
-    draws its own noise, so engines and numbers of ranks agree only without it.
+    draws its own noise, so engines and numbers of ranks agree only without it. Labels enter by projection.
 
     width: units of each hidden layer.
     pieces: linear maps of a unit; 1 makes the network linear.
     dropout: share of hidden units that is dropped while training.
     input_dropout: share of the sample's numbers that is dropped while training.
+    weights: free, or kept at spectral norm 1 (SNGAN), or orthogonal.
     """
-    _unlabelled(spec)
-    return Unconditional(
+    net = Layers(
         nn.Flatten(),
         FromRange(spec.range),
         nn.Dropout(input_dropout),
@@ -59,13 +62,9 @@ def discriminator(
         nn.Dropout(dropout),
         Maxout(width, width, pieces),
         nn.Dropout(dropout),
-        nn.Linear(width, 1),
+        scored(width, spec.classes),
     )
-
-
-def _unlabelled(spec: Spec) -> None:
-    if spec.classes:
-        raise ValueError("the vanilla networks take no labels: leave out --conditional, or choose other networks")
+    return constrained(net, weights)
 
 
 class Maxout(nn.Module):
@@ -78,38 +77,3 @@ class Maxout(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.maps(x).unflatten(1, (-1, self.units)).amax(1)
-
-
-class FromRange(nn.Module):
-    """The range of the data, moved to [0, 1]; without a range, the identity."""
-
-    def __init__(self, bounds: tuple[float, float] | None) -> None:
-        super().__init__()
-        self.bounds = bounds
-
-    def forward(self, x: Tensor) -> Tensor:
-        if self.bounds is None:
-            return x
-        low, high = self.bounds
-        return (x - low) / (high - low)
-
-
-class InRange(nn.Module):
-    """sigmoid, moved from (0, 1) to the range of the data; without a range, the identity."""
-
-    def __init__(self, bounds: tuple[float, float] | None) -> None:
-        super().__init__()
-        self.bounds = bounds
-
-    def forward(self, x: Tensor) -> Tensor:
-        if self.bounds is None:
-            return x
-        low, high = self.bounds
-        return low + (high - low) * torch.sigmoid(x)
-
-
-class Unconditional(nn.Sequential):
-    """Layers after one another; a label, which the game may hand on, plays no part."""
-
-    def forward(self, x: Tensor, label: Tensor | None = None) -> Tensor:
-        return super().forward(x)

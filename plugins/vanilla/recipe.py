@@ -16,6 +16,7 @@ def vanilla(
     latent: Annotated[int, Range(1, 4096)] = 100,
     lr: Annotated[float, Range(0, 1)] = 2e-4,
     beta1: Annotated[float, Range(0, 0.999)] = 0.5,
+    conditional: bool = False,
     average: Annotated[float, Range(0, 0.99999)] = 0.999,
 ) -> Recipe:
     """The GAN of Goodfellow et al. (2014, algorithm 1, one critic turn a step) in the setting of its MNIST experiment.
@@ -26,14 +27,10 @@ def vanilla(
     gradient descent at 0.1 with momentum 0.5 to 0.7), one after the other (there: at once), and samples come from a
     moving average.
 
-    generator: the network that makes samples.
-    discriminator: the network that judges them.
-    loss: what the two lower, as functions of logits.
-    penalty: terms added to the critic's loss.
-    augmentation: applied alike to reals and fakes before they are judged.
     latent: numbers in z.
     lr: Adam's rate, of both players.
     beta1: decay of Adam's first moment.
+    conditional: make and judge samples by their labels.
     average: decay of the generator's moving average, which samples are taken from; 0 takes the weights themselves.
     """
     return two_player(
@@ -44,7 +41,8 @@ def vanilla(
         optimizer=adam(lr, beta1),
         penalties=penalty,
         augmentation=augmentation,
-        average={"G": average} if average else {},
+        conditional=conditional,
+        average=average,
         batch_size=100,
         images=1_000_000,
     )

@@ -115,3 +115,36 @@ def test_a_generator_that_is_none(capsys: pytest.CaptureFixture[str], tmp_path: 
     assert code == 65
     assert "g.safetensors" in text
     assert len(text.splitlines()) <= 3
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "named"),
+    [
+        (("wgan-gp", "--discriminator.norm", "batch"), 3, "--discriminator.norm none"),
+        (("dcgan", "--penalty", "r1"), 3, "--discriminator.norm none"),
+        (("dcgan", "--loss", "hinges"), 3, "hinge"),
+        (("dcgan", "--penalty", "r1r"), 3, "r1r2"),
+        (("dcgan-r1", "--penalty.r1.every", "0"), 2, "--penalty.r1.every 0"),
+        (("dcgan-r1", "--penalty.gp.weight", "1"), 2, "--penalty.gp.weight"),
+        (("rpgan-r1r2", "--penalty.r1r2.weight", "-1"), 2, "--penalty.r1r2.weight -1"),
+        (("sngan", "--size", "30"), 3, "28x28"),
+        (("vanilla", "--data", "ring", "--augmentation", "flip"), 3, "augmentations of images"),
+        (("lsgan", "--generator.condition", "norms"), 2, "norm"),
+    ],
+)
+def test_parts_that_do_not_fit(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, words: tuple[str, ...], code: int, named: str
+) -> None:
+    found, text = told(capsys, "train", *words, "--steps", "1", "--out", str(tmp_path / "run"))
+    assert found == code
+    assert named in text
+    assert len(text.splitlines()) <= 3
+
+
+def test_conditional_without_labels(capsys: pytest.CaptureFixture[str], photos: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    code, text = told(capsys, "train", "sngan", "--conditional", "--data", str(photos), "--out", str(run))
+    assert code == 3
+    assert "leave out --conditional" in text
+    assert len(text.splitlines()) <= 3
+    assert not run.exists()

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from aigc_zoo.data.pool import Pool, example
+from aigc_zoo.data.pool import Fetcher, Pool, example
 from aigc_zoo.data.samples import image_samples
 from aigc_zoo.game import Batch, Draw, Samples, Spec
 
@@ -138,3 +141,80 @@ def test_a_device_gives_the_same_batches(budget: int | None) -> None:
             ours, theirs = Pool(samples, "cpu").batch(0, index, 33), pool.batch(0, index, 33)
             assert all(value.device.type == "cuda" for value in theirs.values())
             assert all(torch.equal(ours[key], theirs[key].cpu()) for key in ours)
+
+
+# --- rows that do not fit on the device -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("world", [1, 2])
+def test_batches_fetched_ahead_are_the_same(world: int) -> None:
+    """In order, out of order, of other sizes and seeds, and across epochs."""
+    near, far = Pool(with_noise(20), "cpu"), Pool(with_noise(20), "cpu", budget=0)
+    assert near.resident
+    assert not far.resident
+    for seed, index, size in [*((0, n, 6) for n in range(9)), (0, 3, 6), (1, 4, 6), (1, 5, 4), (1, 6, 4), (1, 6, 4)]:
+        for rank in range(world):
+            ours, theirs = far.batch(seed, index, size, rank, world), near.batch(seed, index, size, rank, world)
+            assert ours.keys() == theirs.keys()
+            assert all(torch.equal(ours[key], theirs[key]) for key in ours)
+    assert rows_of(Pool(numbered(9), "cpu", budget=0).rows(torch.tensor([4, 10]))) == [4, 1]
+
+
+def test_rows_are_fetched_while_the_batch_before_is_used() -> None:
+    gathered: list[int] = []
+    fetcher = Fetcher(torch.device("cpu"))
+
+    def gather(number: int) -> dict[str, Tensor]:
+        gathered.append(number)
+        return {"real": torch.tensor(number)}
+
+    fetcher.fetch((0,), lambda: gather(0))
+    fetcher.ahead((1,), lambda: gather(1))
+    fetcher._thread.submit(int).result()  # by now the thread has done what it was given, and nobody asked for it
+    assert gathered == [0, 1]
+    assert int(fetcher.fetch((1,), lambda: gather(9))["real"]) == 1
+    assert gathered == [0, 1]
+
+
+def test_what_goes_wrong_in_the_thread_is_raised_where_the_batch_is_wanted() -> None:
+    fetcher = Fetcher(torch.device("cpu"))
+
+    def fails() -> dict[str, Tensor]:
+        raise OSError("the disk is gone")
+
+    fetcher.ahead((1,), fails)
+    with pytest.raises(OSError, match="the disk is gone"):
+        fetcher.fetch((1,), fails)
+
+
+MEMORY = """
+import sys
+import torch
+from aigc_zoo import options, plugins
+from aigc_zoo.run.prepare import prepare
+
+catalogue = plugins.catalogue()
+given = {"steps": 100, "batch_size": 16, "generator.width": 8, "discriminator.width": 8}
+prepared = prepare(catalogue, options.resolve(catalogue, "dcgan", data=sys.argv[1], given=given, origin="python"))
+trainer = prepared.trainer()
+for _ in range(20):
+    trainer.play()
+print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("RssAnon")))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="RssAnon is Linux's")
+def test_memory_does_not_grow_with_the_data(tmp_path: Path) -> None:
+    """Ten times the images, 25 and 246 MB: anonymous memory stays within 5 %."""
+    used = []
+    for count in (2_000, 20_000):
+        path = tmp_path / f"{count}.npy"
+        images = np.lib.format.open_memmap(path, "w+", np.uint8, (count, 3, 64, 64))
+        for row in range(0, count, 1_000):
+            images[row : row + 1_000] = np.random.default_rng(row).integers(0, 255, (1_000, 3, 64, 64), np.uint8)
+        images.flush()
+        del images
+        done = subprocess.run([sys.executable, "-c", MEMORY, path], capture_output=True, text=True, check=True)
+        used.append(int(done.stdout))
+    assert used[1] <= 1.05 * used[0], used

@@ -14,7 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from sketch import together
-from sketch.play import difference
+from sketch.play import difference, play, snapshot
 from torch import Tensor
 
 from aigc_zoo.artefacts import checkpoint
@@ -88,6 +88,17 @@ def test_each_rank_plays_on_its_rows_of_the_batch(two: Outcome, one: dict[str, T
     assert {"real", "z", "u"} <= zero.keys()
     joined = {key: torch.cat([zero[key], other[key]]) for key in zero}
     assert difference(joined, under(f"{name}/batch/", one)) == 0.0
+
+
+@pytest.mark.parametrize("name", ["parts", "synchronised"])
+def test_two_ranks_equal_one_in_parts_and_with_shared_statistics(two: Outcome, name: str) -> None:
+    a = together.normal(Ranks(), norm=name == "synchronised")
+    play(a, together.STEPS)
+    expected = snapshot(a)[0]
+    for found in two.under(f"{name}/"):
+        assert found.keys() == expected.keys()  # and no statistics are kept apart for a rank
+        assert difference(found, expected) <= 1e-12
+    assert name == "parts" or (expected["nets/D.1.running_var"] != 1).all()
 
 
 def test_noise_inside_networks_differs_between_ranks(two: Outcome) -> None:

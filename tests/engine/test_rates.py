@@ -55,7 +55,7 @@ def test_rates_follow_their_schedule(kind: str, rate_is: str) -> None:
 
     def optimizer(parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
         rate = 9.0 if rate_is == "a number" else torch.tensor(9.0, dtype=torch.float64)
-        made.append(torch.optim.SGD(parameters, lr=rate))
+        made.append(torch.optim.SGD(parameters, lr=rate, fused=False))  # else a number becomes a tensor
         return made[0]
 
     def loss(nets: Nets, batch: Batch) -> Terms:

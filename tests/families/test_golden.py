@@ -8,13 +8,13 @@ import json
 import pytest
 import torch
 
-from .golden import FOLDER, STEPS, losses, recipes, samples
+from .golden import FOLDER, NAMES, STEPS, losses, recipe, samples
 
 
-@pytest.mark.parametrize("name", recipes())
+@pytest.mark.parametrize("name", NAMES)
 def test_losses_are_golden(name: str) -> None:
     golden = json.loads((FOLDER / f"{name}.json").read_text())
-    found = losses(recipes()[name], samples())
+    found = losses(recipe(name), samples())
     assert found.keys() == golden.keys()
     for term, values in golden.items():
         assert len(values) == STEPS
@@ -23,7 +23,7 @@ def test_losses_are_golden(name: str) -> None:
 
 
 def test_no_golden_file_is_left_over() -> None:
-    assert {path.stem for path in FOLDER.glob("*.json")} == set(recipes())
+    assert {path.stem for path in FOLDER.glob("*.json")} == set(NAMES)
 
 
 def test_golden_losses_do_not_depend_on_the_number_of_threads() -> None:
@@ -32,7 +32,7 @@ def test_golden_losses_do_not_depend_on_the_number_of_threads() -> None:
     try:
         for count in (1, 2):
             torch.set_num_threads(count)
-            found.append(losses(recipes()["dcgan"], samples(), steps=5))
+            found.append(losses(recipe("dcgan"), samples(), steps=5))
     finally:
         torch.set_num_threads(threads)
     for term, values in found[0].items():

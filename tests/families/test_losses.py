@@ -5,9 +5,23 @@ import math
 import pytest
 import torch
 
-from aigc_zoo_plugins.losses.adversarial import minimax, non_saturating
+from aigc_zoo_plugins.losses.adversarial import (
+    hinge,
+    least_squares,
+    minimax,
+    non_saturating,
+    relativistic,
+    wasserstein,
+)
 
-LOSSES = {"minimax": minimax, "non-saturating": non_saturating}
+LOSSES = {
+    "minimax": minimax,
+    "non-saturating": non_saturating,
+    "least-squares": least_squares,
+    "wasserstein": wasserstein,
+    "hinge": hinge,
+    "relativistic": relativistic,
+}
 LOGITS = torch.tensor([-3.0, -0.5, 0.0, 0.7, 4.0], dtype=torch.float64)
 
 
@@ -19,7 +33,7 @@ def naive_log_not_d(logits: torch.Tensor) -> torch.Tensor:
     return torch.log(1 - 1 / (1 + torch.exp(-logits)))
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", ["minimax", "non-saturating"])
 def test_discriminator_is_the_cross_entropy(name: str) -> None:
     real, fake = LOGITS, LOGITS.flip(0) + 0.3
     expected = -(naive_log_d(real).mean() + naive_log_not_d(fake).mean())
@@ -33,7 +47,7 @@ def test_generators_against_their_formulas() -> None:
     torch.testing.assert_close(standard, -naive_log_d(LOGITS).mean(), rtol=1e-12, atol=0)
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", ["minimax", "non-saturating"])
 def test_an_undecided_critic_pays_two_log_two(name: str) -> None:
     zeros = torch.zeros(7, dtype=torch.float64)
     assert LOSSES[name]().discriminator(zeros, zeros).item() == pytest.approx(2 * math.log(2), rel=1e-15)
@@ -57,7 +71,8 @@ def test_far_logits_are_exact_where_a_sigmoid_would_overflow(dtype: torch.dtype)
 def test_only_minimax_saturates() -> None:
     """dL_G/dlogit is -D for minimax and -(1 - D) for the other: 0 and -1 where the critic is sure of a fake."""
     gradients = {}
-    for name, loss in LOSSES.items():
+    for name in ("minimax", "non-saturating"):
+        loss = LOSSES[name]
         logit = torch.tensor([-20.0, 0.0, 2.0], dtype=torch.float64, requires_grad=True)
         (gradients[name],) = torch.autograd.grad(loss().generator(logit, None) * 3, logit)
     d = 1 / (1 + torch.exp(-torch.tensor([-20.0, 0.0, 2.0], dtype=torch.float64)))
@@ -71,7 +86,7 @@ def test_gradients_numerically(name: str) -> None:
     fake = torch.tensor([[1.0, -0.3], [-25.0, 0.0]], dtype=torch.float64, requires_grad=True)
     loss = LOSSES[name]()
     assert torch.autograd.gradcheck(loss.discriminator, (real, fake))
-    assert torch.autograd.gradcheck(lambda logits: loss.generator(logits, None), (fake,))
+    assert torch.autograd.gradcheck(lambda logits: loss.generator(logits, real), (fake,))
     assert torch.autograd.gradgradcheck(loss.discriminator, (real, fake))
 
 
@@ -83,7 +98,7 @@ def test_any_rank_of_logits(name: str, shape: tuple[int, ...]) -> None:
     shaped = logits.view(shape)
     assert loss.discriminator(shaped, -shaped).shape == ()
     assert loss.discriminator(shaped, -shaped).item() == pytest.approx(loss.discriminator(logits, -logits).item())
-    assert loss.generator(shaped, None).item() == pytest.approx(loss.generator(logits, None).item())
+    assert loss.generator(shaped, -shaped).item() == pytest.approx(loss.generator(logits, -logits).item())
 
 
 @pytest.mark.parametrize("name", LOSSES)
@@ -93,7 +108,7 @@ def test_means_are_at_least_float32(name: str) -> None:
     for given, expected in (kept | {torch.float64: torch.float64}).items():
         logits = LOGITS.to(given)
         assert loss.discriminator(logits, logits).dtype == expected
-        assert loss.generator(logits, None).dtype == expected
+        assert loss.generator(logits, logits).dtype == expected
     # 1,000 terms of e^-9 and one of 9: a half-precision mean would lose the small ones.
     logits = torch.full((1001,), 9.0, dtype=torch.bfloat16)
     logits[0] = -9.0
@@ -101,6 +116,46 @@ def test_means_are_at_least_float32(name: str) -> None:
     assert non_saturating().generator(logits, None).item() == pytest.approx(exact, rel=1e-5)
 
 
-def test_neither_needs_the_reals_to_train_the_generator() -> None:
-    assert not minimax().needs_real
-    assert not non_saturating().needs_real
+def test_only_the_relativistic_generator_needs_reals() -> None:
+    assert {name for name, loss in LOSSES.items() if loss().needs_real} == {"relativistic"}
+
+
+KNOWN = torch.tensor([2.0, 0.5, -1.0], dtype=torch.float64), torch.tensor([-2.0, 0.0, 3.0], dtype=torch.float64)
+"""Logits of three reals and three fakes."""
+
+
+@pytest.mark.parametrize(
+    ("name", "discriminator", "generator"),
+    [
+        # (1 + 0.25 + 4) / 6 + (4 + 0 + 9) / 6; (9 + 1 + 4) / 6
+        ("least-squares", 5.25 / 6 + 13 / 6, 14 / 6),
+        ("wasserstein", 1 / 3 - 1.5 / 3, -1 / 3),
+        # max(0, 1 - real) = 0, 0.5, 2; max(0, 1 + fake) = 0, 1, 4
+        ("hinge", 2.5 / 3 + 5 / 3, -1 / 3),
+        # softplus of fake - real = -4, -0.5, 4, and of its negative
+        (
+            "relativistic",
+            sum(math.log1p(math.exp(d)) for d in (-4, -0.5, 4)) / 3,
+            sum(math.log1p(math.exp(d)) for d in (4, 0.5, -4)) / 3,
+        ),
+    ],
+)
+def test_values_at_known_logits(name: str, discriminator: float, generator: float) -> None:
+    real, fake = KNOWN
+    loss = LOSSES[name]()
+    assert loss.discriminator(real, fake).item() == pytest.approx(discriminator, rel=1e-12)
+    assert loss.generator(fake, real).item() == pytest.approx(generator, rel=1e-12)
+
+
+def test_hinge_is_indifferent_beyond_its_margin() -> None:
+    real = torch.tensor([1.5, 0.5], dtype=torch.float64, requires_grad=True)
+    fake = torch.tensor([-1.5, -0.5], dtype=torch.float64, requires_grad=True)
+    found = torch.autograd.grad(hinge().discriminator(real, fake), (real, fake))
+    assert [one.tolist() for one in found] == [[0.0, -0.5], [0.0, 0.5]]
+
+
+def test_a_relativistic_loss_depends_on_differences_alone() -> None:
+    real, fake = KNOWN
+    loss = relativistic()
+    assert loss.discriminator(real + 7, fake + 7).item() == pytest.approx(loss.discriminator(real, fake).item())
+    assert loss.generator(fake, real).item() == pytest.approx(loss.discriminator(fake, real).item())

@@ -7,15 +7,22 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import aigc_zoo_plugins
 from aigc_zoo.options import build, resolve
 from aigc_zoo.plugins import catalogue
-from aigc_zoo.spec import Component, Slot
+from aigc_zoo.spec import Component
 
-PACKAGES = ["dcgan", "losses", "primer", "vanilla"]
+PACKAGES = sorted(
+    path.parent.name
+    for path in Path(aigc_zoo_plugins.__path__[0]).glob("*/__init__.py")
+    if path.parent.name not in ("datasets", "extractors")
+)
+GIVEN = {"generator": ["spec", "latent"], "discriminator": ["spec"]}
 
 BLOCKED = """
 import json, sys
@@ -79,8 +86,7 @@ def test_targets_are_what_their_kind_asks_for(component: Component) -> None:
         for name, one in inspect.signature(target(component)).parameters.items()
         if one.kind is one.POSITIONAL_OR_KEYWORD
     ]
-    expected = {"generator": ["spec", "latent"], "discriminator": ["spec"], "loss": [], "recipe": []}
-    assert positional == expected[component.kind]
+    assert positional == GIVEN.get(component.kind, [])
 
 
 @pytest.mark.parametrize("component", EVERY, ids=IDS)
@@ -89,24 +95,31 @@ def test_every_option_is_explained_in_the_docstring_s_last_paragraph(component: 
     column = inspect.getdoc(target(component)).split("\n\n")[-1].splitlines() if options else []
     explained = [re.fullmatch(r"(\w+): \S.*\.", line) for line in column]
     assert all(explained), column
-    assert [match.group(1) for match in explained if match] == list(options)
+    slots = [name for name, one in options.items() if _slot(one)]  # these explain themselves
+    said = [match.group(1) for match in explained if match]
+    assert [name for name in options if name in said or name not in slots] == said
 
 
 @pytest.mark.parametrize("component", [one for one in EVERY if one.kind == "recipe"], ids=lambda one: one.name)
 def test_slots_name_components_that_exist(component: Component) -> None:
     known = {(one.kind, one.name) for one in EVERY}
-    slots = {
-        name: (mark.kind, one.default)
-        for name, one in keywords(component).items()
-        for mark in getattr(one.annotation, "__metadata__", ())
-        if isinstance(mark, Slot)
-    }
-    assert {"generator", "discriminator", "loss"} <= slots.keys()
-    assert set(slots.values()) <= known
+    slots = {name: (_slot(one), one.default) for name, one in keywords(component).items() if _slot(one)}
+    assert {"generator", "discriminator", "loss", "penalty", "augmentation"} <= slots.keys()
+    for kind, default in slots.values():
+        for name in default if isinstance(default, tuple) else (default,):
+            assert name is None or (kind, name.partition(".")[0]) in known
+
+
+def _slot(parameter: inspect.Parameter) -> str:
+    """The kind that a parameter takes, where it is a slot: alone, repeated or optional."""
+    found = re.search(r"Slot\(kind='(\w+)'\)", str(parameter.annotation))
+    return found[1] if found else ""
 
 
 def preset_cases() -> list[tuple[str, str]]:
-    return [(one.name, preset) for one in EVERY if one.kind == "recipe" for preset in one.presets]
+    return [
+        (one.name, preset) for one in EVERY if one.kind == "recipe" for preset in one.presets if preset != "default"
+    ]
 
 
 @pytest.mark.parametrize(("name", "preset"), preset_cases())
@@ -115,6 +128,12 @@ def test_presets_set_options_that_exist_to_other_than_their_defaults(name: str, 
     plain = resolve(catalogue(), f"zoo/{name}", given={"data": "nothing"})
     chosen = resolve(catalogue(), f"zoo/{name}.{preset}")
     for key, value in recipe.presets[preset].items():
+        if key in chosen.slots:  # a component, perhaps with a preset of its own
+            part, _, small = str(value).partition(".")
+            assert chosen.slots[key] == f"zoo/{part}"
+            (component,) = [one for one in EVERY if (one.kind, one.name) == (key, part)]
+            assert all(chosen.options[f"{key}.{name}"] == one for name, one in component.presets.get(small, {}).items())
+            continue
         assert (chosen.options | chosen.run)[key] == value
         assert (plain.options | plain.run)[key] != value, f"{key} says what is the default anyway"
     game = build(catalogue(), chosen)

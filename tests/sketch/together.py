@@ -13,34 +13,26 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 from sketch import parts
-from sketch.conv import SPEC, logistic, pair
+from sketch.conv import LATENT, SPEC, Critic, Maker, logistic, pair
 from sketch.families import FAMILIES
 from sketch.play import difference, play, snapshot, start, trainer
 from sketch.toy import Weight, game, player, pull
+from tiny import RECIPES, small
 from torch import Tensor, nn
 
 from aigc_zoo.artefacts import checkpoint
 from aigc_zoo.engine import dist
 from aigc_zoo.engine.dist import Ranks
 from aigc_zoo.engine.trainer import Trainer
-from aigc_zoo.game import Batch, Nets, Terms, adam
-from aigc_zoo_plugins.dcgan import networks
-from aigc_zoo_plugins.dcgan.recipe import dcgan
-from aigc_zoo_plugins.losses.adversarial import non_saturating
+from aigc_zoo.game import Batch, Nets, Terms, adam, two_player
 
 Found = dict[str, Tensor]
 STEPS = 3
 """Few: Adam takes a gradient that cancels to 1e-17, not 0, for 1e-9 of a step, and such differences add up."""
 
 
-def first_party(ranks: Ranks) -> Trainer:
-    recipe = dcgan(
-        generator=partial(networks.generator, width=4, norm="none"),
-        discriminator=partial(networks.discriminator, width=4, norm="none"),
-        loss=non_saturating,
-        latent=8,
-        lr=1e-3,
-    )
+def installed(name: str, ranks: Ranks) -> Trainer:
+    recipe = small(name, apart=True, average=0.9)
     return trainer(recipe, SPEC, parts.images, dtype=torch.float64, ranks=ranks)
 
 
@@ -51,7 +43,7 @@ def sketched(name: str, ranks: Ranks) -> Trainer:
 GAMES: Mapping[str, Callable[[Ranks], Trainer]] = {
     "wgan_gp": partial(sketched, "wgan_gp"),
     "r3gan": partial(sketched, "r3gan"),
-    "dcgan": first_party,
+    **{name: partial(installed, name) for name in RECIPES},
 }
 
 
@@ -64,6 +56,36 @@ def games(ranks: Ranks) -> Found:
         found |= {f"{name}/{key}": value for key, value in snapshot(a)[0].items()}
         found |= {f"{name}/batch/{key}": value for key, value in a.batch(0).items() if value.ndim}
     return found
+
+
+def other_ways(ranks: Ranks) -> Found:
+    """What each rank has after some steps in parts, and with batch normalisation over all ranks."""
+    found = {}
+    for name, settings in (("parts", {"norm": False, "accumulate": 2}), ("synchronised", {"sync_batch_norm": True})):
+        a = normal(ranks, **settings)
+        play(a, STEPS)
+        found |= {f"{name}/{key}": value for key, value in snapshot(a)[0].items()}
+    return found
+
+
+def normal(ranks: Ranks, *, norm: bool = True, **settings: bool | int) -> Trainer:
+    """The pair of convolutional networks in float64, with batch normalisation or without."""
+    recipe = two_player(
+        lambda spec, latent: Maker(norm),
+        lambda spec: Critic(norm),
+        logistic,
+        latent=LATENT,
+        optimizer=lambda weights: torch.optim.SGD(weights, lr=0.1),
+        critic_turns=2,
+        average={"G": 0.9},
+        steps=10,
+    )
+    share = ranks.share(parts.SIZE)
+
+    def ours(n: int) -> Found:
+        return {key: value[share] for key, value in parts.images(n).items()}
+
+    return Trainer(recipe, SPEC, ours, batch_size=parts.SIZE, steps=10, dtype=torch.float64, ranks=ranks, **settings)
 
 
 # --- state that differs between ranks ---------------------------------------------------------------------------------
@@ -172,7 +194,7 @@ def main(folder: Path) -> None:
     ranks = dist.join(torch.device("cpu"))
     joined = weakref.ref(torch.distributed.group.WORLD)
     try:
-        found = games(ranks) | buffers(ranks) | resumed(ranks, folder)
+        found = games(ranks) | other_ways(ranks) | buffers(ranks) | resumed(ranks, folder)
         said = talk(ranks)
     finally:
         dist.leave()

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from aigc_zoo.data.samples import point_samples
-from aigc_zoo.game import Adversarial, Nets, Player, Recipe, Samples, Spec, adam, two_player
+from aigc_zoo.game import Adversarial, Nets, Noisy, Player, Recipe, Samples, Spec, adam, two_player
 from aigc_zoo.spec import Component, Range, Slot, hookimpl
 
 ZOO_API = 1
@@ -77,11 +77,14 @@ def slope() -> Any:
     return term
 
 
-class Dim(nn.Module):
+class Dim(Noisy):
     """Samples at a brightness of their own."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        return x * (0.5 + 0.5 * torch.rand(len(x), *[1] * (x.ndim - 1)).to(x))
+    def draw(self, real: Tensor) -> Tensor:
+        return torch.rand(len(real), *[1] * (real.ndim - 1))
+
+    def forward(self, x: Tensor, noise: Tensor) -> Tensor:
+        return x * (0.5 + 0.5 * noise)
 
 
 def dim() -> nn.Module:

@@ -205,6 +205,11 @@ FAULTS = {
         "augmentation dim",
         {"A-GRADIENT": "graph to the samples"},
     ),
+    "noise in an augmentation": (
+        [("return x * (0.5 + 0.5 * noise)", "return x * (0.5 + 0.5 * torch.rand(len(x), *[1] * (x.ndim - 1)))")],
+        "augmentation dim",
+        {"A-PURE": "make it a game.Noisy"},
+    ),
     "labels that are not one-hot": (
         [
             ("import math\n", "import math\nfrom dataclasses import replace\n"),

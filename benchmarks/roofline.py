@@ -1,0 +1,78 @@
+"""How far a step is from what the machine could do: operations and bytes of the step, the machine's two ceilings."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch.utils import _pytree as trees
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import FlopCounterMode
+
+VIEWS = frozenset({"view", "t", "transpose", "permute", "expand", "slice", "select", "detach", "unsqueeze", "squeeze",
+                   "as_strided", "alias", "split", "_unsafe_view", "empty", "empty_like"})  # fmt: skip
+
+
+class Traffic(TorchDispatchMode):
+    """Bytes that operations read and write, each operation by itself, as eager kernels do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bytes = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        made = func(*args, **(kwargs or {}))
+        if func._schema.name.partition("::")[2] not in VIEWS:
+            tensors = [t for t in trees.tree_leaves((args, kwargs, made)) if isinstance(t, torch.Tensor)]
+            self.bytes += sum(t.numel() * t.element_size() for t in tensors)
+        return made
+
+
+def work(step: Callable[[], object]) -> tuple[int, int]:
+    """Floating-point operations (of products and convolutions, forward and backward) and bytes of one step."""
+    with FlopCounterMode(display=False) as flops, Traffic() as traffic:
+        step()
+    return flops.get_total_flops(), traffic.bytes
+
+
+def ceilings(device: torch.device, dtype: torch.dtype, seconds: float = 1.0) -> tuple[float, float]:
+    """Operations a second of the best matrix product, and bytes a second of the best copy, measured now."""
+    side, much = (8192, 1 << 30) if device.type == "cuda" else (2048, 1 << 27)
+    a, b = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
+    source = torch.empty(much, dtype=torch.uint8, device=device)
+    target = torch.empty_like(source)
+    return 2 * side**3 / _best(lambda: a @ b, device, seconds), 2 * much / _best(
+        lambda: target.copy_(source), device, seconds
+    )
+
+
+def _best(do: Callable[[], object], device: torch.device, seconds: float) -> float:
+    wait = torch.cuda.synchronize if device.type == "cuda" else lambda: None
+    do()
+    wait()
+    times, end = [], time.perf_counter() + seconds
+    while time.perf_counter() < end or len(times) < 3:
+        start = time.perf_counter()
+        do()
+        wait()
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def report(step: Callable[[], object], seconds: float, device: torch.device, precision: str) -> dict[str, float | str]:
+    """Of a step that takes so many seconds: its work, the ceilings, and the share of the larger of the two bounds."""
+    flops, moved = work(step)
+    peak, bandwidth = ceilings(device, torch.bfloat16 if precision == "bf16" else torch.float32)
+    bounds = {"arithmetic": flops / peak, "memory": moved / bandwidth}
+    limit = max(bounds, key=lambda name: bounds[name])
+    return {
+        "flops": flops,
+        "bytes": moved,
+        "peak_flops_per_second": peak,
+        "bytes_per_second": bandwidth,
+        "share_of_arithmetic": bounds["arithmetic"] / seconds,
+        "share_of_memory": bounds["memory"] / seconds,
+        "limited_by": limit,
+    }

@@ -1,0 +1,246 @@
+"""The rows of the speed table: each a command, which writes benchmarks/results/speed/ROW.json.
+
+    python benchmarks/rows.py                       # names the rows
+    python benchmarks/rows.py dcgan64-auto
+
+A row is a ratio of pairs, A and B in turn, added until the 95 % interval of the median ratio is within 2 % of it, or
+400 are there. Nothing else may run meanwhile: the load before is part of the result. `tools/speed_table.py` makes the
+README's table of the results.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import measure
+import numpy as np
+import torch
+from bare import Bare
+from roofline import report
+
+from aigc_zoo import options, plugins
+from aigc_zoo.artefacts.runs import read_lines
+from aigc_zoo.run.prepare import Prepared, prepare
+
+HERE = Path(__file__).resolve().parent
+RESULTS = HERE / "results" / "speed"
+ZOO = [sys.executable, "-m", "aigc_zoo"]
+DCGAN64_STEPS = 12
+"""Steps of a process in the rows of dcgan64; the first two warm up."""
+
+
+# --- dcgan at 64x64x3: `zoo train` by its own log, against the tutorial's loop ----------------------------------------
+
+
+def dcgan64(precision: str, most: int) -> dict[str, Any]:
+    """Processes in turn: AB BA. A is `zoo train`, read from its log.jsonl; B the loop of reference_dcgan.py."""
+    with tempfile.TemporaryDirectory() as folder:
+        data = images(Path(folder), 2_000)
+        found = alternated(lambda: _zoo_speed(Path(folder), data, precision), lambda: _reference_speed(data), most=most)
+    return {"ratio": "images/s of zoo train (log.jsonl) over those of the reference loop", **found}
+
+
+def images(folder: Path, count: int) -> Path:
+    """Random pictures of 64x64x3: the time of a step does not depend on what they show."""
+    path = folder / "images.npy"
+    np.save(path, np.random.default_rng(0).integers(0, 256, (count, 3, 64, 64), np.uint8))
+    return path
+
+
+def _zoo_speed(folder: Path, data: Path, precision: str) -> float:
+    out = folder / "run"
+    never = str(10**6)
+    words = ["--steps", str(DCGAN64_STEPS), "--batch-size", "64", "--log-every", "1", "--save-every", never]
+    words += ["--sample-every", never, "--eval-every", never, "--precision", precision, "--out", str(out), "--fresh"]
+    subprocess.run([*ZOO, "train", "dcgan", "--data", str(data), *words], check=True, capture_output=True)
+    lines = [line for line in read_lines(out / "log.jsonl") if line["step"] > 2]
+    return len(lines) * 64 / (lines[-1]["seconds"] - _seconds_before(out))
+
+
+def _seconds_before(out: Path) -> float:
+    return next(float(line["seconds"]) for line in read_lines(out / "log.jsonl") if line["step"] == 2)
+
+
+def _reference_speed(data: Path) -> float:
+    steps = str(DCGAN64_STEPS - 2)
+    command = [sys.executable, str(HERE / "reference_dcgan.py"), "--data", str(data), "--batch-size", "64"]
+    done = subprocess.run([*command, "--steps", steps], check=True, capture_output=True, text=True)
+    return float(done.stdout.splitlines()[-1].split(" images/s")[0])
+
+
+def alternated(
+    a: Callable[[], float], b: Callable[[], float], *, most: int, least: int = 6, width: float = 0.02
+) -> dict[str, Any]:
+    """Ratios a / b of what two processes report, AB BA AB BA, until the interval is narrow enough."""
+    found: tuple[list[float], list[float]] = ([], [])
+    ratios: list[float] = []
+    while len(ratios) < most:
+        for which in (0, 1) if len(ratios) % 2 == 0 else (1, 0):
+            found[which].append((a, b)[which]())
+        ratios.append(found[0][-1] / found[1][-1])
+        low, high = measure.interval(ratios)
+        if len(ratios) >= least and high - low <= width * statistics.median(ratios):
+            break
+    return {
+        "median": statistics.median(ratios),
+        "interval_95": list(measure.interval(ratios)),
+        "pairs": len(ratios),
+        "a": statistics.median(found[0]),
+        "b": statistics.median(found[1]),
+    }
+
+
+# --- every recipe against the bare loop -------------------------------------------------------------------------------
+
+
+def prepared(recipe: str, **given: Any) -> Prepared:
+    """The recipe as `zoo train RECIPE` would play it."""
+    catalogue = plugins.catalogue()
+    return prepare(catalogue, options.resolve(catalogue, recipe, given=given, origin="python"))
+
+
+def recipes() -> list[str]:
+    return [entry.name for entry in plugins.catalogue().items("recipe", "zoo/*")]
+
+
+def bare(precision: str, most: int, only: str | None = None) -> dict[str, Any]:
+    """The engine's step and the bare loop's in one process, for every recipe, with its own data and batch size."""
+    found = {name: _against_bare(name, precision, most) for name in recipes() if only in (None, name)}
+    worst = min(found, key=lambda name: found[name]["median"])
+    return {
+        "ratio": "seconds of the bare loop over seconds of the engine, the slowest recipe",
+        **{key: found[worst][key] for key in ("median", "interval_95", "pairs")},
+        "slowest": worst,
+        "recipes": found,
+    }
+
+
+def _against_bare(recipe: str, precision: str, most: int) -> dict[str, Any]:
+    run = prepared(recipe, precision=precision)
+    trainer = run.trainer()
+    device, chosen = run.device, run.precision.name
+    loop = Bare(run.recipe, run.train, batch_size=run.batch_size, device=device, precision=chosen)
+    wait = torch.cuda.synchronize if device.type == "cuda" else lambda: None
+    found = measure.pairs(trainer.play, loop.step, most=most, wait=wait)
+    images = run.batch_size * run.recipe.rounds
+    # The bare step is counted: it is the same work, and the engine's may lie in a graph.
+    return found | {
+        "precision": chosen,
+        "engine": trainer.engine.choice.name,
+        "images_per_second": images / found["seconds_a"],
+        "milliseconds": 1000 * found["seconds_a"],
+        "peak_memory": measure.peak_memory(device),
+        "roofline": report(loop.step, found["seconds_a"], device, chosen),
+    }
+
+
+# --- beginnings -------------------------------------------------------------------------------------------------------
+
+
+def _took(*command: str) -> float:
+    start = time.perf_counter()
+    subprocess.run(command, check=True, capture_output=True)
+    return time.perf_counter() - start
+
+
+def startup(most: int) -> dict[str, Any]:
+    """Seconds of `zoo train dcgan --steps 1` beyond those of importing torch and torchvision; the cache is warm."""
+    with tempfile.TemporaryDirectory() as folder:
+        train = [*ZOO, "train", "dcgan", "--steps", "1", "--fresh", "--out", f"{folder}/run"]
+        _took(*train)
+        return differences(
+            lambda: _took(*train), lambda: _took(sys.executable, "-c", "import torch, torchvision"), most
+        )
+
+
+def second_start(most: int) -> dict[str, Any]:
+    """Seconds to the first step on the CIFAR zip, read before, beyond those with the same pixels in memory."""
+    archive = Path(os.environ["ZOO_DATA"]) / "cifar10-jpeg.zip"
+    run = prepared("dcgan", data=str(archive))  # reads it, if nobody did
+
+    memory = {name: field.clone() for name, field in run.train.fields.items()}
+
+    def from_archive() -> float:
+        start = time.perf_counter()
+        prepared("dcgan", data=str(archive)).trainer().play()
+        return time.perf_counter() - start
+
+    def from_memory() -> float:
+        start = time.perf_counter()
+        replace(run, splits={"train": replace(run.train, fields=memory)}).trainer().play()
+        return time.perf_counter() - start
+
+    return differences(from_archive, from_memory, most)
+
+
+def differences(a: Callable[[], float], b: Callable[[], float], most: int) -> dict[str, Any]:
+    found: list[tuple[float, float]] = []
+    while len(found) < min(most, 20):
+        if len(found) % 2 == 0:
+            one, other = a(), b()
+        else:
+            other, one = b(), a()
+        found.append((one, other))
+    extra = [one - other for one, other in found]
+    return {
+        "difference": "seconds",
+        "median": statistics.median(extra),
+        "interval_95": list(measure.interval(extra)),
+        "pairs": len(extra),
+        "a": statistics.median(one for one, _ in found),
+        "b": statistics.median(other for _, other in found),
+    }
+
+
+# --- rows -------------------------------------------------------------------------------------------------------------
+
+ROWS: dict[str, tuple[str, str, Callable[[int], dict[str, Any]]]] = {
+    "dcgan64-auto": (
+        "`dcgan` 64x64x3, batch 64, `--precision auto`, against the tutorial's loop",
+        "1.8 x",
+        lambda most: dcgan64("auto", most),
+    ),
+    "dcgan64-fp32": ("the same in float32", "1.1 x", lambda most: dcgan64("fp32", most)),
+    "bare-fp32": (
+        "the engine against a bare loop of the same mathematics, the slowest recipe, float32",
+        "0.98 x",
+        lambda most: bare("fp32", most),
+    ),
+    "bare-auto": ("the same with `--precision auto`", "0.98 x", lambda most: bare("auto", most)),
+    "startup": ("`zoo train dcgan --steps 1` beyond importing torch and torchvision", "+1.5 s", startup),
+    "second-start": ("first step on the CIFAR zip, read before, beyond the same from memory", "+0.3 s", second_start),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Measures one row of the speed table.")
+    parser.add_argument("row", nargs="?", choices=ROWS)
+    parser.add_argument("--most", type=int, default=400, help="pairs at most")
+    parser.add_argument("--out", type=Path, help="the file to write, instead of results/speed/ROW.json")
+    given = parser.parse_args()
+    if given.row is None:
+        print("\n".join(f"{name:<14} {what} (at least {least})" for name, (what, least, _) in ROWS.items()))
+        return
+    what, least, run = ROWS[given.row]
+    environment = measure.environment()
+    result = {"row": given.row, "what": what, "target": least, **run(given.most)}
+    result |= {"environment": environment, "command": f"python benchmarks/rows.py {given.row}"}
+    path = given.out or RESULTS / f"{given.row}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    print(f"{what}: {result['median']:.3f} {result['interval_95']} of {result['pairs']} pairs -> {path}")
+
+
+if __name__ == "__main__":
+    main()

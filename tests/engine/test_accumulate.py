@@ -1,0 +1,84 @@
+"""A batch in parts: the step of the whole, where losses are means over samples."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from sketch import parts
+from sketch.conv import LATENT, SPEC, Critic, Maker, logistic
+from sketch.parts import SIZE
+from sketch.play import difference, play, snapshot
+
+from aigc_zoo.engine.trainer import Trainer
+from aigc_zoo.engine.turn import split
+from aigc_zoo.game import adam, linear, two_player
+
+from .test_fast import LAZY
+
+
+def trainer(accumulate: int, seed: int = 0, **settings: Any) -> Trainer:
+    recipe = two_player(
+        lambda spec, latent: Maker(False),
+        lambda spec: Critic(False),
+        logistic,
+        latent=LATENT,
+        steps=10,
+        **{
+            "optimizer": adam(1e-3, 0.5),
+            "critic_turns": 2,
+            "penalties": LAZY,
+            "lr": linear(1e-3, 0.0),
+            "average": {"G": 0.9},
+            **settings,
+        },
+    )
+    return Trainer(
+        recipe, SPEC, parts.images, batch_size=SIZE, steps=10, seed=seed, dtype=torch.float64, accumulate=accumulate
+    )
+
+
+@pytest.mark.parametrize("accumulate", [2, 4, 8])
+def test_parts_make_the_step_of_the_whole(accumulate: int) -> None:
+    """Several critic turns, lazy penalties with second derivatives, a falling rate, an average: all to 1e-12."""
+    whole, in_parts = trainer(1), trainer(accumulate)
+    for _ in range(4):
+        one, other = whole.play(), in_parts.play()
+        assert one.keys() == other.keys()
+        for name in one:
+            torch.testing.assert_close(one[name], other[name], rtol=0, atol=1e-12)
+    assert difference(snapshot(whole)[0], snapshot(in_parts)[0]) <= 1e-12
+
+
+def test_a_network_never_sees_more_than_a_part() -> None:
+    a, seen = trainer(4), set()
+    for name in ("G", "D"):
+        a.nets[name].register_forward_hook(lambda net, given, made: seen.add(len(given[0])))
+    play(a, 2)
+    assert seen == {SIZE // 4}
+
+
+def test_fakes_of_parts_keep_no_graph_for_later() -> None:
+    a, grads = trainer(2), []
+    a.nets.G.register_forward_hook(lambda net, given, made: grads.append(made.requires_grad))
+    a.play()
+    # Two critic turns see two parts each without a graph; the generator makes its own again.
+    assert grads == [False, False, False, False, True, True]
+
+
+def test_noise_is_the_whole_batch_s() -> None:
+    assert torch.equal(trainer(4).batch(0)["z"], trainer(1).batch(0)["z"])
+
+
+def test_what_is_not_one_row_a_sample_goes_into_every_part() -> None:
+    first, second = split({"real": torch.arange(4), "t": torch.ones(()), "kernel": torch.ones(3, 3)}, 4, 2)
+    assert first["real"].tolist() == [0, 1]
+    assert second["real"].tolist() == [2, 3]
+    assert first["kernel"].shape == second["kernel"].shape == (3, 3)
+    assert second["t"].ndim == 0
+
+
+def test_parts_have_to_be_equal() -> None:
+    with pytest.raises(ValueError, match="do not make 3 equal parts"):
+        trainer(3)

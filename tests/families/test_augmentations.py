@@ -1,0 +1,156 @@
+"""Augmentations: what they do to pixels, that they are differentiable, and alike for reals and fakes."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from tiny import small
+from torch import Tensor
+
+from aigc_zoo.engine.trainer import Trainer, build_networks
+from aigc_zoo.errors import ConfigError
+from aigc_zoo.game import Nets, Spec
+from aigc_zoo_plugins.augmentation.images import DiffAugment, Flip
+
+ALL = {"flip": Flip, "diffaugment": DiffAugment}
+
+
+def images(n: int = 4, c: int = 3, h: int = 8, w: int = 6, dtype: torch.dtype = torch.float64) -> Tensor:
+    return (torch.rand(n, c, h, w, generator=torch.Generator().manual_seed(n), dtype=torch.float64) * 2 - 1).to(dtype)
+
+
+def only(**on: float) -> DiffAugment:
+    return DiffAugment(**({"color": False, "translation": 0.0, "cutout": 0.0} | on))
+
+
+def uniforms(n: int, **columns: float) -> Tensor:
+    """0.5 in every column but those given."""
+    u = torch.full((n, 7), 0.5, dtype=torch.float64)
+    for name, number in columns.items():
+        u[:, int(name[1:])] = number
+    return u
+
+
+def test_flip_mirrors_the_half_that_the_numbers_say() -> None:
+    x = images()
+    found = Flip()(x, torch.tensor([[0.1], [0.9], [0.49], [0.51]]))
+    assert torch.equal(found[0], x[0].flip(2))
+    assert torch.equal(found[1], x[1])
+    assert torch.equal(found[2], x[2].flip(2))
+    assert torch.equal(found[3], x[3])
+
+
+def test_the_middle_of_all_numbers_changes_nothing_but_the_box() -> None:
+    x = images()
+    torch.testing.assert_close(only(color=True, translation=0.25)(x, uniforms(4)), x)
+
+
+def test_brightness_saturation_and_contrast() -> None:
+    x = images()
+    color = only(color=True)
+    torch.testing.assert_close(color(x, uniforms(4, c0=0.75)), x + 0.25)
+    grey = color(x, uniforms(4, c1=0.0))
+    torch.testing.assert_close(grey, x.mean(1, keepdim=True).expand_as(x))
+    twice = color(x, uniforms(4, c1=1.0))
+    torch.testing.assert_close(twice - x.mean(1, keepdim=True), 2 * (x - x.mean(1, keepdim=True)))
+    mean = x.mean((1, 2, 3), keepdim=True)
+    torch.testing.assert_close(color(x, uniforms(4, c2=0.0)) - mean, 0.5 * (x - mean))
+
+
+@pytest.mark.parametrize(("u", "rows"), [(0.0, -2), (0.999, 2), (0.5, 0)])
+def test_translation_moves_whole_pixels_and_grey_comes_in(u: float, rows: int) -> None:
+    x = images()
+    found = only(translation=0.25)(x, uniforms(4, c3=u))
+    expected = torch.zeros_like(x)
+    if rows < 0:
+        expected[:, :, -rows:] = x[:, :, :rows]
+    elif rows > 0:
+        expected[:, :, :-rows] = x[:, :, rows:]
+    else:
+        expected = x
+    assert torch.equal(found, expected)
+
+
+def test_cutout_greys_half_of_each_side() -> None:
+    x = torch.ones(2, 3, 8, 6)
+    found = only(cutout=0.5)(x, uniforms(2).float())
+    assert (found == 0).sum((1, 2, 3)).tolist() == [3 * 4 * 3] * 2
+    assert torch.equal(found[:, 0], found[:, 2])
+
+
+def test_cutout_reaches_every_pixel_and_may_leave_the_picture() -> None:
+    x = torch.ones(4000, 1, 6, 6)
+    u = torch.rand(4000, 7, generator=torch.Generator().manual_seed(0))
+    found = only(cutout=0.5)(x, u)
+    assert ((found == 0).float().mean(0) > 0.05).all()
+    areas = set((found == 0).sum((1, 2, 3)).tolist())
+    assert max(areas) == 9
+    assert min(areas) < 9
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_differentiable_once_and_twice(name: str) -> None:
+    augment = ALL[name]()
+    noise = torch.rand(2, augment.numbers, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    x = images(2, 2, 4, 4).requires_grad_()
+    assert torch.autograd.gradcheck(lambda x: augment(x, noise), (x,))
+    assert torch.autograd.gradgradcheck(lambda x: augment(x, noise).square().sum(), (x,))
+
+
+@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 32, 48), (4, 7, 5)])
+def test_any_image(name: str, shape: tuple[int, ...]) -> None:
+    augment = ALL[name]()
+    x = images(3, *shape, dtype=torch.float32)
+    noise = augment.draw(x)
+    noise[0] = 0.1
+    assert noise.shape == (3, augment.numbers)
+    found = augment(x, noise)
+    assert found.shape == x.shape
+    assert found.dtype == x.dtype
+    assert not torch.equal(found, x)
+
+
+SPEC = Spec(shape=(1, 28, 28))
+
+
+def reals(number: int) -> dict[str, Tensor]:
+    return {"real": images(6, 1, 28, 28, torch.float32)}
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_reals_fakes_and_penalties_see_the_same_numbers(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Tensor] = []
+    kind = ALL[name]
+    forward = kind.forward
+
+    def noting(self: torch.nn.Module, x: Tensor, noise: Tensor) -> Tensor:
+        seen.append(noise)
+        return forward(self, x, noise)
+
+    monkeypatch.setattr(kind, "forward", noting)
+    recipe = small("wgan-gp", apart=True, generator="dcgan", discriminator="dcgan", augmentation=name, critic_turns=1)
+    trainer = Trainer(recipe, SPEC, reals, batch_size=6, steps=2)
+    trainer.play()
+    assert len(seen) == 4  # real, fake, what the penalty looks at, fake again for the generator
+    assert all(torch.equal(one, seen[0]) for one in seen)
+    trainer.play()
+    assert not torch.equal(seen[4], seen[0])
+
+
+def test_samples_are_not_augmented() -> None:
+    plain, augmented = (small("dcgan", apart=True, **more) for more in ({}, {"augmentation": "flip"}))
+    nets = [Nets(recipe.networks(SPEC)) for recipe in (plain, augmented)]
+    nets[1].G.load_state_dict(nets[0].G.state_dict())
+    shown = {"real": torch.zeros(1, 1, 28, 28).expand(4, -1, -1, -1)}
+    found = []
+    for recipe, net in zip((plain, augmented), nets, strict=True):
+        torch.manual_seed(0)
+        found.append(recipe.make(net.eval(), shown | dict(recipe.draw(shown)))["fake"])
+    assert torch.equal(*found)
+
+
+def test_points_are_refused() -> None:
+    recipe = small("vanilla", augmentation="diffaugment")
+    with pytest.raises(ConfigError, match=r"need \(N, C, H, W\), not samples of shape \(2,\)"):
+        build_networks(recipe, Spec(shape=(2,), modality="points"), seed=0)

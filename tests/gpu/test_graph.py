@@ -1,0 +1,181 @@
+"""Steps as CUDA graphs: the same bits as eager, new noise every time, nothing waits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+from sketch import parts
+from sketch.conv import LATENT, SPEC, Critic, Maker, logistic
+from sketch.play import difference, play, snapshot
+from torch import nn
+
+from aigc_zoo.data.pool import Pool
+from aigc_zoo.data.samples import image_samples
+from aigc_zoo.engine import fast
+from aigc_zoo.engine.trainer import Trainer
+from aigc_zoo.errors import ConfigError
+from aigc_zoo.game import Batch, Nets, Player, Recipe, Spec, Terms, adam, linear, two_player
+
+from ..engine.test_fast import LAZY
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
+]
+CUDA = torch.device("cuda", 0)
+
+
+@pytest.fixture(autouse=True)
+def _kernels_that_repeat() -> Iterator[None]:
+    """Bits are compared, so kernels may not be chosen by their speed, nor add in any order."""
+    with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
+        yield
+
+
+def pair(engine: str, norm: bool = False, dropout: float = 0.0, precision: str = "fp32", **settings: Any) -> Trainer:
+    def critic(spec: Spec) -> nn.Module:
+        made = Critic(norm)
+        made.insert(3, nn.Dropout(dropout))
+        return made
+
+    recipe = two_player(
+        lambda spec, latent: Maker(norm),
+        critic,
+        logistic,
+        latent=LATENT,
+        steps=40,
+        **{
+            "optimizer": adam(1e-3, 0.5),
+            "critic_turns": 2,
+            "penalties": () if norm else LAZY,
+            "lr": linear(1e-3, 0.0),
+            "average": {"G": 0.9},
+            **settings,
+        },
+    )
+
+    def source(n: int) -> dict[str, torch.Tensor]:
+        return {key: value.to(CUDA) for key, value in parts.images(n).items()}
+
+    choice = fast.Choice(engine, "asked for")
+    return Trainer(
+        recipe, SPEC, source, batch_size=parts.SIZE, steps=40, device=CUDA, precision=precision, engine=choice
+    )
+
+
+CASES: dict[str, dict[str, Any]] = {
+    "penalties, turns, rates": {},
+    "statistics": {"norm": True},
+    "noise of networks": {"dropout": 0.5},
+    "bf16": {"precision": "bf16"},
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_graph_equals_eager_bit_for_bit(case: str) -> None:
+    graph, eager = pair("graph", **CASES[case]), pair("eager", **CASES[case])
+    for _ in range(20):
+        ours, theirs = graph.play(), eager.play()
+        for name in theirs:
+            assert torch.equal(ours[name], theirs[name]), name
+    assert difference(snapshot(graph)[0], snapshot(eager)[0]) == 0.0
+    assert graph.engine.choice.name == "graph"
+    assert len(graph.engine._graphs) == (1 if CASES[case].get("norm") else 2)
+
+
+def test_replays_see_new_noise() -> None:
+    """Reseeding is outside of the graph: dropout that never changed would be the same sum every time."""
+    seen: list[float] = []
+
+    def loss(nets: Nets, batch: Batch) -> Terms:
+        dropped = nn.functional.dropout(torch.ones(4096, device=CUDA), 0.5)
+        return {"loss": nets.D.weight.square().sum(), "_noise": dropped.sum(), "_z": batch["z"].sum()}
+
+    def trainer(engine: str) -> Trainer:
+        recipe = Recipe(
+            networks=lambda spec: {"G": nn.Linear(1, 1), "D": nn.Linear(1, 1)},
+            players={"critic": Player(controls=("D",), loss=loss, optimizer=adam(1e-3))},
+            make=lambda nets, batch: {},
+            draw=lambda batch: {"z": torch.randn(len(batch["real"]), 3)},
+            steps=20,
+        )
+        choice = fast.Choice(engine, "asked for")
+        source = lambda n: {"real": torch.zeros(8, 1, device=CUDA)}  # noqa: E731
+        return Trainer(recipe, Spec(shape=(1,)), source, batch_size=8, steps=20, device=CUDA, engine=choice)
+
+    graph, eager = trainer("graph"), trainer("eager")
+    for _ in range(12):
+        ours, theirs = graph.play(), eager.play()
+        seen += [float(ours["critic/_noise"]), float(ours["critic/_z"])]
+        assert torch.equal(ours["critic/_noise"], theirs["critic/_noise"])
+        assert torch.equal(ours["critic/_z"], theirs["critic/_z"])
+    assert len(set(seen)) > 20
+
+
+@pytest.mark.parametrize("engine", ["eager", "graph"])
+@pytest.mark.parametrize("budget", [None, 0])
+def test_a_step_does_not_wait_for_the_device(engine: str, budget: int | None) -> None:
+    """With rows on the device and with rows fetched ahead."""
+    images = torch.randint(0, 256, (64, 3, 8, 8), dtype=torch.uint8)
+    pool = Pool(image_samples("noise", "train", images, torch.arange(64) % 3), CUDA, budget)
+    a = pair(engine)
+    a.source = lambda n: pool.batch(0, n, parts.SIZE)
+    play(a, 9)  # graphs are recorded, which does wait, once
+    torch.cuda.synchronize()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        play(a, 6)  # within an epoch
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+def test_rows_fetched_ahead_are_those_on_the_device() -> None:
+    images = torch.randint(0, 256, (50, 3, 8, 8), dtype=torch.uint8)
+    samples = image_samples("noise", "train", images, torch.arange(50) % 3)
+    near, far = Pool(samples, CUDA), Pool(samples, CUDA, budget=0)
+    for index in range(12):
+        ours, theirs = far.batch(0, index, 16), near.batch(0, index, 16)
+        assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
+
+
+def test_what_cannot_be_recorded_falls_back_and_goes_on() -> None:
+    def reads(nets: Nets, batch: Batch) -> Terms:
+        return {"loss": nets.D.weight.sum() * float(nets.D.weight.sum() > -1e9)}
+
+    def trainer(engine: str) -> Trainer:
+        recipe = Recipe(
+            networks=lambda spec: {"G": nn.Linear(1, 1), "D": nn.Linear(1, 1)},
+            players={"critic": Player(controls=("D",), loss=reads, optimizer=adam(1e-3))},
+            make=lambda nets, batch: {},
+            steps=20,
+        )
+        source = lambda n: {"real": torch.zeros(8, 1, device=CUDA)}  # noqa: E731
+        choice = fast.Choice(engine, "asked for")
+        return Trainer(recipe, Spec(shape=(1,)), source, batch_size=8, steps=20, device=CUDA, engine=choice)
+
+    a, b = trainer("auto"), trainer("eager")
+    play(a, 8)
+    play(b, 8)
+    assert a.engine.choice.name == "eager"
+    assert difference(snapshot(a)[0], snapshot(b)[0]) == 0.0
+    with pytest.raises(ConfigError, match="cannot be recorded"):
+        play(trainer("graph"), 8)
+
+
+def test_a_resumed_graph_equals_one_that_went_on() -> None:
+    a = pair("graph")
+    play(a, 8)
+    b = pair("graph")
+    b.load(*snapshot(a))
+    play(a, 8)
+    play(b, 8)
+    assert difference(snapshot(a)[0], snapshot(b)[0]) == 0.0
+
+
+def test_a_batch_that_does_not_fit_is_told_from_other_errors() -> None:
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(1 << 50, dtype=torch.uint8, device=CUDA)
+    assert fast.out_of_memory(caught.value)
