@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -47,6 +48,7 @@ def command(zoo: Globals, reference: str, kind: str | None, as_json: bool) -> No
             "extra": component.extra,
             "shapes": [*map(list, component.shapes)],
         }
+        more |= {"weights": {name: asdict(one) for name, one in component.weights.items()}}
         more |= {"presets": presets, "other_kinds": others}
         print_json(
             {
@@ -98,6 +100,15 @@ def _page(entry: Entry, full: str, others: list[str], its_options: list[Option])
     if component.presets:
         with page.section("presets"):
             page.write_dl([(name, _values(values) or "as it is") for name, values in component.presets.items()])
+    if component.weights:
+        with page.section("weights"):
+            rows = []
+            for name, one in component.weights.items():
+                found = [f"{record['name']} {record['value']:.4g}" for record in one.metrics]
+                rows.append(
+                    (f"{short(entry)}@{name}", ", ".join([f"{one.bytes / 2**20:.1f} MiB", one.licence, *found]))
+                )
+            page.write_dl(rows)
     if its_options:
         with page.section("options"):
             page.write_dl([(_left(option), _right(option)) for option in its_options], col_max=36)

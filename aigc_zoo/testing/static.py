@@ -48,9 +48,9 @@ def imports_nothing_heavy(plugin: Plugin) -> None:
 
 @check("S-TIME", needs="static", kinds=(PLUGIN,))
 def imports_fast(plugin: Plugin) -> None:
-    """Importing the manifest and asking for its components takes at most 20 ms of CPU time, the best of three."""
+    """Importing the manifest and asking for its components takes at most 20 ms of CPU time, the best of six."""
     taken = _alone(plugin)["ms"]
-    for attempt in (1, 2):
+    for attempt in range(1, 6):  # on a busy machine CPU time grows, too: the least is nearest to the truth
         if taken > BUDGET_MS:
             taken = min(taken, _alone(plugin, attempt)["ms"])
     if taken > BUDGET_MS:
