@@ -142,7 +142,7 @@ def _onnx(program: Program, generator: Generator, path: Path) -> float:
 
     def run(inputs: Sequence[Tensor]) -> Tensor:
         given = {name: value.numpy() for name, value in zip(program.names, inputs, strict=True)}
-        return torch.from_numpy(np.asarray(list(evaluator.run(None, given))[0]))
+        return torch.from_numpy(np.asarray(next(iter(evaluator.run(None, given)))))
 
     return _tried(run, program, generator, path)
 

@@ -177,8 +177,20 @@ def test_all_pass_mypy_strict(site: Path, monkeypatch: pytest.MonkeyPatch) -> No
     config = site / "aigc-zoo-new-recipe" / "pyproject.toml"
     assert "strict = true" in config.read_text()
     cache = ROOT / ".mypy_cache"
-    monkeypatch.setenv("MYPYPATH", str(ROOT))  # an editable installation of the core is invisible to mypy
-    done = run(site, "-m", "mypy", "--config-file", str(config), "--cache-dir", str(cache), *sources)
+    # An editable installation of the core is invisible to mypy, so it is shown its sources, which are not judged here.
+    monkeypatch.setenv("MYPYPATH", str(ROOT))
+    done = run(
+        site,
+        "-m",
+        "mypy",
+        "--config-file",
+        str(config),
+        "--cache-dir",
+        str(cache),
+        "--follow-imports",
+        "silent",
+        *sources,
+    )
     assert done.returncode == 0, done.stdout
 
 
