@@ -8,7 +8,7 @@ help:
 	@echo "make check   lint, format, types, import contracts, generated documents"
 	@echo "make test    the tests that a change must pass"
 	@echo "make slow    the tests that take minutes"
-	@echo "make docs    docs/cli.md and the README's result table, made anew"
+	@echo "make docs    docs/cli.md, docs/checks.md and the README's result table, made anew"
 	@echo "make results the zoo's own numbers, hours of training; goes on where it was left"
 	@echo "make bench   the speed of a train step, of every installed recipe"
 
@@ -18,6 +18,8 @@ check:
 	mypy
 	lint-imports
 	python tools/cli_docs.py --check
+	python tools/checks_docs.py --check
+	python tools/api_snapshot.py --check
 	python tools/results_table.py --check
 	python tools/speed_table.py --check
 
@@ -29,6 +31,8 @@ slow:
 
 docs:
 	python tools/cli_docs.py
+	python tools/checks_docs.py
+	python tools/api_snapshot.py
 	python tools/results_table.py
 	python tools/speed_table.py
 

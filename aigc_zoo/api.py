@@ -15,6 +15,7 @@ from aigc_zoo.run.export import Generator, load_generator
 from aigc_zoo.run.loop import train as _train
 from aigc_zoo.run.prepare import default_folder, prepare
 from aigc_zoo.run.screen import Result, Screen
+from aigc_zoo.run.weights import located
 
 
 def list_models(pattern: str = "*", *, kind: str = "recipe") -> list[str]:
@@ -93,8 +94,8 @@ def train(
 
 
 def load_run(path: Path | str) -> Run:
-    """A run's folder, or a generator's file: `load_run("runs/dcgan-digits").sample(16)`."""
-    path = Path(path)
+    """A run's folder, a generator's file, or weights that a plugin publishes: "acme/dcgan@mnist"."""
+    path = located(plugins.catalogue(), path)
     if not path.exists():
         raise DataError(f"{path}: no such run or file")
     return Run(path)

@@ -9,7 +9,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import Distribution, EntryPoint
 from pathlib import Path
@@ -43,6 +43,7 @@ class Record:
     reason: str = ""
     ms: float = 0.0
     heavy: tuple[str, ...] = ()
+    module: ModuleType | None = field(default=None, repr=False, compare=False)  # the manifest, of one that is ok
 
     @property
     def who(self) -> str:
@@ -181,7 +182,7 @@ class Manager(pluggy.PluginManager):
                 module = self._checked(load())
                 self.register(module, name=key)
                 self.entries |= self._ask(module, record)
-            self.registered[key] = record
+            self.registered[key], record.module = record, module
             self.records.append(record)
         except KeyboardInterrupt:
             raise

@@ -6,7 +6,8 @@ import re
 import sys
 from collections.abc import Sequence
 from contextlib import redirect_stdout
-from dataclasses import asdict, dataclass
+from copy import copy
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
@@ -40,12 +41,21 @@ class Catalogue:
             if hook != "zoo_components"
         }
 
+    def with_entries(self, kind: type[Entry]) -> Catalogue:
+        """The same catalogue, of entries that load in another way: `SketchedEntry` reads signatures without torch."""
+        other = copy(self)
+        other._entries = {
+            key: kind(entry.component, entry.namespace, entry.distribution, entry.version)
+            for key, entry in self._entries.items()
+        }
+        return other
+
     @property
     def problems(self) -> list[dict[str, Any]]:
         """What is wrong, by plugin, for programs."""
         keys = ("distribution", "version", "entry_point", "status", "reason")
-        bad = (asdict(record) for record in self.records if record.status not in ("ok", "disabled"))
-        return [{key: record[key] for key in keys} for record in bad]
+        bad = (record for record in self.records if record.status not in ("ok", "disabled"))
+        return [{key: getattr(record, key) for key in keys} for record in bad]
 
     def items(self, kind: str | None = None, pattern: str = "*") -> list[Entry]:
         """Components in natural order, ours first; `pattern` has shell wildcards and meets the name or the id."""

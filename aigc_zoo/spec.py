@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pluggy
 
@@ -27,12 +28,44 @@ _TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
 @dataclass(frozen=True, kw_only=True)
+class Weights:
+    """A trained generator that a recipe publishes: the `generator.safetensors` of a run, as `zoo export` writes it.
+
+    `sha256` (of the file, in hexadecimal) and `bytes` are what is fetched from `url`, and nothing else is; `licence`
+    says what may be done with it; `metrics` are records of metrics.jsonl, each with its protocol.
+    """
+
+    url: str
+    sha256: str
+    bytes: int
+    licence: str
+    metrics: tuple[Mapping[str, Any], ...] = ()
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.url, str) or not self.url.startswith(("https://", "http://127.0.0.1:")):
+            raise ValueError(f"weights are fetched by https, not from {self.url!r}")
+        if not isinstance(self.sha256, str) or not re.fullmatch(r"[0-9a-f]{64}", self.sha256):
+            raise ValueError(f"weights at {self.url}: a SHA-256 in hexadecimal is missing")
+        if not isinstance(self.bytes, int) or self.bytes < 1:
+            raise ValueError(f"weights at {self.url}: their size in bytes is missing")
+        if not isinstance(self.licence, str) or not self.licence:
+            raise ValueError(f"weights at {self.url}: their licence is missing")
+        for record in self.metrics:
+            if not isinstance(record, Mapping) or not {"name", "value", "protocol"} <= record.keys():
+                raise ValueError(
+                    f"weights at {self.url}: a metric has a name, a value and a protocol, not {record!r:.60}"
+                )
+
+
+@dataclass(frozen=True, kw_only=True)
 class Component:
     """One thing that a plugin brings: data only, so that listing it imports nothing.
 
     `target` is "package.module:callable", imported when the component is built; its keyword-only parameters are the
     component's options. `presets` maps a preset's name to option values. `extra` names the optional dependency group
-    that the target needs.
+    that the target needs. `shapes` are samples' shapes, without the batch, that it promises to serve; `zoo check` tries
+    all of them, and the usual ones where none is stated. `weights` are trained generators of a recipe, by name:
+    `zoo sample RECIPE@NAME` fetches and samples one.
     """
 
     kind: str
@@ -43,6 +76,8 @@ class Component:
     tags: tuple[str, ...] = ()
     extra: str = ""
     presets: Mapping[str, Mapping[str, Scalar]] = field(default_factory=dict)
+    shapes: tuple[tuple[int, ...], ...] = ()
+    weights: Mapping[str, Weights] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -57,6 +92,14 @@ class Component:
             isinstance(text, str) for text in (self.paper, self.extra, *self.tags)
         ):
             raise ValueError(f"{self.name}: paper and extra are text, tags a tuple of texts")
+        if not isinstance(self.shapes, tuple) or not all(
+            isinstance(shape, tuple) and shape and all(isinstance(side, int) and side > 0 for side in shape)
+            for shape in self.shapes
+        ):
+            raise ValueError(f"{self.name}: shapes {self.shapes!r} are not a tuple of shapes such as (1, 28, 28)")
+        for name, weights in self.weights.items():
+            if not _NAME.fullmatch(name) or not isinstance(weights, Weights) or self.kind != "recipe":
+                raise ValueError(f"{self.name}: weights {name!r} are not a recipe's Weights under a plain name")
         for preset, values in self.presets.items():
             if not _NAME.fullmatch(preset):
                 raise ValueError(f"{self.name}: preset {preset!r} does not match [a-z0-9][a-z0-9_-]*")
@@ -110,4 +153,17 @@ class Hooks:
 
 HOOKS = tuple(name for name in vars(Hooks) if name.startswith("zoo_"))
 
-__all__ = ["API", "GROUP", "HOOKS", "KINDS", "Component", "Hooks", "Range", "Scalar", "Slot", "hookimpl", "hookspec"]
+__all__ = [
+    "API",
+    "GROUP",
+    "HOOKS",
+    "KINDS",
+    "Component",
+    "Hooks",
+    "Range",
+    "Scalar",
+    "Slot",
+    "Weights",
+    "hookimpl",
+    "hookspec",
+]

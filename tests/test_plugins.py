@@ -227,6 +227,48 @@ def test_strict_makes_the_first_problem_an_error(matrix: SimpleNamespace) -> Non
     assert "zoo: plugin acme 0.2 is duplicate" in ended.stderr
 
 
+def pluggy_of(requirement: str, folder: Path) -> Path:
+    """This release of pluggy, installed by pip in a folder of its own."""
+    options = ["--no-deps", "--quiet", "--disable-pip-version-check", "--only-binary", ":all:"]
+    command = [sys.executable, "-m", "pip", "install", *options, "--target", str(folder), requirement]
+    subprocess.run(command, check=True, timeout=300)
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("requirement", ["pluggy==1.6.0", "pluggy>=1.6,<2"], ids=["oldest", "newest"])
+def test_the_matrix_reads_the_same_on_every_pluggy(matrix: SimpleNamespace, requirement: str, tmp_path: Path) -> None:
+    """The oldest release that is allowed behaves in three ways unlike the newest; none of them can be seen."""
+    home = pluggy_of(requirement, tmp_path / "pluggy")
+    path = os.pathsep.join((str(home), str(matrix.folder)))
+    version = subprocess.run(
+        [sys.executable, "-c", "import pluggy; print(pluggy.__version__, pluggy.__file__)"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": path},
+        check=True,
+    ).stdout
+    assert str(home) in version
+    assert version.startswith("1.6.0") == (requirement == "pluggy==1.6.0")
+    listed = zoo(matrix.folder, "list", "--kind", "all", "--json", PYTHONPATH=path)
+    plugins = zoo(matrix.folder, "plugins", "--json", PYTHONPATH=path)
+    assert (listed.returncode, plugins.returncode) == (0, 0), listed.stderr + plugins.stderr
+
+    def told(records: object) -> list[tuple[str, ...]]:
+        assert isinstance(records, list)
+        keys = ("distribution", "version", "entry_point", "status")
+        # pluggy's own sentence about an unknown argument names the module's place, the releases word it alike
+        return [tuple(str(record[key]) for key in keys) for record in records]
+
+    assert json.loads(listed.stdout)["items"] == matrix.listed["items"]
+    assert told(json.loads(listed.stdout)["problems"]) == told(matrix.listed["problems"])
+    for record in json.loads(plugins.stdout)["items"]:
+        _, _, status, reasons = MATRIX.get(record["distribution"], ("", "", record["status"], []))
+        assert record["status"] == status
+        assert all(reason in record["reason"] for reason in reasons), record["reason"]
+    assert len(listed.stderr.splitlines()) == len(matrix.stderr.splitlines())
+
+
 # --- in this process --------------------------------------------------------------------------------------------------
 
 Discover = Callable[[], Catalogue]

@@ -59,6 +59,20 @@ def test_the_core_names_no_family() -> None:
     assert found == []
 
 
+def test_no_other_file_of_the_core_names_a_family() -> None:
+    """Templates and the like: what a new plugin is tried with is looked up when it is written."""
+    forbidden = families_words()
+    others = [path for path in (ROOT / "aigc_zoo").rglob("*.in") if "licences" not in path.parts]
+    assert len(others) > 15
+    found = [
+        f"{path.name}: {word}"
+        for path in others
+        for word in re.findall(r"[\w-]+", path.read_text(encoding="utf-8"))
+        if word in forbidden
+    ]
+    assert found == []
+
+
 def test_the_core_never_speaks_of_the_families_package() -> None:
     assert [path.name for path in CORE if "aigc_zoo_plugins" in path.read_text(encoding="utf-8")] == []
 

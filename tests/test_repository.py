@@ -162,6 +162,10 @@ def test_the_command_lines_page_is_fresh() -> None:
     assert tool("cli_docs").stale() == ""
 
 
+def test_the_page_of_checks_is_fresh() -> None:
+    assert tool("checks_docs").stale() == ""
+
+
 def test_the_result_table_is_fresh() -> None:
     assert tool("results_table").stale() == ""
 
@@ -198,19 +202,68 @@ def test_documented_kinds_are_called_as_the_api_calls_them() -> None:
     assert not any(words.startswith("`") for kind, words in rows.items() if kind not in CALLED_WITH)
 
 
+def lines_of(block: str) -> int:
+    """Lines of code: what is not blank."""
+    return sum(bool(line.strip()) for line in block.splitlines())
+
+
+def test_the_guides_code_is_as_short_as_it_promises() -> None:
+    assert lines_of(code(GUIDE, "def my_loss")) <= 12
+    assert lines_of(code(GUIDE, "class Maker")) <= 45
+    assert len(tutorial_commands()) < 15
+
+
+def tutorial_commands() -> list[str]:
+    """The lines to type, of the guide's tutorial."""
+    tutorial = GUIDE.partition("\n## Keeping its promises\n")[0]
+    return [line for block in re.findall(r"```sh\n(.*?)\n```", tutorial, re.DOTALL) for line in block.splitlines()]
+
+
 def test_the_guides_plugin_is_found_and_trains(tmp_path: Path) -> None:
     file = tmp_path / "my_gan.py"
-    file.write_text(code(GUIDE, "class Sheet"))
+    file.write_text(code(GUIDE, "class Maker"))
     catalogue = plugins.catalogue([file])
-    assert catalogue.find("recipe", "my_gan").entry.id == "local/my_gan"
-    recipe = options.build(catalogue, options.resolve(catalogue, "my_gan", given={"generator.gain": 2.0}))
+    assert catalogue.find("recipe", "my-gan").entry.id == "local/my-gan"
+    recipe = options.build(catalogue, options.resolve(catalogue, "my-gan", given={"generator.width": 8}))
     real = torch.linspace(-1, 1, 8 * 16).view(8, 1, 4, 4)
     trainer = Trainer(recipe, Spec(shape=(1, 4, 4)), lambda n: {"real": real}, batch_size=8, steps=2)
-    before = trainer.nets.G.layer.weight.clone()
+    before = trainer.nets.G.layers[0].weight.clone()
     terms = [trainer.play() for _ in range(2)][-1]
     assert all(torch.isfinite(term) for term in terms.values())
-    assert not torch.equal(before, trainer.nets.G.layer.weight)
-    assert trainer.nets.G.gain == 2.0
+    assert before.shape == (8, 16)
+    assert not torch.equal(before, trainer.nets.G.layers[0].weight)
+
+
+@pytest.mark.slow
+def test_the_tutorial_works_word_for_word(tmp_path: Path) -> None:
+    """In an empty folder; what pip installs goes to a folder of its own, built with what is here."""
+    (tmp_path / "my_loss.py").write_text(code(GUIDE, "def my_loss"))
+    (tmp_path / "my_gan.py").write_text(code(GUIDE, "class Maker"))
+    site = tmp_path / "site"
+    env = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": str(site),
+        "PIP_NO_DEPS": "1",
+        "PIP_NO_INDEX": "1",
+        "PIP_NO_BUILD_ISOLATION": "0",  # pip reads it as the option's value: no isolation
+    }
+    for line in tutorial_commands():
+        more = {"PIP_TARGET": str(site)} if " pip install " in line else {}
+        done = subprocess.run(
+            ["bash", "-c", line], capture_output=True, text=True, cwd=tmp_path, env=env | more, timeout=300
+        )
+        assert done.returncode == 0, f"{line}\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
+    assert (tmp_path / "runs" / "my-gan-ring" / "generator.safetensors").exists()
+    assert (tmp_path / "runs" / "acme-ring" / "generator.safetensors").exists()
+    assert list((tmp_path / "dist").glob("*.whl"))
+
+
+def test_the_guide_speaks_of_every_way_to_declare_and_every_status() -> None:
+    for word in ("ZOO_EXPECTED_FAILURES", "shapes=", "parametrize_with_checks", "ZOO_STRICT", "ZOO_DISABLE_PLUGINS"):
+        assert word in GUIDE
+    for status in ("ok", "broken", "incompatible", "duplicate", "disabled"):
+        assert f"| `{status}` |" in GUIDE
 
 
 # --- all files --------------------------------------------------------------------------------------------------------

@@ -150,8 +150,8 @@ def test_pickles_are_given_everywhere_and_never_run(
             ["train", "dcgan", "--data", f"{name}.zip", "--out", str(tmp_path / "run"), "--steps", "1"],
             ["train", "dcgan", "--config", f"{name}.json"],
             ["config", "dcgan", "--config", f"{name}.json"],
-            ["data", f"{name}.npy"],
-            ["data", f"{name}.zip"],
+            ["data", "prepare", f"{name}.npy"],
+            ["data", "prepare", f"{name}.zip"],
         ]
         for words in commands:
             code = main(words)
@@ -210,9 +210,11 @@ def test_hostile_names_on_the_command_line(
     for name in NAMES:
         for words in (
             ["train", name], ["train", "dcgan", "--data", name], ["show", name], ["list", name], ["config", name],
-            ["sample", name], ["eval", name, "--against", "nosuch"], ["data", name],
+            ["sample", name], ["eval", name, "--against", "nosuch"], ["data", "prepare", name],
         ):  # fmt: skip
-            code = main([words[0], "--", *words[1:]] if words[0] in ("show", "list", "sample", "data") else words)
+            verbs = 2 if words[0] == "data" else 1
+            guarded = words[0] in ("show", "list", "sample", "data")
+            code = main([*words[:verbs], "--", *words[verbs:]] if guarded else words)
             out, err = capsys.readouterr()
             assert code in (0, 2, 3, 65, 74), (words, err)
             assert len(err.splitlines()) <= 3
@@ -234,7 +236,7 @@ def test_hostile_folders_and_classes(
             (tmp_path / "sets" / name / label).mkdir(parents=True)
             Image.new("L", (8, 8), 9 * number).save(tmp_path / "sets" / name / label / f"{name}.png")
     for name in names:
-        assert main(["data", str(tmp_path / "sets" / name)]) == 0
+        assert main(["data", "prepare", str(tmp_path / "sets" / name)]) == 0
         folder = default_folder(*configured(str(tmp_path / "sets" / name)))
         assert folder.parent == Path("runs")
         assert set(folder.name) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")

@@ -27,9 +27,13 @@ COMMANDS = {  # name -> module, whose `command` is the click command, and its li
     "eval": ("aigc_zoo.cli.eval", "Measure a run, a generator file or a folder of images."),
     "bench": ("aigc_zoo.cli.bench", "Speed and quality of everything installed, and what fits with what."),
     "report": ("aigc_zoo.cli.report", "Runs and results as one page: curves, samples, tables."),
-    "data": ("aigc_zoo.cli.data", "What a dataset holds, and whether its files are what they were."),
+    "export": ("aigc_zoo.cli.export", "A generator for others: weights, torch.export, ONNX."),
+    "data": ("aigc_zoo.cli.data", "Datasets: which are here, getting one, and whether its files are what they were."),
+    "new": ("aigc_zoo.cli.new", "Write a plugin to begin with."),
+    "check": ("aigc_zoo.cli.check", "Whether a plugin keeps its promises."),
     "config": ("aigc_zoo.cli.config", "What a recipe's options come to, as a card to edit and reuse."),
     "doctor": ("aigc_zoo.cli.doctor", "Whether this machine and this installation can do the work."),
+    "completion": ("aigc_zoo.cli.completion", "What a shell needs to complete words."),
 }
 
 HELP = """A model zoo of generative adversarial networks.

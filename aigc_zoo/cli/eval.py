@@ -10,7 +10,7 @@ import click
 
 
 @click.command("eval")
-@click.argument("source", metavar="RUN|FILE|FOLDER", type=click.Path(path_type=Path))
+@click.argument("source", metavar="RUN|FILE|FOLDER|RECIPE@NAME", type=click.Path(path_type=Path))
 @click.option("--against", metavar="DATA|FOLDER", help="What to compare with: a dataset's id or a path. A run knows.")
 @click.option("--split", default="train", show_default=True, help="The split of the data to compare with.")
 @click.option("--size", type=click.IntRange(1), metavar="PIXELS", help="Crop and resize images to this side first.")
@@ -40,7 +40,9 @@ def command(obj: Any, /, source: Path, metrics: str, device: str, best: bool, as
     from aigc_zoo.metrics.protocol import described, valued
     from aigc_zoo.run.evaluation import evaluate
     from aigc_zoo.run.prepare import choose_device
+    from aigc_zoo.run.weights import located
 
+    source = located(obj.catalogue(), source)
     if not source.exists():
         raise DataError(f"{source}: no such run, file or folder")
     if best:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -27,8 +28,9 @@ def command(zoo: Globals, reference: str, kind: str | None, as_json: bool) -> No
     REFERENCE reads [namespace/]name[.preset]. Where several kinds have the name, the recipe is shown.
     """
     from aigc_zoo import options
+    from aigc_zoo.options.sketch import SketchedEntry
 
-    catalogue = zoo.catalogue()
+    catalogue = zoo.catalogue().with_entries(SketchedEntry)  # signatures are read, not imported: no torch
     found = catalogue.find(kind, reference) if kind else catalogue.find_any(reference)
     entry = found.entry
     if found.note:
@@ -42,7 +44,13 @@ def command(zoo: Globals, reference: str, kind: str | None, as_json: bool) -> No
     if as_json:
         component = entry.component
         presets = {name: dict(values) for name, values in component.presets.items()}
-        more = {"target": component.target, "extra": component.extra, "presets": presets, "other_kinds": others}
+        more: dict[str, Any] = {
+            "target": component.target,
+            "extra": component.extra,
+            "shapes": [*map(list, component.shapes)],
+        }
+        more |= {"weights": {name: asdict(one) for name, one in component.weights.items()}}
+        more |= {"presets": presets, "other_kinds": others}
         print_json(
             {
                 "schema": 1,
@@ -84,6 +92,7 @@ def _page(entry: Entry, full: str, others: list[str], its_options: list[Option])
         ("tags", ", ".join(component.tags)),
         ("from", f"{entry.distribution} {entry.version}{extra}"),
         ("target", component.target),
+        ("shapes", ", ".join("x".join(map(str, shape)) for shape in component.shapes)),
     ]
     if others:
         hint = f"zoo show {short(entry)} --kind {others[0]}"
@@ -92,6 +101,15 @@ def _page(entry: Entry, full: str, others: list[str], its_options: list[Option])
     if component.presets:
         with page.section("presets"):
             page.write_dl([(name, _values(values) or "as it is") for name, values in component.presets.items()])
+    if component.weights:
+        with page.section("weights"):
+            rows = []
+            for name, one in component.weights.items():
+                found = [f"{record['name']} {record['value']:.4g}" for record in one.metrics]
+                rows.append(
+                    (f"{short(entry)}@{name}", ", ".join([f"{one.bytes / 2**20:.1f} MiB", one.licence, *found]))
+                )
+            page.write_dl(rows)
     if its_options:
         with page.section("options"):
             page.write_dl([(_left(option), _right(option)) for option in its_options], col_max=36)

@@ -68,7 +68,7 @@ def verify(path: Path, size: int | None = None) -> manifest.Changes:
     """Which files of a folder or zip are not those that its pool was read from. Raises DataError without a manifest."""
     found = manifest_of(*_known_as(path, size))
     if found is None:
-        raise DataError(f"{path} has no manifest yet: it is written when the files are first read (zoo data {path})")
+        raise DataError(f"{path} has no manifest yet: it is written at first reading (zoo data prepare {path})")
     with _opened(path) as place:
         return manifest.compare(manifest.read(found), place.names, place.open)
 

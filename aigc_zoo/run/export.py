@@ -100,7 +100,7 @@ def load_generator(catalogue: plugins.Catalogue, path: Path, *, device: torch.de
     The code of its networks comes from installed plugins, never from the file. Raises DataError for a file that is
     missing, damaged or something else, ConfigError where a plugin is missing.
     """
-    tensors, card = _read(path)
+    tensors, card = read_generator(path)
     _need_plugins(catalogue, card)
     configuration = options.resolve(catalogue, None, file={k: card[k] for k in ("recipe", "slots", "options")})
     recipe = options.build(catalogue, configuration)
@@ -122,12 +122,12 @@ def load_generator(catalogue: plugins.Catalogue, path: Path, *, device: torch.de
     return Generator(path, card, recipe, spec, makers.requires_grad_(False).eval().to(device))
 
 
-def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def read_generator(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The makers' tensors, as "G.weight", and the card of a generator."""
     if path.is_dir():
         home = RunFolder(path)
         if home.generator_path.exists():
-            return _read(home.generator_path)
+            return read_generator(home.generator_path)
         found = home.newest_valid()
         if found is None:
             raise DataError(f"{path} has neither a generator.safetensors nor a checkpoint: train it first")

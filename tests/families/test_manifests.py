@@ -20,7 +20,8 @@ from aigc_zoo.spec import Component
 PACKAGES = sorted(
     path.parent.name
     for path in Path(aigc_zoo_plugins.__path__[0]).glob("*/__init__.py")
-    if path.parent.name not in ("datasets", "extractors")
+    if path.parent.name
+    not in ("datasets", "extractors", "tensorboard")  # the last one listens to runs, and has no components
 )
 GIVEN = {"generator": ["spec", "latent"], "discriminator": ["spec"]}
 

@@ -1,0 +1,101 @@
+"""A target's signature read from its source, without running the module: `zoo show` need not wait for torch."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from aigc_zoo.discovery import Entry
+
+_LIGHT = ("typing", "pathlib", "collections.abc", "aigc_zoo.spec")
+"""Modules whose names a signature's types and defaults may come from; all others are stood in for."""
+
+
+class SketchedEntry(Entry):
+    """An entry that gives, where it can, a function with the target's signature and docstring, and no body."""
+
+    def load(self) -> Callable[..., Any]:
+        if self.component.target.partition(":")[0] in sys.modules:
+            return super().load()
+        return sketch(self.component.target) or super().load()
+
+
+def sketch(target: str) -> Callable[..., Any] | None:
+    """A function, or a class, with the signature and the docstring of `package.module:name`; None where it cannot tell.
+
+    The parents of the module are imported, as its manifest is among them. Its own code does not run, but for constants
+    and types that the signature is made of, and no name of a heavy module is looked up.
+    """
+    module, _, name = target.partition(":")
+    try:
+        spec = importlib.util.find_spec(module)
+        if spec is None or not spec.origin or not spec.origin.endswith(".py"):
+            return None
+        tree = ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
+        found = next(node for node in tree.body if getattr(node, "name", None) == name)
+        shell = _shell(found)
+        if shell is None:
+            return None
+        space: dict[str, Any] = {"__name__": f"sketch of {module}"}
+        body = ast.fix_missing_locations(ast.Module([*_background(tree, shell), shell], []))
+        exec(compile(body, spec.origin, "exec"), space)
+        made: Callable[..., Any] = space[name]
+        get_type_hints(vars(made)["__init__"] if isinstance(made, type) else made, include_extras=True)
+        return made
+    except Exception:  # a source that says more than this reader understands: then the module itself tells
+        return None
+
+
+def _shell(node: ast.stmt) -> ast.stmt | None:
+    """The definition without decorators and body; of a class, its docstring and its constructor."""
+    if isinstance(node, ast.FunctionDef) and not node.decorator_list:
+        node.body, node.returns = [*_docstring(node), ast.Pass()], None
+        for argument in (*node.args.posonlyargs, *node.args.args):
+            argument.annotation = None  # a network's or a sample's type, which is nobody's option
+        return node
+    if isinstance(node, ast.ClassDef) and not node.decorator_list:
+        constructor = next((one for one in node.body if getattr(one, "name", None) == "__init__"), None)
+        shell = _shell(constructor) if constructor is not None else None
+        if shell is not None:
+            node.body, node.bases, node.keywords = [*_docstring(node), shell], [], []
+            return node
+    return None
+
+
+def _docstring(node: ast.FunctionDef | ast.ClassDef) -> list[ast.stmt]:
+    return node.body[:1] if ast.get_docstring(node, clean=False) is not None else []
+
+
+def _background(tree: ast.Module, shell: ast.stmt) -> Iterator[ast.stmt]:
+    """What has to run before the shell can: imports of light modules, stand-ins for others, and constants it names."""
+    wanted = {node.id for node in ast.walk(shell) if isinstance(node, ast.Name)}
+    constants: list[ast.stmt] = []
+    for node in reversed(tree.body):  # backwards, so that what a constant needs is wanted before it is met
+        if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            if any(isinstance(target, ast.Name) and target.id in wanted for target in targets):
+                wanted |= {inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name)}
+                constants.insert(0, node)
+    yield from _imports(tree, wanted)
+    yield from constants
+
+
+def _imports(tree: ast.Module, wanted: set[str]) -> Iterator[ast.stmt]:
+    for node in tree.body:
+        if isinstance(node, ast.ImportFrom) and node.module == "__future__":
+            yield node
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            names = [alias for alias in node.names if (alias.asname or alias.name.partition(".")[0]) in wanted]
+            if isinstance(node, ast.ImportFrom) and node.module in _LIGHT and not node.level:
+                yield ast.copy_location(ast.ImportFrom(node.module, names, 0), node) if names else ast.Pass()
+            elif isinstance(node, ast.Import) and all(alias.name in ("math", "typing", "pathlib") for alias in names):
+                yield ast.copy_location(ast.Import(names), node) if names else ast.Pass()
+            else:
+                for alias in names:
+                    yield from ast.parse(f"class {alias.asname or alias.name.partition('.')[0]}: pass").body
+        elif isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name in wanted:
+            yield from ast.parse(f"class {node.name}: pass").body

@@ -1,0 +1,38 @@
+"""TensorBoard: terms, metrics, grids and the card of each run, in RUN/tensorboard, where the package is installed.
+
+Without it no hook is there, so that a run pays nothing. `ZOO_DISABLE_PLUGINS=tensorboard` switches it off.
+"""
+
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+
+from aigc_zoo.spec import hookimpl
+
+ZOO_API = 1
+
+if find_spec("tensorboard") is not None:
+
+    @hookimpl
+    def zoo_run_start(run: Path) -> None:
+        from .writer import begin
+
+        begin(run)
+
+    @hookimpl
+    def zoo_log(run: Path, step: int, scalars: Mapping[str, float]) -> None:
+        from .writer import log
+
+        log(run, step, scalars)
+
+    @hookimpl
+    def zoo_checkpoint_saved(run: Path, path: Path) -> None:
+        from .writer import grids
+
+        grids(run)
+
+    @hookimpl
+    def zoo_run_end(run: Path, error: BaseException | None) -> None:
+        from .writer import end
+
+        end(run)

@@ -1,0 +1,135 @@
+"""What plugins count on: a snapshot that changes only by additions, and the way in which things go."""
+
+from __future__ import annotations
+
+import copy
+import importlib.util
+import json
+import warnings
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from aigc_zoo.deprecation import ZooDeprecationWarning, deprecated, renamed, warn
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def load_tool() -> ModuleType:
+    found = importlib.util.spec_from_file_location("zoo_tools_api_snapshot", ROOT / "tools" / "api_snapshot.py")
+    assert found is not None
+    assert found.loader is not None
+    module = importlib.util.module_from_spec(found)
+    found.loader.exec_module(module)
+    return module
+
+
+TOOL = load_tool()
+OLD: dict[str, Any] = json.loads((ROOT / "tests" / "api_snapshot.json").read_text(encoding="utf-8"))
+
+
+def test_the_snapshot_is_fresh_and_nothing_broke_within_the_api_number() -> None:
+    assert TOOL.stale() == ""
+
+
+def test_the_snapshot_holds_what_plugins_use() -> None:
+    assert OLD["hooks"]["zoo_log"] == {"run": "needed", "step": "needed", "scalars": "needed"}
+    assert OLD["names"]["aigc_zoo.spec.Component"]["target"] == "needed"
+    for name in (
+        "game.Recipe",
+        "game.two_player",
+        "game.Adversarial",
+        "data.samples.image_samples",
+        "testing.run_checks",
+    ):
+        assert f"aigc_zoo.{name}" in OLD["names"]
+    assert len(OLD["names"]) > 30
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda new: new["kinds"].remove("loss"), "the kind loss is gone"),
+        (lambda new: new["called_with"].update(generator=["spec"]), "a generator is called otherwise"),
+        (lambda new: new["hooks"].pop("zoo_log"), "zoo_log is gone"),
+        (lambda new: new["hooks"]["zoo_log"].pop("step"), "zoo_log has no step any more"),
+        (lambda new: new["names"]["aigc_zoo.spec.Component"].pop("tags"), "Component has no tags any more"),
+        (lambda new: new["names"]["aigc_zoo.game.adam"].update(beta1="needed"), "adam needs beta1 now"),
+        (lambda new: new["names"]["aigc_zoo.game.adam"].update(fused="needed"), "adam needs fused, which is new"),
+        (lambda new: new["names"].pop("aigc_zoo.train"), "aigc_zoo.train is gone"),
+    ],
+)
+def test_a_break_is_named(change: Any, told: str) -> None:
+    new = copy.deepcopy(OLD)
+    change(new)
+    assert [sentence for sentence in TOOL.breaks(OLD, new) if told in sentence]
+
+
+def test_additions_are_no_breaks() -> None:
+    new = copy.deepcopy(OLD)
+    new["kinds"].append("tracker")
+    new["hooks"]["zoo_new"] = {"run": "needed"}
+    new["hooks"]["zoo_log"]["images"] = "needed"  # an implementation may take fewer arguments than the hook has
+    new["names"]["aigc_zoo.game.adam"]["*fused"] = "True"
+    new["names"]["aigc_zoo.game.sgd"] = {"lr": "needed"}
+    assert list(TOOL.breaks(OLD, new)) == []
+
+
+def test_a_stored_snapshot_that_differs_is_stale(tmp_path: Path) -> None:
+    path = tmp_path / "api_snapshot.json"
+    assert "missing" in TOOL.stale(path)
+    path.write_text(json.dumps({**OLD, "kinds": OLD["kinds"][:-1]}))
+    assert "stale" in TOOL.stale(path)
+    path.write_text(json.dumps({**OLD, "kinds": [*OLD["kinds"], "tracker"]}))
+    assert "API 1 breaks: the kind tracker is gone" in TOOL.stale(path)
+    path.write_text(json.dumps({**OLD, "api": 0, "kinds": [*OLD["kinds"], "tracker"]}))
+    assert "stale" in TOOL.stale(path)
+
+
+# --- how things go ----------------------------------------------------------------------------------------------------
+
+
+def test_a_deprecated_function_works_and_says_what_to_use() -> None:
+    @deprecated(since="0.3", gone="0.5", instead="double()")
+    def twice(x: int) -> int:
+        """Two of it."""
+        return 2 * x
+
+    with pytest.warns(
+        ZooDeprecationWarning, match=r"twice is deprecated since aigc-zoo 0.3 and is gone in 0.5: use dou"
+    ):
+        assert twice(2) == 4
+    assert twice.__doc__ == "Two of it."
+
+
+def test_a_renamed_keyword_is_taken_under_both_names() -> None:
+    @renamed("rate", "lr", since="0.3", gone="1.0")
+    def step(*, lr: float) -> float:
+        return lr
+
+    with pytest.warns(ZooDeprecationWarning, match=r"step\(rate=...\) is deprecated .* use lr=..."):
+        assert step(rate=0.5) == 0.5
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert step(lr=0.25) == 0.25
+    with pytest.raises(TypeError, match="give one of them"):
+        step(rate=1, lr=1)
+
+
+def test_nobody_has_to_follow_faster_than_in_two_minor_releases() -> None:
+    with pytest.raises(ValueError, match="two minor releases"):
+        warn("x", since="0.3", gone="0.4", instead="y")
+    with pytest.warns(ZooDeprecationWarning):
+        warn("x", since="0.9", gone="1.0", instead="y")
+
+
+def test_the_warning_points_at_the_caller() -> None:
+    @deprecated(since="0.1", gone="0.3", instead="nothing")
+    def old() -> None: ...
+
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        old()
+    assert Path(seen[0].filename).name == Path(__file__).name

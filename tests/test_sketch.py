@@ -1,0 +1,115 @@
+"""Signatures read from sources are those of the imported targets; what cannot be read is imported."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from aigc_zoo.options.signatures import read, signature_options
+from aigc_zoo.options.sketch import SketchedEntry, sketch
+from aigc_zoo.plugins import catalogue
+
+ALONE = """
+import sys
+from aigc_zoo.options.signatures import read
+from aigc_zoo.options.sketch import SketchedEntry
+from aigc_zoo.plugins import catalogue
+
+for entry in catalogue().with_entries(SketchedEntry).items():
+    for option in read(entry):
+        print(entry.kind, entry.id, option)
+assert not {"torch", "numpy"} & set(sys.modules), entry.id
+"""
+
+
+def test_signatures_of_all_our_components_are_read_without_torch() -> None:
+    done = subprocess.run([sys.executable, "-c", ALONE], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    expected = [f"{entry.kind} {entry.id} {option}" for entry in catalogue().items() for option in read(entry)]
+    assert done.stdout.splitlines() == expected
+
+
+SOURCE = '''
+from __future__ import annotations
+import math
+import torch
+from torch import Tensor, nn
+from typing import Annotated, Literal
+from pathlib import Path
+from aigc_zoo.spec import Range
+from nowhere import Spec
+
+raise_me = 1 / len([torch])
+SIZES = (4, 8)
+LARGEST = 2 * SIZES[1]
+Mode = Literal["fast", "slow"]
+
+
+def plain(spec: Spec, latent: int, *, width: Annotated[int, Range(1, LARGEST)] = SIZES[0], mode: Mode = "slow",
+          path: Path | None = None, sizes: tuple[int, ...] = SIZES) -> nn.Module:
+    """Plain.
+
+    width: of the layer.
+    """
+    raise AssertionError("never run")
+
+
+class Net(nn.Module):
+    """A class.
+
+    gain: how much.
+    """
+
+    def __init__(self, spec: Spec, *, gain: float = math.pi) -> None:
+        super().__init__()
+
+
+def computed(*, width: int = max(1, int(torch.tensor(3)))) -> None: ...
+
+
+@torch.no_grad()
+def decorated(*, width: int = 3) -> None: ...
+
+
+imported = nn.Linear
+'''
+
+
+@pytest.fixture
+def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    (tmp_path / "sketched_by_a_test.py").write_text(SOURCE)
+    monkeypatch.syspath_prepend(tmp_path)
+    return "sketched_by_a_test"
+
+
+def test_constants_choices_bounds_and_help_are_read(module: str) -> None:
+    made = sketch(f"{module}:plain")
+    assert made is not None
+    found = {option.key: option for option in signature_options(made, ("spec", "latent"))}
+    assert list(found) == ["width", "mode", "path", "sizes"]
+    assert (found["width"].default, found["width"].high, found["width"].help) == (4, 16, "of the layer.")
+    assert (found["mode"].choices, found["mode"].default) == (("fast", "slow"), "slow")
+    assert (found["path"].type, found["path"].optional) == (Path, True)
+    assert found["sizes"].default == (4, 8)
+    assert module not in sys.modules
+
+
+def test_classes_are_read(module: str) -> None:
+    made = sketch(f"{module}:Net")
+    assert made is not None
+    (gain,) = signature_options(made, ("spec",))
+    assert (gain.default, gain.help) == (pytest.approx(3.14159, rel=1e-5), "how much.")
+
+
+@pytest.mark.parametrize("name", ["computed", "decorated", "imported", "missing"])
+def test_what_cannot_be_read_is_left_to_the_module(module: str, name: str) -> None:
+    assert sketch(f"{module}:{name}") is None
+
+
+def test_an_entry_falls_back_on_importing() -> None:
+    entry = catalogue().with_entries(SketchedEntry).find("loss", "minimax").entry
+    assert isinstance(entry, SketchedEntry)
+    assert callable(entry.load())

@@ -1,0 +1,177 @@
+"""One list of checks, three front ends: the command, the function, pytest; and what is declared to fail."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from aigc_zoo.errors import ConfigError
+from aigc_zoo.plugins import catalogue
+from aigc_zoo.spec import KINDS
+from aigc_zoo.testing import CheckFailed, all_checks, judge, list_cases, run_checks
+from aigc_zoo.testing.checks import PLUGIN, TIERS
+from aigc_zoo.testing.subjects import Case, Part
+
+FILE = """
+import torch
+from aigc_zoo.game import Adversarial
+from aigc_zoo.spec import Component, hookimpl
+
+ZOO_API = 1
+{declared}
+
+
+@hookimpl
+def zoo_components():
+    yield Component(kind="loss", name="sum", target=f"{{__name__}}:sum_of", summary="By the sum")
+
+
+def sum_of():
+    '''The sum over the batch, where a mean belongs.'''
+    return Adversarial(lambda real, fake: fake.sum() - real.sum(), lambda fake, real: -fake.sum())
+"""
+
+
+def zoo(*args: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "aigc_zoo", *args], capture_output=True, text=True, cwd=cwd, timeout=120
+    )
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "my_loss.py"
+    path.write_text(FILE.format(declared=""))
+    return path
+
+
+def test_command_and_function_agree(file: Path) -> None:
+    told = zoo("check", str(file), "--json")
+    assert told.returncode == 1, told.stderr
+    answer = json.loads(told.stdout)
+    assert answer["summary"] == {"passed": len(answer["items"]) - 1, "failed": 1}
+    rows = [(item["check"], item["subject"], item["status"]) for item in answer["items"]]
+    assert rows == [(result.check, result.subject, result.status) for result in run_checks(file)]
+    assert ("L-MEAN", "loss local/sum", "failed") in rows
+    assert {subject for _, subject, _ in rows} == {"my_loss.py", "loss local/sum"}
+
+
+def test_for_people_a_failure_is_named_with_its_reason(file: Path) -> None:
+    told = zoo("check", str(file))
+    assert told.returncode == 1
+    assert "loss local/sum" in told.stdout
+    assert "L-MEAN       failed: discriminator grows with the batch: take the mean over it" in " ".join(
+        told.stdout.split("\n")
+    ).replace("  " * 8, " ")
+    assert told.stdout.splitlines()[-1].startswith(f"{len(run_checks(file))} checks: ")
+
+
+def test_a_failure_can_be_declared_in_the_manifest(file: Path, tmp_path: Path) -> None:
+    declared = tmp_path / "declared.py"
+    declared.write_text(FILE.format(declared='ZOO_EXPECTED_FAILURES = {"L-MEAN": "sums by design"}'))
+    told = zoo("check", str(declared))
+    assert told.returncode == 0, told.stdout
+    assert "1 failed as declared" in told.stdout
+    wrongly = tmp_path / "wrongly.py"
+    wrongly.write_text(FILE.format(declared='ZOO_EXPECTED_FAILURES = {"L-MEAN": "by design", "L-PURE": "no reason"}'))
+    (bad,) = [result for result in run_checks(wrongly) if result.bad]
+    assert (bad.check, bad.status) == ("L-PURE", "unexpected")
+    assert "remove the declaration" in bad.reason
+
+
+def test_a_declared_failure_names_a_check_that_exists(file: Path) -> None:
+    (result,) = [
+        r for r in run_checks(file, expected_failures={"L-MEAN loss local/sum": "ours"}) if r.check == "L-MEAN"
+    ]
+    assert result.status == "expected"
+    with pytest.raises(ConfigError, match="'L-MEEN' is no check"):
+        run_checks(file, expected_failures={"L-MEEN": "?"})
+
+
+TEST_FILE = """
+from aigc_zoo.testing import parametrize_with_checks
+
+@parametrize_with_checks({file!r}, expected_failures={expected!r}, tiers=("cpu",))
+def test_conformance(check):
+    check()
+"""
+
+
+@pytest.mark.parametrize(
+    ("expected", "outcomes", "code"),
+    [
+        ({}, {"failed": 1}, 1),
+        ({"L-MEAN": "sums by design"}, {"xfailed": 1}, 0),
+        ({"L-MEAN": "sums by design", "L-PURE": "?"}, {"xfailed": 1, "failed": 1}, 1),
+    ],
+)
+def test_pytest_runs_the_same_list(file: Path, expected: dict[str, str], outcomes: dict[str, int], code: int) -> None:
+    (file.parent / "test_it.py").write_text(TEST_FILE.format(file=str(file), expected=expected))
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:benchmark", "test_it.py"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=file.parent, timeout=120)
+    assert done.returncode == code, done.stdout
+    count = len(list_cases(file, tiers=("cpu",)))
+    last = done.stdout.splitlines()[-1]
+    for word, number in {**outcomes, "passed": count - sum(outcomes.values())}.items():
+        assert f"{number} {word}" in last, done.stdout
+    if "failed" in outcomes:
+        assert "L-MEAN-loss-local/sum" in done.stdout or "L-PURE-loss-local/sum" in done.stdout
+
+
+def test_a_check_that_is_newer_than_the_plugins_api_only_warns() -> None:
+    def fails(subject: object) -> None:
+        """It always fails."""
+        raise CheckFailed("nothing is right")
+
+    entry = catalogue().find("loss", "minimax").entry
+    (some,) = [one for one in all_checks(("static",)) if one.id == "S-TARGET"]
+    for since, status in ((1, "failed"), (2, "warned")):
+        case = Case(replace(some, function=fails, since=since), Part(catalogue(), entry, api=1))
+        result = judge(case)
+        assert result.status == status
+        assert result.bad == (status == "failed")
+    with pytest.warns(FutureWarning, match=r"binding from ZOO_API = 2"):
+        case()
+
+
+def test_fast_imports_no_torch() -> None:
+    blocked = "import sys; sys.modules['torch'] = None; sys.modules['numpy'] = None\n"
+    code = blocked + "from aigc_zoo.cli import main; sys.exit(main(['check', 'dcgan', '--fast', '--json']))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert {item["subject"] for item in json.loads(done.stdout)["items"]} == {
+        f"{kind} zoo/dcgan" for kind in ("recipe", "generator", "discriminator")
+    }
+
+
+def test_an_unknown_name_is_explained() -> None:
+    told = zoo("check", "dcgam")
+    assert (told.returncode, told.stdout) == (3, "")
+    assert "did you mean 'dcgan'" in told.stderr
+    gone = zoo("check", "./nosuch")
+    assert gone.returncode == 3
+    assert "there is no such project" in gone.stderr
+
+
+def test_a_component_means_all_its_kinds_and_a_distribution_all_its_components() -> None:
+    subjects = {case.subject.label for case in list_cases("primer", tiers=("static",))}
+    assert subjects == {f"{kind} zoo/primer" for kind in ("recipe", "generator", "discriminator")}
+    every = {case.subject.label for case in list_cases("aigc-zoo", tiers=("static",))}
+    assert every == {"aigc-zoo", *(f"{entry.kind} {entry.id}" for entry in catalogue().items(None, "zoo/*"))}
+
+
+def test_every_kind_is_checked_in_every_way_and_every_check_says_what_it_is_for() -> None:
+    checks = all_checks()
+    assert len({check.id for check in checks}) == len(checks) > 50
+    assert all(len(check.summary) > 20 and check.since == 1 for check in checks)
+    for kind in KINDS:
+        mine = [check for check in checks if kind in check.kinds]
+        assert {"static", "cpu"} <= {check.needs for check in mine}, kind
+        assert len(mine) >= 6, kind
+    assert {check.needs for check in checks if PLUGIN in check.kinds} == {"static"}
+    assert {check.needs for check in checks} == set(TIERS)

@@ -1,0 +1,131 @@
+"""Writes tests/api_snapshot.json: hooks, fields, marks and signatures that plugins count on; --check compares.
+
+Within an API number things are only added, and a parameter that is added has a default. What this script calls a break
+needs a new number in aigc_zoo/spec.py, and an adapter for plugins of the old one.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+PAGE = Path(__file__).resolve().parent.parent / "tests" / "api_snapshot.json"
+
+
+def snapshot() -> dict[str, Any]:
+    """Everything public, by dotted name: its parameters or fields, each with its default or none."""
+    import aigc_zoo
+    from aigc_zoo import game, spec, testing
+    from aigc_zoo.data import download, samples
+    from aigc_zoo.options.signatures import CALLED_WITH
+
+    found: dict[str, Any] = {
+        "api": spec.API,
+        "group": spec.GROUP,
+        "kinds": list(spec.KINDS),
+        "called_with": {kind: list(words) for kind, words in CALLED_WITH.items()},
+        "hooks": {name: _parameters(getattr(spec.Hooks, name)) for name in spec.HOOKS},
+    }
+    places = {
+        "aigc_zoo": (aigc_zoo, [name for name in aigc_zoo.__all__ if name != "__version__"]),
+        "aigc_zoo.spec": (spec, ["Component", "Slot", "Range"]),
+        "aigc_zoo.game": (game, [name for name, value in vars(game).items() if _own(value, game)]),
+        "aigc_zoo.data.samples": (samples, [name for name, value in vars(samples).items() if _own(value, samples)]),
+        "aigc_zoo.data.download": (download, ["fetch"]),
+        "aigc_zoo.testing": (testing, testing.__all__),
+    }
+    found["names"] = {
+        f"{place}.{name}": _about(getattr(module, name))
+        for place, (module, names) in places.items()
+        for name in sorted(names)
+        if callable(getattr(module, name))
+    }
+    return json.loads(json.dumps(found))  # type: ignore[no-any-return]
+
+
+def _own(value: Any, module: Any) -> bool:
+    return (
+        callable(value) and getattr(value, "__module__", "") == module.__name__ and not value.__name__.startswith("_")
+    )
+
+
+def _about(value: Any) -> dict[str, str]:
+    if dataclasses.is_dataclass(value):
+        return {field.name: _default(field) for field in dataclasses.fields(value)}
+    if isinstance(value, type) and hasattr(value, "_fields"):
+        defaults = value._field_defaults
+        return {name: repr(defaults[name]) if name in defaults else "needed" for name in value._fields}
+    return {} if isinstance(value, type) and issubclass(value, BaseException) else _parameters(value)
+
+
+def _default(field: dataclasses.Field[Any]) -> str:
+    if field.default is not dataclasses.MISSING:
+        return _shown(field.default)
+    return "needed" if field.default_factory is dataclasses.MISSING else "made"
+
+
+def _parameters(function: Any) -> dict[str, str]:
+    return {
+        ("*" if parameter.kind is parameter.KEYWORD_ONLY else "") + name: (
+            "needed" if parameter.default is parameter.empty else _shown(parameter.default)
+        )
+        for name, parameter in inspect.signature(function).parameters.items()
+        if name != "self"
+    }
+
+
+def _shown(value: Any) -> str:
+    return value.__name__ if inspect.isroutine(value) else repr(value)
+
+
+def breaks(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
+    """What a plugin written for `old` may stumble over in `new`, a sentence each."""
+    yield from (f"the kind {kind} is gone" for kind in old["kinds"] if kind not in new["kinds"])
+    yield from (
+        f"a {kind} is called otherwise"
+        for kind in old["called_with"]
+        if old["called_with"][kind] != new["called_with"].get(kind)
+    )
+    for group in ("hooks", "names"):
+        for name, before in old[group].items():
+            after = new[group].get(name)
+            if after is None:
+                yield f"{name} is gone"
+                continue
+            for parameter, default in before.items():
+                if parameter not in after:
+                    yield f"{name} has no {parameter.lstrip('*')} any more, or takes it in another way"
+                elif after[parameter] == "needed" and default != "needed":
+                    yield f"{name} needs {parameter.lstrip('*')} now"
+            added = [parameter for parameter in after if parameter not in before]
+            if group == "names":
+                yield from (f"{name} needs {p.lstrip('*')}, which is new" for p in added if after[p] == "needed")
+
+
+def stale(path: Path = PAGE) -> str:
+    """What is wrong with the stored snapshot; empty where it is fresh."""
+    if not path.exists():
+        return f"{path.name} is missing: run `make docs`"
+    old, new = json.loads(path.read_text(encoding="utf-8")), snapshot()
+    broken = list(breaks(old, new))
+    if broken and old["api"] == new["api"]:
+        return f"API {new['api']} breaks: {'; '.join(broken)}\nkeep what there was (aigc_zoo.deprecation), or raise API"
+    return "" if old == new else f"{path.name} is stale: run `make docs` and look at what it adds"
+
+
+def main(arguments: Sequence[str]) -> str | int:
+    if list(arguments) not in ([], ["--check"]):
+        return "usage: python tools/api_snapshot.py [--check]"
+    if arguments:
+        return stale() or 0
+    PAGE.write_text(json.dumps(snapshot(), indent=1) + "\n", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
