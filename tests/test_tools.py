@@ -160,7 +160,7 @@ def test_all_recipes_are_measured_on_mnist_and_two_on_a_thousand_modes(tmp_path:
         tool.written("# No place\n", "| a |")
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_zoos_numbers_are_measured_in_miniature(tmp_path: Path) -> None:
     assert script("tools/zoo_results.py").main(["--quick", "--out", str(tmp_path)]) == 0
     text = (tmp_path / "results.md").read_text()

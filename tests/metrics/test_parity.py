@@ -163,7 +163,7 @@ def compare(
     return found
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.real_data
 @pytest.mark.filterwarnings("ignore::UserWarning")  # of torch-fidelity's data loader
 def test_inception_reads_the_same_from_folders_of_photographs(
@@ -180,7 +180,7 @@ def test_inception_reads_the_same_from_folders_of_photographs(
     assert found["kid"]["protocol"]["settings"]["subset_size"] == 75
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_fast_inception_is_faster(inception_file: Path) -> None:
     """At least 1.7 times torch-fidelity's own network at its own batch size, in turns on one machine."""
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3

@@ -15,7 +15,7 @@ import pytest
 from aigc_zoo.report.collect import collect
 from aigc_zoo.report.page import page
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.nightly
 
 ACT = """
 <script>

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,14 @@ class Full(Screen):
 
     def close(self) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, self.limits)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _no_listeners() -> Iterator[None]:
+    """A listener's own files on the full disk are its own affair: TensorBoard writes them in a thread."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ZOO_DISABLE_PLUGINS", "tensorboard")
+        yield
 
 
 def play(blobs: Path, out: Path, **more: Any) -> Run:

@@ -81,9 +81,9 @@ def test_the_record_says_what_it_is_and_proves_it(run: Path, tmp_path: Path) -> 
     for name, about in record["files"].items():
         data = (tmp_path / name).read_bytes()
         assert (about["bytes"], about["sha256"]) == (len(data), hashlib.sha256(data).hexdigest())
-    (metric,) = record["metrics"]
+    metric = record["metrics"][0]
     assert metric["name"] == "fid-zoo-grey28"
-    assert metric["protocol"]["num"] == 192
+    assert {one["protocol"]["num"] for one in record["metrics"]} == {192}
     assert record["plugins"] == {"aigc-zoo": {"version": "0.1.0", "api": 1}}
 
 
@@ -122,7 +122,9 @@ def test_the_commands(run: Path, capsys: pytest.CaptureFixture[str], blobs: Path
     assert items["digits"]["state"] == "drawn"
     assert items["cifar10"]["state"] in ("here", "absent")
     assert main(["data", "prepare", "ring"]) == 0
-    assert "50,000 of 2, 8 classes" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "50,000" in told
+    assert "0, 1, 2, 3, 4, 5, 6, 7" in told
     assert main(["data", "prepare", str(blobs)]) == 0
     assert main(["data", "prepare", "rign"]) == 65
 
