@@ -107,7 +107,7 @@ def quality(obj: Any, /, recipes: tuple[str, ...], **settings: Any) -> int:
 
 
 @command.command("matrix")
-@click.argument("recipe", default="dcgan")
+@click.argument("recipe")
 @click.option("--generator", metavar="NAMES", help="With commas between; all that are installed by default.")
 @click.option("--discriminator", metavar="NAMES", help="Likewise.")
 @click.option("--loss", metavar="NAMES", help="Likewise.")

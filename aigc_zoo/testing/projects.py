@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import zipfile
 from pathlib import Path
 
 from aigc_zoo.errors import ConfigError
@@ -37,8 +36,7 @@ def check_project(path: Path, *, fast: bool = False) -> list[Result]:
         folder = Path(name)
         wheel = path if path.is_file() else build(path, folder)
         place = folder / "unpacked"
-        with zipfile.ZipFile(wheel) as archive:
-            archive.extractall(place)
+        _install(wheel, place)
         distribution = wheel.name.partition("-")[0].replace("_", "-")
         command = [sys.executable, "-m", "aigc_zoo", "check", distribution, "--json", *(["--fast"] if fast else [])]
         path_there = os.pathsep.join((str(place), import_path()))
@@ -50,3 +48,23 @@ def check_project(path: Path, *, fast: bool = False) -> list[Result]:
         last = (done.stderr.strip() or f"exit code {done.returncode}").splitlines()[-1]
         raise ConfigError(f"{path} cannot be checked: {last.removeprefix('zoo: ')}") from error
     return [Result(*(item[key] for key in ("check", "subject", "status", "reason", "seconds"))) for item in items]
+
+
+def _install(wheel: Path, place: Path) -> None:
+    """Unpacks a wheel as pip does; nothing that it needs comes along."""
+    command = [
+        "-m",
+        "pip",
+        "install",
+        "-q",
+        "--no-deps",
+        "--no-index",
+        "--no-compile",
+        "--target",
+        str(place),
+        str(wheel),
+    ]
+    done = subprocess.run([sys.executable, *command], capture_output=True, text=True)
+    if done.returncode:
+        last = (done.stderr.strip() or "pip failed").splitlines()[-1]
+        raise ConfigError(f"{wheel} cannot be installed: {last}")

@@ -25,6 +25,9 @@ class Flip(Uniform):
 
     numbers = 1
 
+    def __init__(self) -> None:  # stated here, where its options are read without torch
+        super().__init__()
+
     def forward(self, x: Tensor, noise: Tensor) -> Tensor:
         return torch.where((noise < 0.5)[:, :, None, None], x.flip(3), x)
 

@@ -7,10 +7,11 @@ from typing import Annotated, Literal
 from torch import nn
 
 from aigc_zoo.game import Spec
-from aigc_zoo.layers import Concatenated, ConditionalNorm, InRange, Layers, Weights, constrained, groups, halved, scored
+from aigc_zoo.layers import Concatenated, ConditionalNorm, InRange, Layers, constrained, groups, halved, scored
 from aigc_zoo.spec import Range
 
 Norm = Literal["batch", "group", "none"]
+Weights = Literal["free", "spectral", "orthogonal"]
 WHO = "the dcgan networks"
 
 

@@ -22,6 +22,7 @@ def zoo_components() -> Iterator[Component]:
         target=f"{__name__}.stacked28:stacked28",
         summary="zoo-grey28 on each channel of stacked digits; 384 features, tells their thousand modes apart",
         tags=("colour", "28x28", "offline"),
+        shapes=((3, 28, 28),),
     )
     yield Component(
         kind="extractor",

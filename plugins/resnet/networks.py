@@ -12,7 +12,6 @@ from aigc_zoo.layers import (
     InRange,
     Labelled,
     Layers,
-    Weights,
     constrained,
     groups,
     halved,
@@ -21,6 +20,7 @@ from aigc_zoo.layers import (
 from aigc_zoo.spec import Range
 
 Norm = Literal["batch", "group", "none"]
+Weights = Literal["free", "spectral", "orthogonal"]
 WHO = "the resnet networks"
 
 

@@ -1,14 +1,16 @@
 """The perceptrons of Goodfellow et al. (2014, section 5), for samples of any shape."""
 
 import math
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor, nn
 
 from aigc_zoo.game import Spec
-from aigc_zoo.layers import Concatenated, FromRange, InRange, Layers, Weights, constrained, scored
+from aigc_zoo.layers import Concatenated, FromRange, InRange, Layers, constrained, scored
 from aigc_zoo.spec import Range
+
+Weights = Literal["free", "spectral", "orthogonal"]
 
 
 def generator(spec: Spec, latent: int, *, width: Annotated[int, Range(1, 65536)] = 1200) -> nn.Module:

@@ -158,6 +158,7 @@ def test_a_stopped_matrix_goes_on_where_it_was(
     """And what does not fit together is told with its reason, not trained."""
     words = ["bench", "matrix", "vanilla", "--data", dots, "--out", tmp_path / "out", *TINY[:-2], "--seeds", 1]
     words += ["--generator", "vanilla,dcgan", "--discriminator", "vanilla", "--loss", "minimax,non-saturating"]
+    words += ["--penalty", "none"]
     count, real = 0, cells.train
 
     def interrupted(*args: Any, **keywords: Any) -> Any:
@@ -175,7 +176,7 @@ def test_a_stopped_matrix_goes_on_where_it_was(
     assert count == 5
     entries = read_results(tmp_path / "m.json")["entries"]
     assert [entry["name"] for entry in entries] == [
-        f"{generator} x vanilla x {loss}"
+        f"{generator} x vanilla x {loss} x none"
         for generator in ("vanilla", "dcgan")
         for loss in ("minimax", "non-saturating")
     ]

@@ -243,7 +243,7 @@ def test_completion_offers_a_recipes_options_and_survives_nonsense(tmp_path: Pat
     command = RecipeCommand("draw", lambda obj, **values: None)
     obj = Globals([tmp_path / "mine.py"])
     context = command.make_context("draw", ["doodle"], obj=obj, resilient_parsing=True)
-    offered = [item.value for item in command.shell_complete(context, "--p")]
+    offered = [item.value for item in command.shell_complete(context, "--pe")]
     assert offered == ["--pen", "--pen.width", "--pen.soft-edge", "--penalty"]
     broken = command.make_context("draw", ["nosuch"], obj=obj, resilient_parsing=True)
     assert "--steps" in [item.value for item in command.shell_complete(broken, "--s")]

@@ -9,11 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import platformdirs
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from aigc_zoo.data import cache as caching
 from aigc_zoo.data.cache import Plan, cache_folder, remembered
 from aigc_zoo.data.samples import digest_of
 from aigc_zoo.errors import DataError, StorageError
@@ -147,5 +147,5 @@ def test_where_the_cache_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     monkeypatch.setenv("ZOO_CACHE", str(tmp_path))
     assert cache_folder() == tmp_path
     monkeypatch.delenv("ZOO_CACHE")
-    monkeypatch.setattr(caching.platformdirs, "user_cache_path", lambda name: tmp_path / name)
+    monkeypatch.setattr(platformdirs, "user_cache_path", lambda name: tmp_path / name)
     assert cache_folder() == tmp_path / "aigc_zoo"

@@ -112,7 +112,7 @@ def test_what_may_not_be_read_is_said_so(tmp_path: Path, monkeypatch: pytest.Mon
     def refused(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied", str(tmp_path / "a.npy"))
 
-    monkeypatch.setattr(np, "load", refused)
+    monkeypatch.setattr(np.lib.format, "open_memmap", refused)
     (tmp_path / "a.npy").touch()
     with pytest.raises(StorageError, match=r"a\.npy cannot be read: Permission denied"):
         open_path(tmp_path / "a.npy")
