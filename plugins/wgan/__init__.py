@@ -11,10 +11,10 @@ MINUTES = {"lr": 1e-3, "critic_turns": 3, "generator": "dcgan.small", "discrimin
 # The paper's own code takes a lambda of 0.1 for such data.
 POINTS = {
     "precision": "fp32",
-    "images": 1_200_000,
+    "images": 1_800_000,
     "batch_size": 100,
     "lr": 1e-3,
-    "critic_turns": 2,
+    "critic_turns": 3,
     "decay": False,
     "generator": "vanilla.points",
     "discriminator": "vanilla.points",

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import aigc_zoo
+from aigc_zoo import plugins
 from aigc_zoo.api import Run
 from aigc_zoo.artefacts import checkpoint
 from aigc_zoo.artefacts.runs import RunFolder
@@ -45,7 +46,9 @@ def _no_listeners() -> Iterator[None]:
     """A listener's own files on the full disk are its own affair: TensorBoard writes them in a thread."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ZOO_DISABLE_PLUGINS", "tensorboard")
+        plugins.catalogue.cache_clear()
         yield
+    plugins.catalogue.cache_clear()
 
 
 def play(blobs: Path, out: Path, **more: Any) -> Run:
