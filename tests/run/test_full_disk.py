@@ -46,9 +46,9 @@ def _no_listeners() -> Iterator[None]:
     """A listener's own files on the full disk are its own affair: TensorBoard writes them in a thread."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ZOO_DISABLE_PLUGINS", "tensorboard")
-        plugins.catalogue.cache_clear()
+        plugins._discover.cache_clear()
         yield
-    plugins.catalogue.cache_clear()
+    plugins._discover.cache_clear()
 
 
 def play(blobs: Path, out: Path, **more: Any) -> Run:
