@@ -16,12 +16,11 @@ import numpy as np
 import pytest
 import torch
 
-import aigc_zoo
 from aigc_zoo import options, plugins
 from aigc_zoo.cli import main
 from aigc_zoo.run.prepare import default_folder
 
-ROOT = Path(aigc_zoo.__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parent.parent
 SOURCES = [path for folder in ("aigc_zoo", "plugins") for path in sorted((ROOT / folder).rglob("*.py"))]
 
 # --- the gate over the source (R25) -----------------------------------------------------------------------------------
