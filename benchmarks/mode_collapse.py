@@ -142,7 +142,8 @@ Gaussians one can count. Below, every recipe is trained on `ring` (8 Gaussians o
 all with the same two perceptrons (generator: twice 128 rectifiers; critic: twice 64 maxout units), {same}, {steps:,}
 steps, no moving average. A mode is found if at least 20 of 2,500 samples lie within 3 standard deviations
 of its centre; "near" is the share of samples that lie so near to any. Modes are medians over {seeds} seeds, or as many
-as the row says, with the least and the most in brackets. `python benchmarks/mode_collapse.py` makes this page and all that is on it, in
+as the row says, with the least and the most in brackets. `python benchmarks/mode_collapse.py`
+makes this page and all that is on it, in
 {minutes:.0f} minutes of one core ({machine})."""
 
 TEXT = """# Mode collapse, and what mends it
