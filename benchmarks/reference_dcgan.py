@@ -21,7 +21,8 @@ from aigc_zoo.game import Spec
 from aigc_zoo.plugins import catalogue
 from aigc_zoo_plugins.dcgan import networks, zoo_components
 
-PRESETS = {one.kind: one for one in zoo_components()}["recipe"].presets
+COMPONENTS = {one.kind: one for one in zoo_components()}
+PRESETS = COMPONENTS["recipe"].presets
 LATENT = 100
 WARM_UP = 2
 
@@ -88,8 +89,12 @@ class Reference:
 
 
 def _options(settings: Mapping[str, Any], side: str) -> dict[str, Any]:
-    """What a preset says of one of the two networks."""
-    return {key.removeprefix(f"{side}."): value for key, value in settings.items() if key.startswith(f"{side}.")}
+    """What a preset says of one of the two networks, by the network's own preset ("dcgan.small") or option by option."""
+    named = str(settings.get(side, "")).partition(".")[2]
+    own = COMPONENTS[side].presets[named] if named else {}
+    return dict(own) | {
+        key.removeprefix(f"{side}."): value for key, value in settings.items() if key.startswith(f"{side}.")
+    }
 
 
 def main() -> None:
