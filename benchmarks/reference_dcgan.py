@@ -89,7 +89,7 @@ class Reference:
 
 
 def _options(settings: Mapping[str, Any], side: str) -> dict[str, Any]:
-    """What a preset says of one of the two networks, by the network's own preset ("dcgan.small") or option by option."""
+    """What a preset says of one of the two networks, by that one's own preset ("dcgan.small") or option by option."""
     named = str(settings.get(side, "")).partition(".")[2]
     own = COMPONENTS[side].presets[named] if named else {}
     return dict(own) | {
