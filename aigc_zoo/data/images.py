@@ -153,7 +153,7 @@ def _plan(
     if bad and not names:
         raise _refusal(path, bad, 0)
     found = layout.arrange(path, names)
-    told = _Steps(progress, 2 * len(names))
+    told = _Steps(progress, len(names))
     most = max(FAILURES, skip_bad + 1)
     looks = _each(place, names, lambda number, file: pixels.look(file), told, most)
     modes = {name: one.mode for name, one in zip(names, looks, strict=True)}
@@ -193,15 +193,15 @@ def _put(images: Array, channels: int, size: int | None, number: int, file: IO[b
 
 
 class _Steps:
-    """Counts steps for `progress`."""
+    """Counts files for `progress`; each is opened twice, for its header and for its pixels, and is half done by one."""
 
-    def __init__(self, progress: Progress | None, total: int) -> None:
-        self.progress, self.total, self.done = progress, total, 0
+    def __init__(self, progress: Progress | None, files: int) -> None:
+        self.progress, self.files, self.opened = progress, files, 0
 
-    def add(self, count: int) -> None:
-        self.done += count
+    def add(self, opened: int) -> None:
+        self.opened += opened
         if self.progress is not None:
-            self.progress(self.done, self.total)
+            self.progress(self.opened // 2, self.files)
 
 
 def _each(

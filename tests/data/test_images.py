@@ -229,7 +229,7 @@ def test_progress_counts_up_to_the_end(animals) -> None:
     seen: list[tuple[int, int]] = []
     open_path(animals[0], progress=lambda done, total: seen.append((done, total)))
     assert seen == sorted(seen)
-    assert seen[-1] == (10, 10)  # each file is looked at and decoded
+    assert seen[-1] == (5, 5)
     again: list[tuple[int, int]] = []
     open_path(animals[0], progress=lambda done, total: again.append((done, total)))
     assert again == []
@@ -237,7 +237,7 @@ def test_progress_counts_up_to_the_end(animals) -> None:
 
 def test_an_interruption_leaves_nothing_half_written(animals, cache: Path) -> None:
     def stop(done: int, total: int) -> None:
-        if done > 5:
+        if done > 2:  # while pixels are decoded
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
