@@ -66,11 +66,14 @@ class ConditionalNorm(Labelled):
 
 
 class Projection(Labelled):
-    """Features (N, F) -> logits (N, 1): w . h + b + e(label) . h (Miyato and Koyama, 2018, eq. 3)."""
+    """Features h (N, F) -> logits (N, 1): score(h) + e(label) . h (Miyato and Koyama, 2018, eq. 3).
 
-    def __init__(self, features: int, classes: int) -> None:
+    `score` is linear where none is given.
+    """
+
+    def __init__(self, features: int, classes: int, score: nn.Module | None = None) -> None:
         super().__init__()
-        self.score = nn.Linear(features, 1)
+        self.score = nn.Linear(features, 1) if score is None else score
         self.embedding = nn.Linear(classes, features, bias=False)
 
     def forward(self, x: Tensor, label: Tensor | None) -> Tensor:

@@ -147,6 +147,7 @@ def zoo() -> Catalogue:
             default={"levels": "4,8"},
             dots={"steps": 50, "generator.width": 32, "lr": 0.5},
             strong={"penalty": "gp,r1", "penalty.gp.weight": 3.0, "loss": "picky", "loss.margin": 2, "data": "cifar"},
+            slim={"generator": "wide.small"},
             wrong={"lr": 7},
             unknown={"rate": 7},
         ),
@@ -155,7 +156,7 @@ def zoo() -> Catalogue:
         component("recipe", "nothing", "returns_nothing"),
         component("recipe", "clashes"),
         component("recipe", "game", "recipe", "acme", dots={"generator": "wide"}),
-        component("generator", "wide", small={"width": 4, "norm": "none"}),
+        component("generator", "wide", small={"width": 4, "norm": "none"}, thin={"width": 8}),
         component("generator", "flat"),
         component("generator", "wide", "flat", "acme"),
         component("loss", "plain"),
@@ -422,6 +423,16 @@ def test_presets_of_a_slots_component(zoo: Catalogue) -> None:
     assert found.slots["generator"] == "zoo/wide"
     assert (found.options["generator.width"], found.options["generator.norm"]) == (4, "group")
     assert (found.set_by["generator.width"], found.set_by["generator.norm"]) == ("preset", "cli")
+
+
+@pytest.mark.parametrize(("chosen", "width"), [("wide.thin", 8), ("wide", 64)])
+def test_another_preset_of_the_same_component_leaves_nothing_of_the_former(
+    zoo: Catalogue, chosen: str, width: int
+) -> None:
+    usual = resolve(zoo, "zoo/game.slim")
+    assert (usual.options["generator.width"], usual.options["generator.norm"]) == (4, "none")
+    found = resolve(zoo, "zoo/game.slim", given={"generator": chosen})
+    assert (found.options["generator.width"], found.options["generator.norm"]) == (width, "batch")
 
 
 def test_a_recipes_references_mean_its_own_namespace_and_a_users_mean_ours(zoo: Catalogue) -> None:

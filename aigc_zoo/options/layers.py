@@ -23,13 +23,17 @@ OPEN = "?"
 
 @dataclass(frozen=True)
 class Layer:
-    """Values of one origin, by flat key. `recorded` is a card's own account of who set them."""
+    """Values of one origin, by flat key. `recorded` is a card's own account of who set them.
+
+    `slot`: the slot for whose component they are, where they are a preset of that component.
+    """
 
     values: Mapping[str, Any]
     origin: str = ""  # "" for defaults, preset, file, cli, python
     where: str = ""
     namespace: str | None = None
     recorded: Mapping[str, str] | None = None
+    slot: str = ""
 
     def error(self, message: str) -> ZooError:
         return (UsageError if self.origin == "cli" else ConfigError)(message + self.where)
@@ -98,7 +102,11 @@ class Draft:
             raise layer.error(f"{slot.flag} {twice[0]} is given twice: their options would have the same names")
         before = self.chosen.get(slot.key, ())
         kept = tuple(spelling(prefix(slot, entry)) for entry in entries if entry in before)
-        ended = [name for name in self.given if name.startswith(f"{slot.key}.") and not name.startswith(kept)]
+        ended = [
+            name
+            for name, given in self.given.items()
+            if name.startswith(f"{slot.key}.") and (given.layer.slot or not name.startswith(kept))
+        ]
         for name in ended:
             del self.given[name]
         origin = layer.origin_of(slot.key)
@@ -110,7 +118,8 @@ class Draft:
             if one.preset:
                 values = one.entry.component.presets[one.preset]
                 where = f" (preset {one.entry.name}.{one.preset})"
-                self.lay(Layer({prefix(slot, one.entry) + key: raw for key, raw in values.items()}, "preset", where))
+                laid = {prefix(slot, one.entry) + key: raw for key, raw in values.items()}
+                self.lay(Layer(laid, "preset", where, slot=slot.key))
 
     def options(self) -> list[Option]:
         """Those of the recipe; each slot is followed by the options of what it holds."""

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from torch import nn
 
 from aigc_zoo.game import Spec
-from aigc_zoo.layers import Concatenated, ConditionalNorm, InRange, Layers, constrained, groups, halved, scored
+from aigc_zoo.layers import Concatenated, ConditionalNorm, InRange, Layers, Projection, constrained, groups, halved
 from aigc_zoo.spec import Range
 
 Norm = Literal["batch", "group", "none"]
@@ -71,7 +71,8 @@ def discriminator(
     """k convolutions of stride 2 from `width` channels up, each but the first normed; one logit of what is left.
 
     (N, C, H, W) -> (N, 1). From the paper: LeakyReLU of slope 0.2, no norm in the first layer, weights from N(0, 0.02),
-    scales from N(1, 0.02). Labels enter by projection. Raises ValueError for a size that the generator cannot make.
+    scales from N(1, 0.02). Labels enter by projection on what the convolutions leave. Raises ValueError for a size that
+    the generator cannot make.
 
     width: channels after the first convolution; each level below has twice as many.
     dense: units of a hidden layer before the logit; 0 for none, as in the paper (the authors' MNIST code: 1024).
@@ -87,9 +88,11 @@ def discriminator(
         layers += [down, *_norm(norm, after, nn.BatchNorm2d), nn.LeakyReLU(0.2)]
     layers.append(nn.Flatten())
     left = channels[-1] * math.prod(base)
+    score: list[nn.Module] = [nn.Linear(dense or left, 1)]
     if dense:
-        layers += [nn.Linear(left, dense, bias=bias), *_norm(norm, dense, nn.BatchNorm1d), nn.LeakyReLU(0.2)]
-    layers.append(scored(dense or left, spec.classes))
+        score[:0] = [nn.Linear(left, dense, bias=bias), *_norm(norm, dense, nn.BatchNorm1d), nn.LeakyReLU(0.2)]
+    # Labels look past the hidden layer: by projection on it, a generator with one collapses on MNIST (LOG).
+    layers += [Projection(left, spec.classes, nn.Sequential(*score))] if spec.classes else score
     return _assembled(layers, weights, norm)
 
 
