@@ -25,7 +25,7 @@ def page() -> str:
     """The whole page."""
     from aigc_zoo.cli import zoo
 
-    with click.Context(zoo, info_name="zoo") as context:
+    with click.Context(zoo, info_name="zoo", **zoo.context_settings) as context:  # -h stays
         commands = [(name, zoo.get_command(context, name)) for name in zoo.list_commands(context)]
         sections = [_section("zoo", zoo, context)]
         for name, command in commands:
