@@ -235,7 +235,7 @@ def pluggy_of(requirement: str, folder: Path) -> Path:
     return folder
 
 
-@pytest.mark.nightly
+@pytest.mark.slow
 @pytest.mark.parametrize("requirement", ["pluggy==1.6.0", "pluggy>=1.6,<2"], ids=["oldest", "newest"])
 def test_the_matrix_reads_the_same_on_every_pluggy(matrix: SimpleNamespace, requirement: str, tmp_path: Path) -> None:
     """The oldest release that is allowed behaves in three ways unlike the newest; none of them can be seen."""

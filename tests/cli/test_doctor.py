@@ -75,7 +75,7 @@ def test_a_torch_that_dies_is_a_finding(code: str, said: str) -> None:
     assert said in found[-1][2]
 
 
-@pytest.mark.nightly
+@pytest.mark.slow
 def test_the_full_look_trains(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -282,7 +282,7 @@ def test_a_module_of_ones_own_is_an_extractor() -> None:
     assert Tiny()(torch.zeros(3, 1, 4, 4, dtype=torch.uint8))["features"].shape == (3, 8)
 
 
-@pytest.mark.nightly
+@pytest.mark.slow
 def test_the_second_time_is_at_least_twenty_times_faster(grey28: Extractor) -> None:
     """Of 12,000 digits, mean and covariance, from the data and from the cache."""
     data = all_digits(Path())["train"]

@@ -129,7 +129,7 @@ def run(site: Path, *command: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, *command], capture_output=True, text=True, env=env, cwd=site, timeout=580)
 
 
-@pytest.mark.nightly
+@pytest.mark.slow
 def test_all_are_found_and_pass_the_check_that_needs_no_torch(site: Path) -> None:
     done = run(site, "-m", "aigc_zoo", "list", "new-*/*", "--kind", "all", "--json")
     found = json.loads(done.stdout)
@@ -142,7 +142,7 @@ def test_all_are_found_and_pass_the_check_that_needs_no_torch(site: Path) -> Non
         assert done.returncode == 0, done.stdout
 
 
-@pytest.mark.nightly
+@pytest.mark.slow
 def test_all_pass_their_own_tests_which_check_and_train_them(site: Path) -> None:
     """The conformance tests are `zoo check`'s list, the training tests are two steps from nothing."""
     tests = [str(site / f"aigc-zoo-new-{kind}" / "tests") for kind in KINDS]
@@ -157,7 +157,7 @@ def test_all_pass_their_own_tests_which_check_and_train_them(site: Path) -> None
         assert f"{kind}-new-{kind}/new-{kind}" in report
 
 
-@pytest.mark.nightly
+@pytest.mark.slow
 def test_all_are_linted_and_formatted(site: Path) -> None:
     for name in ("ab", LONG):
         for kind in KINDS:
@@ -170,7 +170,7 @@ def test_all_are_linted_and_formatted(site: Path) -> None:
             assert done.returncode == 0, f"{folder.name}: {done.stdout}"
 
 
-@pytest.mark.nightly
+@pytest.mark.slow
 def test_all_pass_mypy_strict(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In one run, as reading torch's types takes most of it; the configuration is the one that each project has."""
     sources = [str(site / f"aigc-zoo-new-{kind}" / "src" / f"aigc_zoo_new_{kind}") for kind in KINDS]
@@ -194,7 +194,7 @@ def test_all_pass_mypy_strict(site: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert done.returncode == 0, done.stdout
 
 
-@pytest.mark.nightly
+@pytest.mark.slow
 def test_a_project_that_is_not_installed_is_checked_by_its_path(tmp_path: Path) -> None:
     folder = written(tmp_path, "pathway", "loss")
     command = [sys.executable, "-m", "aigc_zoo", "check", str(folder), "--json"]
