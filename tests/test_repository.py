@@ -234,7 +234,7 @@ def test_the_guides_plugin_is_found_and_trains(tmp_path: Path) -> None:
     assert not torch.equal(before, trainer.nets.G.layers[0].weight)
 
 
-@pytest.mark.nightly
+@pytest.mark.slow
 def test_the_tutorial_works_word_for_word(tmp_path: Path) -> None:
     """In an empty folder; what pip installs goes to a folder of its own, built with what is here."""
     (tmp_path / "my_loss.py").write_text(code(GUIDE, "def my_loss"))

@@ -203,7 +203,7 @@ print(next(line.split()[1] for line in open("/proc/self/status") if line.startsw
 """
 
 
-@pytest.mark.nightly
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="RssAnon is Linux's")
 def test_memory_does_not_grow_with_the_data(tmp_path: Path) -> None:
     """Ten times the images, 25 and 246 MB: anonymous memory stays within 5 %."""

@@ -28,7 +28,7 @@ def test_components_keep_their_promises(case: Case) -> None:
     keeps(case)
 
 
-@pytest.mark.nightly
+@pytest.mark.slow
 @pytest.mark.parametrize("case", cases("cpu", recipes=True), ids=lambda case: case.name)
 def test_recipes_keep_their_promises(case: Case) -> None:
     keeps(case)

@@ -18,7 +18,7 @@ from aigc_zoo.scaffold import write_project
 PLUGINS = Path(__file__).resolve().parents[2] / "plugins"
 FAMILIES = sorted(path.parent.name for path in PLUGINS.glob("*/__init__.py"))
 
-pytestmark = pytest.mark.nightly
+pytestmark = pytest.mark.slow
 
 LOSSES = """
 import json, sys
