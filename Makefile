@@ -8,7 +8,7 @@ help:
 	@echo "make check   lint, format, types, import contracts, generated documents"
 	@echo "make test    the tests that a change must pass"
 	@echo "make slow    the tests that take minutes"
-	@echo "make nightly those that need a browser, or minutes of Inception or training"
+	@echo "make nightly those that need a browser, a quiet machine, or minutes of Inception or training"
 	@echo "make docs    docs/cli.md, docs/checks.md and the README's result table, made anew"
 	@echo "make results the zoo's own numbers, hours of training; goes on where it was left"
 	@echo "make bench   the speed of a train step, of every installed recipe"

@@ -99,7 +99,7 @@ def test_ratios_of_unpaired_rounds_have_an_interval() -> None:
     assert found.differs
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_real_clock_finds_five_per_cent_and_nothing_where_there_is_nothing() -> None:
     """The same as above, of real arithmetic on this machine: a loop of a millisecond beside one of 5 % more."""
 
