@@ -51,7 +51,7 @@ def judge_ends(
         best = best_of([dict(line) for line in history], judge.names[0])
         last = max(int(line["step"]) for line in history)
         ends = {"final": (home.generator_path, last)}
-        if best is not None and home.best_path.exists():
+        if best is not None and int(best["step"]) < last and home.best_path.exists():
             ends["best"] = home.best_path, int(best["step"])
         records: list[dict[str, Any]] = []
         for which, (path, step) in ends.items():
@@ -67,6 +67,8 @@ def judge_ends(
                 if copies.metrics:
                     write_nearest(home.nearest_path, first[0], seen.features, copies, generator.spec)
             records += [{"which": which, "step": step, **record} for record in found]
+        if best is not None and int(best["step"]) == last:  # the final one itself
+            records += [{**record, "which": "best"} for record in records if record["name"] in held_out.names]
         write_json(
             home.held_out_path, nulled({"schema": 1, "selected_by": f"{judge.names[0]} on train", "metrics": records})
         )
