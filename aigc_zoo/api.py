@@ -79,6 +79,7 @@ def train(
     *,
     out: Path | str | None = None,
     fresh: bool = False,
+    allow_inexact_resume: bool = False,
     screen: Screen | None = None,
     **settings: Any,
 ) -> Run:
@@ -90,7 +91,7 @@ def train(
     configuration = options.resolve(catalogue, recipe, data=data, given=settings, origin="python")
     prepared = prepare(catalogue, configuration)
     folder = Path(out) if out is not None else default_folder(configuration, prepared.recipe)
-    return Run(folder, _train(prepared, folder, fresh=fresh, screen=screen))
+    return Run(folder, _train(prepared, folder, fresh=fresh, inexact=allow_inexact_resume, screen=screen))
 
 
 def load_run(path: Path | str) -> Run:

@@ -31,6 +31,7 @@ from roofline import report
 
 from aigc_zoo import options, plugins
 from aigc_zoo.artefacts.runs import read_lines
+from aigc_zoo.engine.guard import Guard
 from aigc_zoo.run.prepare import Prepared, prepare
 
 HERE = Path(__file__).resolve().parent
@@ -145,6 +146,31 @@ def _against_bare(recipe: str, precision: str, most: int) -> dict[str, Any]:
     }
 
 
+def guard(most: int) -> dict[str, Any]:
+    """What looking for values that are not finite adds to a step: with the guard, and without any look."""
+    found = {}
+    for name in recipes():
+        with_it, without = (prepared(name).trainer() for _ in range(2))
+        without.guard = _Blind(tuple(without.recipe.players), without.nets, without.device)
+        # A is without, so that the ratio says how much longer a step with the guard takes.
+        found[name] = measure.pairs(without.play, with_it.play, most=most, width=0.004)
+    worst = max(found, key=lambda name: found[name]["median"])
+    return {
+        "ratio": "seconds of a step with the guard over those without, the recipe where it costs most",
+        **{key: found[worst][key] for key in ("median", "interval_95", "pairs")},
+        "slowest": worst,
+        "recipes": found,
+    }
+
+
+class _Blind(Guard):
+    def look(self, lowered: torch.Tensor) -> None:
+        return None
+
+    def admits(self, params: Any, wrong: Any) -> bool:
+        return True
+
+
 # --- beginnings -------------------------------------------------------------------------------------------------------
 
 
@@ -169,8 +195,8 @@ def _first_step(*command: str) -> float:
 def startup(most: int) -> dict[str, Any]:
     """Seconds to the first step of `zoo train dcgan --steps 1` beyond those of importing torch and torchvision.
 
-    What lies between: the data from its cache, networks, the first grid, all metrics of the untrained generator. `whole`
-    is the process to its end, so with the metrics of the last step and on held-out data, in the same terms.
+    What lies between: the data from its cache, networks, the first grid, all metrics of the untrained generator.
+    `whole` is the process to its end, so with the metrics of the last step and on held-out data, in the same terms.
     """
     with tempfile.TemporaryDirectory() as folder:
         train = [*ZOO, "train", "dcgan", "--steps", "1", "--fresh", "--out", f"{folder}/run"]
@@ -234,6 +260,7 @@ ROWS: dict[str, tuple[str, str, Callable[[int], dict[str, Any]]]] = {
         lambda most: bare("fp32", most),
     ),
     "bare-auto": ("the same with `--precision auto`", "0.98 x", lambda most: bare("auto", most)),
+    "guard": ("a step with its look for values that are not finite, against one without", "1.01 x at most", guard),
     "startup": ("first step of `zoo train dcgan --steps 1` beyond importing torch and torchvision", "+1.5 s", startup),
     "second-start": ("first step on the CIFAR zip, read before, beyond the same from memory", "+0.3 s", second_start),
 }

@@ -179,6 +179,41 @@ def test_a_stale_page_is_noticed(tmp_path: Path) -> None:
     assert "make docs" in tool("results_table").stale(readme, tmp_path)
 
 
+# --- options ----------------------------------------------------------------------------------------------------------
+
+
+def every_command(command: click.Command, name: str, above: click.Context | None) -> Iterator[tuple[str, list[str]]]:
+    """Each command's full name, and those of its options that have no word of help."""
+    with click.Context(command, info_name=name.rpartition(" ")[2], parent=above, obj=Globals()) as context:
+        options_of_it = [one for one in command.get_params(context) if isinstance(one, click.Option)]
+        yield name, [one.opts[0] for one in options_of_it if not (one.help or "").strip() and not one.hidden]
+        if isinstance(command, click.Group):
+            for below in command.list_commands(context):
+                found = command.get_command(context, below)
+                assert found is not None
+                yield from every_command(found, f"{name} {below}", context)
+
+
+def test_every_option_of_every_command_says_what_it_does() -> None:
+    found = dict(every_command(zoo, "zoo", None))
+    assert len(found) > 15
+    assert {name: bare for name, bare in found.items() if bare} == {}
+    page = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+    assert [name for name in found if f"\n## {name}\n" not in page] == []
+
+
+def test_every_option_of_every_component_says_what_it_does() -> None:
+    catalogue = plugins.catalogue()
+    bare = [
+        f"{entry.kind} {entry.id} --{option.key}"
+        for entry in catalogue.items(None, "zoo/*")
+        for option in options.component_options(catalogue, entry.kind, entry.id)
+        if not option.help
+    ]
+    assert bare == []
+    assert [one.key for one in options.RUN_SETTINGS if not one.help] == []
+
+
 # --- the plugin guide -------------------------------------------------------------------------------------------------
 
 

@@ -8,10 +8,13 @@ from typing import Any
 
 IGNORED = frozenset(
     {"started", "host", "set_by", "notes", "why", "run.data", "data.reference", "run.precision", "run.engine"}
-    | {"run.keep", "run.skip_bad"}
+    | {"run.keep", "run.skip_bad", "inexact"}
 )
 """What may differ when a run continues: where from, who set it, where the data are (their digest counts), how precision
 and engine were asked for (what was chosen counts), how many checkpoints stay."""
+
+MACHINE = frozenset({"device", "threads", "world", "precision", "engine", "versions"})
+"""What a run is played on rather than what it is: another rounds otherwise, and the run can go on all the same."""
 
 _NOTHING = object()
 
@@ -19,6 +22,11 @@ _NOTHING = object()
 def diff(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """The differences that matter, each "key: old -> new" with dotted keys, in the order of the new card."""
     return [f"{key}: {_short(before)} -> {_short(after)}" for key, before, after in _changes(old, new)]
+
+
+def only_the_machine(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    """Whether all differences that matter are of what the run is played on."""
+    return all(key.partition(".")[0] in MACHINE for key, _, _ in _changes(old, new))
 
 
 def told(old: Mapping[str, Any], new: Mapping[str, Any], most: int = 3) -> str:

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from aigc_zoo.artefacts import checkpoint, lock
 from aigc_zoo.artefacts.atomic import append_line, explained, make_folder, sweep, sync_folder, write_bytes, write_json
-from aigc_zoo.artefacts.cards import told
+from aigc_zoo.artefacts.cards import only_the_machine, told
 from aigc_zoo.errors import ConfigError, DataError
 
 _STEP = re.compile(r"(\d{9,})\.\w+")
@@ -89,10 +89,13 @@ class RunFolder:
     def __exit__(self, *_: object) -> None:
         self.release()
 
-    def begin(self, card: Mapping[str, Any], fresh: bool = False) -> Literal["new", "unfinished", "finished"]:
+    def begin(
+        self, card: Mapping[str, Any], fresh: bool = False, inexact: bool = False
+    ) -> Literal["new", "unfinished", "finished"]:
         """Decides what a start with this card is, and writes card.json for a new run.
 
-        `fresh` sets an older run aside as PATH-1, PATH-2, ... Raises ConfigError where the folder holds another run.
+        `fresh` sets an older run aside as PATH-1, PATH-2, ... `inexact` goes on with a run of another machine, and its
+        card says from which step on. Raises ConfigError where the folder holds another run.
         """
         assert self._lock is not None, "begin needs the lock"
         if fresh and self._used():
@@ -107,11 +110,18 @@ class RunFolder:
                 f"{self.path} holds checkpoints or logs, but no card.json that says what of:\n"
                 "use --fresh to start anew, or another --out"
             )
-        changes = told(self.read_card(), card)
+        old = self.read_card()
+        changes = told(old, card)
         if changes:
-            raise ConfigError(
-                f"run {self.path} was started with {changes}:\nuse --fresh to start anew, or another --out"
-            )
+            machine = only_the_machine(old, card)
+            if not (machine and inexact):
+                more = "--allow-inexact-resume to go on with numbers that differ a little, " if machine else ""
+                raise ConfigError(
+                    f"run {self.path} was started with {changes}:\nuse {more}--fresh to start anew, or another --out"
+                )
+            if not self.finished():
+                since = {"after_step": max((step for step, _ in self.checkpoints()), default=0), "changed": changes}
+                self.amend({**card, "inexact": [*old.get("inexact", []), since]})
         return "finished" if self.finished() else "unfinished"
 
     def amend(self, card: Mapping[str, Any]) -> None:

@@ -54,6 +54,7 @@ def speed(obj: Any, /, recipes: tuple[str, ...], only: str, **settings: Any) -> 
     """
     from aigc_zoo.bench.suite import run
 
+    _verdict(settings)
     catalogue = obj.catalogue()
     names = [catalogue.find("recipe", name).entry.id for name in recipes]
     names = names or [entry.id for entry in catalogue.items("recipe")]
@@ -101,6 +102,7 @@ def quality(obj: Any, /, recipes: tuple[str, ...], **settings: Any) -> int:
     """
     from aigc_zoo.bench.quality import quality_cells
 
+    _verdict(settings)
     catalogue = obj.catalogue()
     cells = quality_cells(catalogue, recipes, settings["seeds"], **_budget("quality", settings))
     return _trained("quality", catalogue, cells, settings)
@@ -119,6 +121,7 @@ def matrix(obj: Any, /, recipe: str, dry_run: bool, **settings: Any) -> int:
     """Train RECIPE with every generator x discriminator x loss x penalty; what does not fit says why."""
     from aigc_zoo.bench.quality import AXES, matrix_cells
 
+    _verdict(settings)
     catalogue = obj.catalogue()
     chosen = {key: settings[key].split(",") for key in AXES if settings[key]}
     cells = matrix_cells(catalogue, recipe, chosen, settings["seeds"], **_budget("matrix", settings))
@@ -200,24 +203,36 @@ def _suite(catalogue: Any, **settings: Any) -> Any:
     return suite
 
 
-def _end(kind: str, entries: Any, suite: Any, told: Mapping[str, Any], settings: Mapping[str, Any]) -> int:
-    """Writes the result, compares it, and says whether it may pass."""
-    from aigc_zoo.artefacts.runs import nulled
-    from aigc_zoo.bench.comparison import compared, condition
-    from aigc_zoo.bench.results import SCHEMA, read_results, write_results
+def _verdict(settings: Mapping[str, Any]) -> tuple[Callable[[Any], bool], Any]:
+    """What fails, and the older result: asked first of all, since measuring may take hours."""
+    from aigc_zoo.bench.comparison import condition
+    from aigc_zoo.bench.results import read_results
     from aigc_zoo.errors import UsageError
 
     path, compare, fail_if = settings["json_path"], settings["compare"], settings["fail_if"]
     if fail_if and not compare:
         raise UsageError(f'--fail-if "{fail_if}": say with what to compare, --compare OLD.json')
+    if path is not None and not path.parent.is_dir():
+        raise UsageError(f"--json {path}: there is no folder {path.parent}")
     fails = condition(fail_if) if fail_if else lambda row: False
+    return fails, None if compare is None else read_results(compare)
+
+
+def _end(kind: str, entries: Any, suite: Any, told: Mapping[str, Any], settings: Mapping[str, Any]) -> int:
+    """Writes the result, compares it, and says whether it may pass."""
+    from aigc_zoo.artefacts.runs import nulled
+    from aigc_zoo.bench.comparison import compared
+    from aigc_zoo.bench.results import SCHEMA, write_results
+
+    fails, old = _verdict(settings)
+    path, fail_if = settings["json_path"], settings["fail_if"]
     if path is not None:
         write_results(path, kind, entries, suite.environment, told)
         click.echo(str(path), err=True)
-    if compare is None:
+    if old is None:
         return 0
     new = {"schema": SCHEMA, "kind": kind, "environment": suite.environment, "entries": entries}
-    rows = compared(json.loads(json.dumps(nulled(new))), read_results(compare))
+    rows = compared(json.loads(json.dumps(nulled(new))), old)
     bad = [row for row in rows if fails(row)]
     for row in rows:
         what = "slower" if kind == "speed" else "worse"

@@ -18,7 +18,13 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("pattern", default="*")
-@click.option("--kind", type=click.Choice([*KINDS, "all"]), default="recipe", show_default=True)
+@click.option(
+    "--kind",
+    type=click.Choice([*KINDS, "all"]),
+    default="recipe",
+    show_default=True,
+    help="What to list: recipes, or parts of them.",
+)
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 @click.pass_obj
 def command(zoo: Globals, pattern: str, kind: str, as_json: bool) -> None:

@@ -10,7 +10,7 @@ import click
 from aigc_zoo.cli.dynamic import Inputs, RecipeCommand
 
 
-def run(obj: Any, inputs: Inputs, out: Path | None, fresh: bool, dry_run: bool) -> int:
+def run(obj: Any, inputs: Inputs, out: Path | None, fresh: bool, dry_run: bool, allow_inexact_resume: bool) -> int:
     catalogue = obj.catalogue()
     configuration = inputs.resolve(catalogue)
     from aigc_zoo.cli.screen import Reading, Terminal, last_screen
@@ -32,7 +32,8 @@ def run(obj: Any, inputs: Inputs, out: Path | None, fresh: bool, dry_run: bool) 
                 click.echo(line)
             return 0
         with stopping() as stop:
-            result = train(prepared, folder, fresh=fresh, screen=Terminal() if first else Screen(), stop=stop)
+            screen = Terminal() if first else Screen()
+            result = train(prepared, folder, fresh=fresh, inexact=allow_inexact_resume, screen=screen, stop=stop)
     finally:
         dist.leave()
     if first:
@@ -52,12 +53,17 @@ command = RecipeCommand(
         ),
         click.Option(["--fresh"], is_flag=True, help="Set an older run in the folder aside and start anew."),
         click.Option(
+            ["--allow-inexact-resume"],
+            is_flag=True,
+            help="Go on with another device, other ranks, threads or versions: numbers differ, the card says so.",
+        ),
+        click.Option(
             ["--dry-run"], is_flag=True, help="Play two steps, save and reload in memory, estimate time; write nothing."
         ),
     ],
     help="""Train RECIPE, and go on with a run that was left: the same command continues it.
 
     Without --data a recipe trains on its own default, which needs no download. Everything that a run depends on is in
-    its card.json; a run continues only unchanged.
+    its card.json; a run continues only unchanged, and then as if it had never been left.
     """,
 )

@@ -93,7 +93,9 @@ def archive(path: Path) -> Iterator[Place]:
             members = _members(path, zipped)
             yield Place(sorted(members, key=natural), lambda name: io.BytesIO(zipped.read(members[name])))
     except (zipfile.BadZipFile, NotImplementedError) as error:
-        raise DataError(f"{path} is not a whole zip archive: {error}") from error
+        raise DataError(
+            f"{path} is not a whole zip archive: {error}\npack it anew, or give the folder: --data FOLDER"
+        ) from error
 
 
 def _members(path: Path, zipped: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:

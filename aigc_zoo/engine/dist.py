@@ -87,7 +87,16 @@ def join(device: torch.device) -> Ranks:
         # the first optimiser to import, it outlives `leave`, gloo's threads with it: 19 of 120 runs of two ranks that
         # had done their work aborted at their exit (torch 2.15, a busy machine).
         importlib.import_module("torch.distributed.nn.functional")
-        group.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=TIMEOUT)
+        # torchrun keeps its store when it starts the ranks again, with the addresses of those that died in it: 2 of 2
+        # jobs could not connect after a restart (torch 2.14). So each attempt has keys of its own.
+        from torch.distributed import PrefixStore  # type: ignore[attr-defined]
+        from torch.distributed.rendezvous import rendezvous
+
+        store, rank, world = next(rendezvous("env://", timeout=TIMEOUT))
+        store = PrefixStore(f"attempt {os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", store)
+        group.init_process_group(
+            "nccl" if device.type == "cuda" else "gloo", timeout=TIMEOUT, store=store, rank=rank, world_size=world
+        )
     return Ranks(group.get_rank(), group.get_world_size())
 
 

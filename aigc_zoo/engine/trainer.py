@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from aigc_zoo.engine import fast, state
 from aigc_zoo.engine.dist import Ranks
+from aigc_zoo.engine.guard import guard_for
 from aigc_zoo.engine.norm import synchronise
 from aigc_zoo.engine.sampler import Sampler
 from aigc_zoo.engine.seeds import reseed, seeded
@@ -59,6 +60,7 @@ class Trainer:
         self.batch_size, self.steps, self.seed = batch_size, steps, seed
         self.device, self.dtype, self.ranks = torch.device(device), dtype, ranks or Ranks()
         self.step, self.accumulate = 0, accumulate
+        self._real: tuple[str, ...] = ()
         self.share = self.ranks.share(batch_size)
         if (batch_size // self.ranks.world) % accumulate:
             raise ValueError(f"a rank's {batch_size // self.ranks.world} samples do not make {accumulate} equal parts")
@@ -73,6 +75,7 @@ class Trainer:
         self.notes: list[str] = []
         """What a person might want to know of the way it plays."""
         fast.lay_out(self.nets, self._lay)
+        self.guard = guard_for(self.device)(tuple(recipe.players), self.nets, self.device)
         self.average = Nets({name: copy.deepcopy(self.nets[name]) for name in recipe.average})
         self.average.requires_grad_(False).eval()
         for name, helper in self.frozen.items():
@@ -87,10 +90,9 @@ class Trainer:
         self._optimizers = {name: player.optimizer(self._params[name]) for name, player in recipe.players.items()}
         for optimizer in self._optimizers.values():
             fast.tune(optimizer, self.device)
+            self.guard.attach(optimizer)
         self._autocast = fast.Autocast(self.device, self.nets.values()) if precision == "bf16" else nullcontext()
         self._sharing = [module for module in self.nets.modules() if getattr(module, "shared", False)]
-        # The first bad turn, as step * players + player; -1 while all is finite. It is read with the log.
-        self._bad = torch.full((), -1, dtype=torch.int64, device=self.device)
         self.engine = fast.Engine(
             engine, self.device, self._optimizers.values(), (self.nets, self.average), world=self.ranks.world
         )
@@ -185,13 +187,14 @@ class Trainer:
             for parts in rounds[len(rounds) - player.turns :]:
                 seen = [part.seen(makes, version) for part in parts]
                 _set_rate(optimizer, player.lr, self.nets, seen[0])
+                inputs = [(key, part.entries[key]) for part in parts for key in self._real]
+                guard = self.guard.begin(number, clock["step"], inputs)
                 try:
                     with self._autocast:
-                        found, lowered = turn(loss, self.nets, seen, params, optimizer, self.ranks, self._shared)
+                        found = turn(loss, self.nets, seen, params, optimizer, self.ranks, guard, self._shared)
                 except ValueError as error:
                     raise ConfigError(f"player {name}, step {self.step}: {error}") from error
                 version += makes
-                self._watch(lowered, clock["step"], number)
             terms |= {f"{name}/{term}": value for term, value in found.items()}
         self._average(batches[-1], clock)
         return terms
@@ -215,6 +218,7 @@ class Trainer:
     def batch(self, i: int) -> dict[str, Tensor]:
         """The i-th batch of this step, this rank's rows: real entries, noise, `t` and `images`."""
         real = {key: self._cast(value) for key, value in self.source(self.step * self.recipe.rounds + i).items()}
+        self._real = tuple(real)
         whole = {key: value[:1].expand(self.batch_size, *value.shape[1:]) for key, value in real.items()}
         with torch.device(self.device):
             reseed(self.seed, self.step, i, "draw")
@@ -238,28 +242,24 @@ class Trainer:
 
     @torch.no_grad()
     def _average(self, batch: Batch, clock: Mapping[str, Tensor]) -> None:
+        if self.guard.closed:
+            return
         for name, decay in self.recipe.average.items():
             d = decay(self.nets, batch) if callable(decay) else clock[name]
             weight = 1 - (d.to(self.dtype) if isinstance(d, Tensor) else d)
             for ours, theirs in zip(state.tensors(self.average[name]), state.tensors(self.nets[name]), strict=True):
+                if not isinstance(ours, nn.Parameter):
+                    theirs = self.guard.sound(ours, theirs)
                 if ours.is_floating_point():
                     ours.lerp_(theirs, weight)
                 else:
                     ours.copy_(theirs)
 
-    def _watch(self, lowered: Tensor, step: Tensor, number: int) -> None:
-        fine = torch.isfinite(lowered) | (self._bad >= 0)
-        self._bad.copy_(torch.where(fine, self._bad, step * len(self.recipe.players) + number))
-
     def diverged(self) -> str | None:
-        """Which player lowered something that is not finite, and when; None while all is well. Waits for the device."""
-        flags = [int(flag) for flag in self.ranks.gather(self._bad)]
-        bad = [flag for flag in flags if flag >= 0]
-        if not bad:
-            return None
-        # What is not finite on one rank spreads to the others with its gradients: the first is the cause.
-        step, number = divmod(min(bad), len(self.recipe.players))
-        return f"the loss of player {list(self.recipe.players)[number]} is not finite at step {step}"
+        """What was found first that is not finite, and when; None while all is well. Waits for the device."""
+        found = [int(first) for first in self.ranks.gather(self.guard.first)]
+        # What is not finite on one rank stops the others as well: the least is the cause.
+        return self.guard.said(min(one for one in found if one >= 0)) if max(found) >= 0 else None
 
     def sampler(self, *, averaged: bool = True, together: bool = False, **keywords: Any) -> Sampler:
         """Copies of the makers, averaged where an average exists, to sample from while training goes on.

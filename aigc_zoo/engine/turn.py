@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from aigc_zoo.engine import state
 from aigc_zoo.engine.dist import Ranks
+from aigc_zoo.engine.guard import Guard
 from aigc_zoo.game import Batch, Every, Loss, Nets, Play, Terms, Until
 
 
@@ -19,9 +20,10 @@ def turn(
     params: Sequence[nn.Parameter],
     optimizer: torch.optim.Optimizer,
     ranks: Ranks,
+    guard: Guard,
     shared: Callable[[], Sequence[Tensor]] = tuple,
-) -> tuple[dict[str, Tensor], Tensor]:
-    """Lowers one player's loss once. Returns its terms and what was lowered, both detached.
+) -> dict[str, Tensor]:
+    """Lowers one player's loss once, if the guard admits it. Returns its terms, detached.
 
     Gradients are taken by this player's weights alone, so nobody else's are computed, cleared or toggled; one
     collective averages them, and the buffers that `shared` names then, over the ranks. `batches` are equal parts of one
@@ -38,14 +40,15 @@ def turn(
         lowered = lowered / len(batches)
         gradients = [None if gradient is None else gradient / len(batches) for gradient in gradients]
     buffers = shared() if ranks.world > 1 else ()
-    averaged = ranks.average([*gradients, *buffers])
+    averaged = ranks.average([*gradients, *buffers, guard.look(lowered)])
     for param, gradient in zip(params, averaged[: len(params)], strict=True):
         param.grad = state.laid_out(gradient, param)
-    for buffer, mean in zip(buffers, averaged[len(params) :], strict=True):
+    for buffer, mean in zip(buffers, averaged[len(params) : -1], strict=True):
         assert mean is not None
         buffer.copy_(mean)
-    optimizer.step()
-    return terms, lowered
+    if guard.admits(params, averaged[-1]):
+        optimizer.step()
+    return terms
 
 
 def _lower(

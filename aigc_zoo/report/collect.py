@@ -71,13 +71,15 @@ class RunReport:
 
     @property
     def flags(self) -> dict[str, str]:
-        """What is wrong with the final samples."""
+        """What is wrong with the final samples, and what a reader of the numbers has to know."""
+        since = "; ".join(one["changed"] for one in self.card.get("inexact", []))
+        inexact = {"inexact": f"went on inexactly: {since}"} if since else {}
         last = max((int(line["step"]) for line in self.metrics), default=0)
         records = [line for line in self.metrics if line["step"] == last]
         records += [record for record in self.held_out if record.get("which") == "final"]
         if not last:
-            return {}
-        return warnings({str(r["name"]): r["value"] for r in records}, modes_of(records))
+            return inexact
+        return inexact | warnings({str(r["name"]): r["value"] for r in records}, modes_of(records))
 
     @property
     def seconds(self) -> float | None:

@@ -43,10 +43,11 @@ def judge_ends(
     """
     own = judge.metrics[0]
     try:
-        held_out = Judge(judge.extractor, split, metrics=(own,), num=judge.num, allow_few=judge.allow_few)
+        alike: dict[str, Any] = {"num": judge.num, "progress": judge.progress}
+        held_out = Judge(judge.extractor, split, metrics=(own,), allow_few=judge.allow_few, **alike)
         if own == "fid" and min(judge.num, held_out.reference_num) >= KID_LEAST:
             held_out.choose((own, "kid"))  # unbiased where there are few
-        copies = Judge(judge.extractor, judge.reference, metrics=(), num=judge.num, held_out=split)
+        copies = Judge(judge.extractor, judge.reference, metrics=(), held_out=split, **alike)
         copies.choose([group for group in ("memorisation",) if judge.reference.spec.modality == "image"])
         best = best_of([dict(line) for line in history], judge.names[0])
         last = max(int(line["step"]) for line in history)

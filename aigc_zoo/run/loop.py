@@ -33,7 +33,7 @@ from aigc_zoo.run.monitor import EVALUATION_SEED, Target, Watch, best_of, evalua
 from aigc_zoo.run.patience import Patience
 from aigc_zoo.run.prepare import Prepared
 from aigc_zoo.run.screen import Result, Screen
-from aigc_zoo.run.signals import Stop
+from aigc_zoo.run.signals import Interrupted, Stop
 
 
 def train(
@@ -41,10 +41,13 @@ def train(
     folder: Path,
     *,
     fresh: bool = False,
+    inexact: bool = False,
     screen: Screen | None = None,
     stop: Stop | None = None,
 ) -> Result:
     """Plays a prepared run to its end, its target or a stop, in `folder`; an unfinished run there is continued.
+
+    With `inexact` also one of another device, number of ranks or threads, or of other versions: its card says so.
 
     Raises LockedError, ConfigError for another configuration's folder, DivergedError, StorageError.
     """
@@ -53,13 +56,15 @@ def train(
     home = RunFolder(folder)
     if home.card_path.exists() and not fresh:
         prepared = prepared.keeping(home.read_card())
-    run = _Run(prepared, home, screen, stop)  # what does not fit is said before anything is written
+    begins = fresh or not home.checkpoints()
+    run = _Run(prepared, home, screen, stop, begins)  # what does not fit is said before anything is written
     if not prepared.ranks.first:
         prepared.ranks.wait()
         return run.play()
     with home:
-        if home.begin(run.card, fresh=fresh) == "finished":
+        if home.begin(run.card, fresh=fresh, inexact=inexact) == "finished":
             return _finished(home)
+        run.inexact(home.read_card().get("inexact", []))
         prepared.ranks.wait()
         try:
             result = run.play()
@@ -81,10 +86,12 @@ POINTS_METRICS = ("modes", "spread", "duplicates")
 class _Run:
     """One run while it is played."""
 
-    def __init__(self, prepared: Prepared, home: RunFolder, screen: Screen, stop: Stop) -> None:
+    def __init__(self, prepared: Prepared, home: RunFolder, screen: Screen, stop: Stop, begins: bool) -> None:
         self.prepared, self.home, self.screen, self.stop = prepared, home, screen, stop
         self.ranks, self.first = prepared.ranks, prepared.ranks.first
         self.trainer: Trainer = prepared.trainer()
+        beginning = self._beginning() if begins else None
+        self.taken = self._initialise(beginning) if beginning is not None else []
         self.card = prepared.card(self.trainer.engine.choice)
         self.seconds = 0.0
         self.saved = -1
@@ -95,6 +102,12 @@ class _Run:
         self.watch = Watch()
         until = prepared.configuration.run.get("until")
         self.target: Target | None = parse_target(str(until), self._metric_names()) if until else None
+
+    def inexact(self, since: list[dict[str, Any]]) -> None:
+        """Where the run went on on another machine: in its card from now on."""
+        if since:
+            self.card["inexact"] = since
+            self.screen.say(f"inexact since step {since[-1]['after_step']:,}: {since[-1]['changed']}")
 
     # --- the loop ----------------------------------------------------------------------------------------------------
 
@@ -133,7 +146,7 @@ class _Run:
             self.screen.say(self.trainer.notes.pop(0))
         choice = self.trainer.engine.choice
         if choice.name != self.card["engine"]:  # a step proved that it cannot be recorded
-            self.card = self.prepared.card(choice)
+            self.card = {**self.prepared.card(choice), **{k: v for k, v in self.card.items() if k == "inexact"}}
             if self.first:
                 self.screen.say(f"goes on with engine {choice.name}: {choice.why}")
                 self.home.amend(self.card)
@@ -157,7 +170,10 @@ class _Run:
             self._grid()
         reached = best = False
         if self.judge is not None and (step % c.eval == 0 or self._at_end()) and not self._stopped():
-            self._evaluate()
+            try:
+                self._evaluate()
+            except Interrupted:  # what is due now is due again when the run continues
+                return False
             measured = {r["name"]: float(r["value"]) for r in self.history if r["step"] == step}
             reached = self.ranks.any(self.target is not None and self.target.met_by(measured))
             best = self.ranks.any(self._best_step() == step)
@@ -281,12 +297,18 @@ class _Run:
             if extractor.note:
                 self.screen.say(f"note: {extractor.note}")
         num = run.get("eval_num")
-        judge = Judge(extractor, self.prepared.train, metrics=(), num=int(num) if num else None)
+        many = int(num) if num else None
+        judge = Judge(extractor, self.prepared.train, metrics=(), num=many, progress=self._poll)
         if run.get("metrics"):
             judge.choose(groups_of(str(run["metrics"]).split(",")))
         else:
             judge.choose([group for group in (POINTS_METRICS if points else METRICS) if not judge.can(group)])
         return judge if judge.metrics else None
+
+    def _poll(self, what: str, done: int, total: int) -> None:
+        """Measuring can take an hour. Ranks that measure together finish it, or some would wait for the others."""
+        if self.stop and self.ranks.world == 1:
+            raise Interrupted
 
     def _metric_names(self) -> tuple[str, ...]:
         return self.judge.names if self.judge is not None else ()
@@ -302,28 +324,34 @@ class _Run:
             self.trainer.load(tensors, scalars)
             self.seconds = float(scalars["seconds"])
             self.saved = step = self.trainer.step
-        elif (given := self.prepared.configuration.run.get("init")) is not None:
-            self._initialise(Path(str(given)))
+        elif self.taken:
+            self.screen.say(f"starts from {self.prepared.configuration.run.get('init')}: {', '.join(self.taken)}")
         if self.first:
             self.home.cut_logs(step)
             self.home.cut_samples(step)
             self.history = read_lines(self.home.metrics_path)
         self.ranks.wait()
 
-    def _initialise(self, path: Path) -> None:
+    def _beginning(self) -> Mapping[str, Tensor] | None:
+        """The tensors of `--init`, read before anything is written."""
+        given = self.prepared.configuration.run.get("init")
+        if given is None:
+            return None
+        path = Path(str(given))
         if path.is_dir():
             found = RunFolder(path).newest_valid()
             if found is None:
                 raise ConfigError(f"--init {path}: the folder has no checkpoint")
-            tensors = found[0]
-        else:
-            tensors, card = checkpoint.load(path)
-            if card.get("kind") == "generator":
-                tensors = {f"nets/{name}": tensor for name, tensor in tensors.items()}
+            return found.tensors
+        tensors, card = checkpoint.load(path)
+        return {f"nets/{name}": t for name, t in tensors.items()} if card.get("kind") == "generator" else tensors
+
+    def _initialise(self, tensors: Mapping[str, Tensor]) -> list[str]:
         taken = self.trainer.initialise(tensors)
         if not taken:
+            path = self.prepared.configuration.run.get("init")
             raise ConfigError(f"--init {path}: none of its networks has the names and shapes of this recipe's")
-        self.screen.say(f"starts from {path}: {', '.join(taken)}")
+        return taken
 
     def _check(self) -> None:
         what = self.trainer.diverged()
@@ -353,7 +381,10 @@ class _Run:
     def _finish(self, reason: str) -> Result:
         if self.first:
             self._export(self.home.generator_path)
-            self._judge_ends()
+            try:
+                self._judge_ends()
+            except Interrupted:
+                return self._leave()
             grids = [path for path in self.home.samples() if path.suffix == ".png"]
             if grids:
                 writers.animate(grids, self.home.animation_path)

@@ -55,7 +55,8 @@ def parse_target(text: str, names: tuple[str, ...]) -> Target:
     if not names:
         raise UsageError(f'--until "{text}": this run measures nothing; choose a judge with --extractor')
     reason = f"{found[1]} is not measured" if found else "not a comparison of a metric with a number"
-    raise UsageError(f'--until "{text}": {reason}; for example --until "{known[0]}<=5" (measured: {", ".join(names)})')
+    own = names[0].partition("-")[0]
+    raise UsageError(f'--until "{text}": {reason}; for example --until "{own}<=5" (measured: {", ".join(names)})')
 
 
 EVALUATION_SEED = 0

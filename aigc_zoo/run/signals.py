@@ -8,6 +8,10 @@ from contextlib import contextmanager
 from types import FrameType
 
 
+class Interrupted(Exception):
+    """Raised where something long is given up because somebody asked to stop."""
+
+
 class Stop:
     """Set once somebody asked to stop; `signal` is the number of the signal that did."""
 

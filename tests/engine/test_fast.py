@@ -15,6 +15,7 @@ from sketch.toy import Weight, game, player, pull
 from torch import Tensor, nn
 
 from aigc_zoo.engine import fast
+from aigc_zoo.engine.guard import DeviceGuard
 from aigc_zoo.engine.state import tensors
 from aigc_zoo.engine.trainer import Trainer
 from aigc_zoo.errors import ConfigError
@@ -53,17 +54,25 @@ def game_of_two(**settings: Any) -> Trainer:
     )
 
 
+def guarded_on_device(a: Trainer) -> None:
+    """With the guard that reads nothing, as on CUDA."""
+    a.guard = DeviceGuard(tuple(a.recipe.players), a.nets, CPU)
+    for optimizer in a._optimizers.values():
+        a.guard.attach(optimizer)
+
+
 def taped(a: Trainer, wanted: str = "graph") -> Tapes:
     """Lets a trainer play from tapes."""
 
     def state() -> list[Tensor]:
-        found = [*tensors(a.nets), *tensors(a.average), a._bad]
+        found = [*tensors(a.nets), *tensors(a.average), a.guard.first]
         for optimizer in a._optimizers.values():
             found += [t for entry in optimizer.state.values() for t in entry.values() if isinstance(t, Tensor)]
             found += [group["lr"] for group in optimizer.param_groups if isinstance(group["lr"], Tensor)]
         return found
 
     tapes = Tapes(state)
+    guarded_on_device(a)
     for optimizer in a._optimizers.values():
         for group in optimizer.param_groups:
             if isinstance(optimizer, torch.optim.Adam):
@@ -326,6 +335,7 @@ def test_a_fused_step_is_that_of_the_plain_one() -> None:
 
 def without_reads(a: Trainer, steps: int = 4) -> None:
     """Plays with batches as usual and turns in which nothing may be read."""
+    guarded_on_device(a)
     turns = a._turns
 
     def watched(*given: Any) -> Any:

@@ -14,6 +14,39 @@ from aigc_zoo.artefacts.runs import RunFolder, read_lines
 
 from .conftest import TINY
 
+LISTENER = """
+import os
+
+from aigc_zoo.spec import hookimpl
+
+ZOO_API = 1
+
+
+def note(run, what):
+    with run.with_name(run.name + ".heard").open("a") as file:
+        file.write(f"{os.environ.get('RANK', '0')} {what}\\n")
+
+
+@hookimpl
+def zoo_run_start(run):
+    note(run, "start")
+
+
+@hookimpl
+def zoo_log(run, step, scalars):
+    note(run, f"log {step}")
+
+
+@hookimpl
+def zoo_checkpoint_saved(run, path):
+    note(run, f"saved {path.name}")
+
+
+@hookimpl
+def zoo_run_end(run, error):
+    note(run, f"end {error}")
+"""
+
 
 def run(ranks: int, blobs: Path, out: Path) -> RunFolder:
     settings = {
@@ -24,7 +57,9 @@ def run(ranks: int, blobs: Path, out: Path) -> RunFolder:
         "generator.norm": "none",
         "precision": "fp32",
     }
-    flags = [word for key, value in settings.items() for word in (f"--{key.replace('_', '-')}", str(value))]
+    (out.parent / "hears.py").write_text(LISTENER)
+    flags = ["--plugin", str(out.parent / "hears.py")]
+    flags += [word for key, value in settings.items() for word in (f"--{key.replace('_', '-')}", str(value))]
     train = ["-m", "aigc_zoo", "train", "dcgan", "--data", str(blobs), "--out", str(out), *flags]
     start = [sys.executable, *train]
     if ranks > 1:
@@ -62,3 +97,10 @@ def test_two_ranks_train_to_the_same_weights(both: tuple[RunFolder, RunFolder]) 
         assert torch.allclose(tensor, two.tensors[name], rtol=1e-3, atol=1e-6), name
     assert [line["images"] for line in read_lines(both[1].log_path)] == [16]
     assert two.card["run"]["world"] == 2
+
+
+def test_listeners_hear_the_first_rank_alone(both: tuple[RunFolder, RunFolder]) -> None:
+    one, two = (folder.path.with_name(f"{folder.path.name}.heard").read_text().splitlines() for folder in both)
+    assert two[0] == "0 start"
+    assert two[-1] == "0 end None"
+    assert two == one, "as often as with one rank, so nobody hears a thing twice"

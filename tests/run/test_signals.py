@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
+from forked import ended, fork
 
+from aigc_zoo import options, plugins
+from aigc_zoo.artefacts import checkpoint
 from aigc_zoo.artefacts.runs import RunFolder
+from aigc_zoo.data import pool, writers
+from aigc_zoo.engine import trainer
+from aigc_zoo.metrics.evaluate import Judge
+from aigc_zoo.run import loop
+from aigc_zoo.run.prepare import prepare
 from aigc_zoo.run.signals import stopping
 
-from .conftest import TINY
+from .conftest import TINY, prints
+
+# Python 3.12 warns of fork beside threads; the children here start nothing on the threads of the parent.
+pytestmark = pytest.mark.filterwarnings("ignore:.*use of fork.*:DeprecationWarning")
 
 
 def command(blobs: Path, out: Path, **more: object) -> list[str]:
@@ -52,3 +66,122 @@ def test_handlers_are_put_back() -> None:
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGTERM)
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+# --- at every moment --------------------------------------------------------------------------------------------------
+
+PHASES: dict[str, tuple[Any, str, int]] = {
+    "data wait": (pool.Pool, "batch", 13),
+    "step": (trainer, "turn", 24),
+    "grid": (writers, "save_grid", 4),
+    "evaluation": (Judge, "look", 3),
+    "save": (checkpoint, "save", 4),
+}
+"""Where a signal strikes: what is called there, and how often in the run of TINY."""
+
+
+def play(blobs: Path, out: Path, mapped: bool) -> int:
+    """A run in this process, as the command line plays it; 128 + the signal that ended it, else 0."""
+    catalogue = plugins.catalogue()
+    run = prepare(catalogue, options.resolve(catalogue, "dcgan", data=str(blobs), given=TINY, origin="python"))
+    if mapped:
+        run.__dict__["pool"] = pool.Pool(run.train, "cpu", budget=0)  # rows are fetched by a thread
+    with stopping() as stop:
+        result = loop.train(run, out, stop=stop)
+    return 128 + result.signal if result.signal else 0
+
+
+def struck(blobs: Path, out: Path, phase: str, number: int, mapped: bool, sent: int = signal.SIGTERM) -> int:
+    """How a run ends that gets a signal when its `phase` comes for the n-th time."""
+    where, name, _ = PHASES[phase]
+
+    def work() -> None:
+        count, call = itertools.count(1), getattr(where, name)
+
+        def strike(*arguments: Any, **keywords: Any) -> Any:
+            if next(count) == number:
+                os.kill(os.getpid(), sent)
+            return call(*arguments, **keywords)
+
+        setattr(where, name, strike)
+        os._exit(play(blobs, out, mapped))
+
+    return ended(fork(work))
+
+
+@pytest.fixture(scope="module")
+def undisturbed(blobs: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    out = tmp_path_factory.mktemp("whole") / "run"
+    assert ended(fork(lambda: os._exit(play(blobs, out, False)))) == 0
+    return prints(out)
+
+
+@pytest.mark.promise("R18", 10, 50)
+def test_at_every_moment_a_signal_costs_nothing(
+    blobs: Path, tmp_path: Path, undisturbed: dict[str, str], promise: Any
+) -> None:
+    rng = random.Random(0)
+    for number, phase in zip(range(promise.count), itertools.cycle(PHASES)):
+        out, mapped = tmp_path / str(number), number % 2 == 1
+        moment = rng.randint(1, PHASES[phase][2])
+        assert struck(blobs, out, phase, moment, mapped) == 143, (phase, moment)
+        assert not (out / "finished.json").exists()
+        if moment > 1 or phase in ("step", "save"):  # else nothing was played before it
+            logged = [json.loads(line)["step"] for line in (out / "log.jsonl").read_text().splitlines()]
+            (saved, _), *_ = RunFolder(out).checkpoints()[::-1]
+            assert saved >= max(logged, default=0)
+        assert ended(fork(lambda out=out, mapped=mapped: os._exit(play(blobs, out, mapped)))) == 0
+        assert prints(out) == undisturbed, (phase, moment)
+    promise.kept(signals=promise.count, phases=len(PHASES), exit_143=promise.count, identical=promise.count)
+
+
+def test_a_second_interrupt_leaves_at_once(blobs: Path, tmp_path: Path) -> None:
+    """The first is heard when the step is over, and this step does not end."""
+    ready = os.pipe()
+
+    def work() -> None:
+        count, turn = itertools.count(1), trainer.turn
+
+        def stuck(*arguments: Any, **keywords: Any) -> Any:
+            if next(count) == 11:
+                os.write(ready[1], b"x")
+                time.sleep(20)
+            return turn(*arguments, **keywords)
+
+        trainer.turn = stuck  # type: ignore[assignment]
+        try:
+            play(blobs, tmp_path / "run", False)
+        except KeyboardInterrupt:
+            os._exit(130)
+
+    child = fork(work)
+    assert os.read(ready[0], 1) == b"x"
+    os.kill(child, signal.SIGINT)
+    time.sleep(0.2)
+    assert os.waitpid(child, os.WNOHANG) == (0, 0), "one alone is polite"
+    began = time.monotonic()
+    os.kill(child, signal.SIGINT)
+    assert ended(child) == 130
+    assert time.monotonic() - began < 5
+    found = RunFolder(tmp_path / "run").newest_valid()
+    assert found is not None
+    assert found.card["step"] == 3
+
+
+@pytest.mark.parametrize("wait", [0.05, 0.4, 1.0])
+def test_before_it_begins_a_signal_leaves_nothing_behind(blobs: Path, tmp_path: Path, wait: float) -> None:
+    process = subprocess.Popen(command(blobs, tmp_path / "run"), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    time.sleep(wait)  # it is importing
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+    assert process.returncode in (-signal.SIGTERM, 143), "which a shell calls 143 both times"
+    assert not (tmp_path / "run").exists()
+
+
+def test_measuring_is_given_up_and_taken_up_again(blobs: Path, tmp_path: Path, undisturbed: dict[str, str]) -> None:
+    """The signal comes in the first measurement; nothing more of it is done."""
+    out = tmp_path / "run"
+    assert struck(blobs, out, "evaluation", 1, False) == 143
+    assert not (out / "metrics.jsonl").exists()
+    assert ended(fork(lambda: os._exit(play(blobs, out, False)))) == 0
+    assert prints(out) == undisturbed

@@ -1,0 +1,166 @@
+"""What is not finite moves no weight: each turn is looked at before its optimiser's step.
+
+Looked at are, in this order, so that the cause is named and not what follows from it: the real entries of the batch,
+the buffers of the networks, the loss, and the gradients that the ranks have averaged. From the first bad turn on no
+optimiser steps, on any rank, and no average takes in what is not finite. On a CPU the step is left out. A GPU would
+have to be waited for, so there a flag on the device makes fused optimisers leave weights and moments as they are; one
+that has no fused form goes on, and what it does is caught by the check of everything that is written to a file.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+Named = tuple[str, Tensor]
+
+_SPAN = 1 << 20
+_ELSEWHERE = _SPAN - 1
+"""The place of what another rank has found: the largest, so that the least of all ranks' is the cause."""
+
+
+class Guard:
+    """Looks at turn after turn of `players` on the networks `nets`; what it found first stays found.
+
+    For each turn `begin` is called, then `look` before gradients are averaged, then `admits` before the optimiser's
+    step. What is found is a number, the same for all ranks that find the same: `said` puts it into words.
+    """
+
+    def __init__(self, players: Sequence[str], nets: nn.Module, device: torch.device) -> None:
+        self._players = tuple(players)
+        self._weights = {id(weight): f"the gradient of {name}" for name, weight in nets.named_parameters()}
+        self._places = [
+            (f"the buffer {prefix}.{key}", module, key)
+            for prefix, module in nets.named_modules()
+            for key, buffer in module.named_buffers(recurse=False)
+            if buffer.is_floating_point() and buffer.numel()
+        ]
+        self._names: dict[int, list[str]] = {}
+        self._first = torch.full((), -1, dtype=torch.int64, device=device)
+
+    def begin(self, number: int, step: Tensor, inputs: Sequence[Named]) -> Guard:
+        """The turn that comes: whose, at which step, on which real entries of the batch."""
+        self._number, self._step = number, step
+        self._inputs = [(f"the batch's entry {name!r}", value) for name, value in inputs if value.is_floating_point()]
+        return self
+
+    def look(self, lowered: Tensor) -> Tensor | None:
+        """1 where this rank alone has found something, else 0, to be averaged over the ranks with the gradients."""
+        raise NotImplementedError
+
+    def admits(self, params: Sequence[nn.Parameter], wrong: Tensor | None) -> bool:
+        """Whether the optimiser may step. `wrong` is what `look` returned, averaged over the ranks."""
+        raise NotImplementedError
+
+    @property
+    def closed(self) -> bool:
+        """Whether something was found, where that costs nothing to know."""
+        return False
+
+    def attach(self, optimizer: torch.optim.Optimizer) -> None:
+        """Lets the optimiser know of the flag, where it steps whatever was found."""
+
+    def sound(self, ours: Tensor, theirs: Tensor) -> Tensor:
+        """What an average's buffer may move to."""
+        return theirs
+
+    @property
+    def first(self) -> Tensor:
+        """What was found first, -1 for nothing: int64, on the device."""
+        return self._first
+
+    def said(self, found: int) -> str:
+        """A number that `first` had on some rank, in words."""
+        turn, place = divmod(found, _SPAN)
+        step, number = divmod(turn, len(self._players))
+        player, names = self._players[number], self._names.get(number, [])
+        what = names[place] if place < len(names) else "what another rank saw"
+        of = "" if what.startswith("the loss") else f", in a turn of player {player},"
+        return f"{what}{of} is not finite at step {step}"
+
+    def _before(self, lowered: Tensor) -> list[Tensor]:
+        """What is looked at before the gradients are there."""
+        seen = [*self._inputs, *((name, getattr(module, key)) for name, module, key in self._places)]
+        self._names[self._number] = [name for name, _ in seen] + [f"the loss of player {self._players[self._number]}"]
+        return [value for _, value in seen] + [lowered]
+
+    def _gradients(self, params: Sequence[nn.Parameter]) -> list[Tensor]:
+        seen = [weight for weight in params if weight.grad is not None and weight.numel()]
+        self._names[self._number] += [self._weights[id(weight)] for weight in seen]
+        return [weight.grad for weight in seen if weight.grad is not None]
+
+
+class HostGuard(Guard):
+    """Reads what it looks at: on a CPU nobody has to be waited for."""
+
+    def look(self, lowered: Tensor) -> Tensor | None:
+        self._place = -1 if self.closed else _first_bad(self._before(lowered))
+        return torch.tensor(float(self._place >= 0))
+
+    def admits(self, params: Sequence[nn.Parameter], wrong: Tensor | None) -> bool:
+        if self.closed:
+            return False
+        place = self._place
+        if place < 0 and wrong is not None and float(wrong) > 0:
+            place = _ELSEWHERE
+        if place < 0:
+            before = len(self._names[self._number])
+            place = _first_bad(self._gradients(params))
+            place += before if place >= 0 else 0
+        if place >= 0:
+            self._first.fill_((int(self._step) * len(self._players) + self._number) * _SPAN + place)
+        return place < 0
+
+    @property
+    def closed(self) -> bool:
+        return int(self._first) >= 0
+
+
+class DeviceGuard(Guard):
+    """Never reads: all that it does can be recorded in a graph."""
+
+    def __init__(self, players: Sequence[str], nets: nn.Module, device: torch.device) -> None:
+        super().__init__(players, nets, device)
+        self._closed = torch.zeros((), device=device)
+
+    def look(self, lowered: Tensor) -> Tensor | None:
+        self._place = _place_of_bad(self._before(lowered))
+        return (self._place >= 0).float()
+
+    def admits(self, params: Sequence[nn.Parameter], wrong: Tensor | None) -> bool:
+        assert wrong is not None
+        before = len(self._names[self._number])
+        later = _place_of_bad(self._gradients(params))
+        place = torch.where(wrong > 0, _ELSEWHERE, -1)
+        place = torch.where(later >= 0, later + before, place)
+        place = torch.where(self._place >= 0, self._place, place)
+        found = (self._step * len(self._players) + self._number) * _SPAN + place
+        self._first.copy_(torch.where((self._first < 0) & (place >= 0), found, self._first))
+        self._closed.copy_(self._first >= 0)
+        return True
+
+    def attach(self, optimizer: torch.optim.Optimizer) -> None:
+        optimizer.found_inf = self._closed  # type: ignore[attr-defined]  # as torch's GradScaler hands it over
+
+    def sound(self, ours: Tensor, theirs: Tensor) -> Tensor:
+        return torch.where(self._closed > 0, ours, theirs)
+
+
+def guard_for(device: torch.device) -> type[Guard]:
+    """The kind of guard for a device."""
+    return HostGuard if device.type == "cpu" else DeviceGuard
+
+
+def _first_bad(tensors: Sequence[Tensor]) -> int:
+    """The place of the first tensor that holds NaN or infinity, -1 for none. A sum is such if anything in it is."""
+    return next((place for place, value in enumerate(tensors) if not math.isfinite(float(value.sum()))), -1)
+
+
+def _place_of_bad(tensors: Sequence[Tensor]) -> Tensor:
+    """The same on the device, in few kernels: int64."""
+    norms = torch.stack([norm.float() for norm in torch._foreach_norm(list(tensors), math.inf)])
+    bad = ~torch.isfinite(norms)
+    return torch.where(bad.any(), bad.to(torch.int64).argmax(), -1)

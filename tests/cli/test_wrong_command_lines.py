@@ -1,0 +1,113 @@
+"""What people type wrong: at most three lines, which name the thing and the fix, the right exit code, nothing left."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from aigc_zoo.cli import main
+
+WRONG = [
+    ("trian dcgan", 2, "Did you mean 'train'?"),
+    ("train", 2, "zoo list shows"),
+    ("train dcgna", 3, "did you mean 'dcgan'"),
+    ("train dcgan.cifra10", 3, "did you mean 'cifar10'?"),
+    ("train dcgan --stpes 5", 2, "did you mean --steps?"),
+    ("train dcgan --generator.widht 3", 2, "did you mean --generator.width"),
+    ("train dcgan --steps many", 2, "--steps many: not a whole number"),
+    ("train dcgan --steps 0", 2, "not in the range 1 or more"),
+    ("train dcgan --steps 5 --images 5", 2, "give one of them"),
+    ("train dcgan --lr fast", 2, "--lr fast: not a finite number"),
+    ("train dcgan --lr -1", 2, "not in the range 0 to 1"),
+    ("train dcgan --precision fp8", 2, "not one of auto, fp32, bf16"),
+    ("train dcgan --accumulate 7", 3, "say --batch-size 63"),
+    ("train dcgan --data ./nowhere", 65, "no such file or folder"),
+    ("train dcgan --data mnits", 65, "did you mean 'mnist'?"),
+    ("train dcgan --data empty", 65, "say --data FOLDER"),
+    ("train dcgan --data text.zip", 65, "pack it anew"),
+    ("train dcgan --data torn", 65, "--skip-bad 3"),
+    ("train dcgan --data odd.npy", 3, "--size 40"),
+    ("train dcgan --data text.npy", 65, "samples are numbers"),
+    ("train dcgan --data grey.npy --conditional", 3, "leave out --conditional"),
+    ("train dcgan --generator nope", 3, "zoo list --kind generator"),
+    ("train dcgan --penalty gpp", 3, "did you mean 'gp'?"),
+    ("train dcgan --penalty gp", 3, "--discriminator.norm none"),
+    ("train dcgan --engine graph --device cpu", 3, "say --engine eager"),
+    ("train dcgan --until 'fid<='", 2, 'for example --until "fid<=5"'),
+    ("train dcgan --until 'kid<=1'", 2, "kid is not measured"),
+    ("train dcgan --extractor none-such", 3, "zoo list --kind extractor"),
+    ("train dcgan --out file", 2, "is a file"),
+    ("train dcgan --init missing.safetensors", 65, "missing.safetensors cannot be read"),
+    ("train dcgan --init text.safetensors", 65, "use another copy"),
+    ("train dcgan --config missing.json", 2, "no such file"),
+    ("train dcgan --config bad.json", 3, "not a card in JSON"),
+    ("sample nowhere", 65, "no such run or file"),
+    ("sample empty", 65, "train it first"),
+    ("sample text.safetensors", 65, "use another copy"),
+    ("eval nowhere --against digits", 65, "no such run, file or folder"),
+    ("eval three --against digits", 65, "--allow-few"),
+    ("eval three", 2, "say --against DATA"),
+    ("show nope", 3, "zoo list --kind all"),
+    ("list --kind nope", 2, "is not one of"),
+    ("new Bad!Name", 2, "use small letters"),
+    ("export nowhere --to x", 65, "no such run or file"),
+    ("report nowhere", 65, "no such run or file"),
+    ("bench speed --fail-if 'median>1.1'", 2, "--compare OLD.json"),
+    ("bench speed --compare nowhere.json", 65, "nowhere.json"),
+    ("bench speed --compare bad.json", 65, "bad.json"),
+    ("bench speed --json no/such/folder.json", 2, "there is no folder"),
+    ("check nope", 3, "zoo plugins lists"),
+    ("--plugin missing.py list", 3, "missing.py: No such file"),
+    ("data prepare nowhere", 65, "zoo list --kind dataset"),
+    ("completion tcsh", 2, "is not one of 'bash', 'zsh', 'fish'"),
+]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where things lie that are not what they seem."""
+    folder = tmp_path_factory.mktemp("place")
+    for name in ("empty", "torn", "three"):
+        (folder / name).mkdir()
+    for number in range(3):
+        (folder / "torn" / f"{number}.png").write_bytes(b"\x89PNG\r\n\x1a\n torn")
+        Image.new("L", (28, 28), number).save(folder / "three" / f"{number}.png")
+    for name in ("text.zip", "text.safetensors", "file", "bad.json"):
+        (folder / name).write_text("{ no such thing")
+    np.save(folder / "odd.npy", np.zeros((8, 3, 33, 33), np.uint8))
+    np.save(folder / "grey.npy", np.zeros((8, 28, 28), np.uint8))
+    np.save(folder / "text.npy", np.full((4, 28, 28), "x"))
+    return folder
+
+
+def test_there_are_enough_of_them() -> None:
+    assert len({line for line, _, _ in WRONG}) == len(WRONG) >= 30
+
+
+@pytest.mark.promise("U4", 1, 1)
+@pytest.mark.parametrize(("line", "code", "fix"), WRONG, ids=[line for line, _, _ in WRONG])
+def test_it_is_told_in_three_lines(
+    line: str,
+    code: int,
+    fix: str,
+    place: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    promise: Any,
+) -> None:
+    monkeypatch.chdir(place)
+    before = sorted(path.name for path in place.rglob("*"))
+    assert main(shlex.split(line)) == code
+    out, err = capsys.readouterr()
+    assert not out
+    assert fix in err
+    said = err[err.index("zoo: " if "zoo: " in err else "Error: ") :]  # what comes before are notes, not the error
+    assert len(said.splitlines()) <= 3
+    assert "Traceback" not in err
+    assert sorted(path.name for path in place.rglob("*")) == before, "nothing is left behind"
+    promise.kept(command_lines=1, told=1)

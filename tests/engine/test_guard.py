@@ -1,0 +1,121 @@
+"""What is not finite moves nothing, whether the guard reads what it looks at or leaves it on the device."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from sketch.play import play, snapshot
+from sketch.toy import game, player, pull
+from torch import Tensor
+
+from aigc_zoo.engine.guard import DeviceGuard, Guard, HostGuard, guard_for
+from aigc_zoo.engine.trainer import Trainer
+from aigc_zoo.game import Batch, Nets, Terms, adam
+
+CPU = torch.device("cpu")
+KINDS = [HostGuard, DeviceGuard]
+Change = Callable[[Nets, Batch, Tensor], Terms]
+
+
+class Steep(torch.autograd.Function):
+    """One, whose slope is infinite."""
+
+    @staticmethod
+    def forward(ctx: object, weight: Tensor) -> Tensor:
+        return torch.ones_like(weight)
+
+    @staticmethod
+    def backward(ctx: object, *gradients: Tensor) -> Tensor:
+        return gradients[0] * math.inf
+
+
+def a_loss(nets: Nets, batch: Batch, here: Tensor) -> Terms:
+    return {"loss": torch.where(here, math.nan, nets.D.w)}
+
+
+def a_gradient(nets: Nets, batch: Batch, here: Tensor) -> Terms:
+    return {"loss": Steep.apply(nets.D.w) if bool(here) else nets.D.w * 1.0}
+
+
+def a_buffer(nets: Nets, batch: Batch, here: Tensor) -> Terms:
+    nets.D.level.copy_(torch.where(here, -math.inf, 1.0))
+    return {"loss": nets.D.w * 1.0}
+
+
+PLACES = {
+    "the loss of player critic is not finite at step 2": a_loss,
+    "the gradient of D.w, in a turn of player critic, is not finite at step 2": a_gradient,
+    "the buffer D.level, in a turn of player critic, is not finite at step 2": a_buffer,
+}
+
+
+def guarded(kind: type[Guard], change: Change) -> Trainer:
+    optimizer = adam(0.1)
+
+    def loss(nets: Nets, batch: Batch) -> Terms:
+        return change(nets, batch, (batch["t"] * 10).round() == 2)  # the toy's run is ten steps long
+
+    a = game(
+        {
+            "generator": player("G", "H", loss=pull("G"), optimizer=optimizer),
+            "critic": player("D", loss=loss, optimizer=optimizer),
+        },
+        average={"D": 0.5},
+    )
+    a.guard = kind(tuple(a.recipe.players), a.nets, CPU)
+    for one in a._optimizers.values():
+        a.guard.attach(one)
+    return a
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("said", PLACES)
+def test_from_the_first_bad_turn_on_nothing_moves(kind: type[Guard], said: str) -> None:
+    a = guarded(kind, PLACES[said])
+    play(a, 2)
+    assert a.diverged() is None
+    critic = {key: value for key, value in snapshot(a)[0].items() if key.startswith(("nets/D.w", "optimizer/critic"))}
+    a.play()
+    assert a.diverged() == said
+    after = snapshot(a)[0]
+    assert all(torch.equal(after[key], value) for key, value in critic.items()), "the bad turn itself moved nothing"
+    play(a, 3)  # in which all would be finite again
+    later = snapshot(a)[0]
+    weights = [key for key in later if key.startswith(("nets/G", "nets/D.w", "nets/H", "optimizer/"))]
+    assert len(weights) > 8
+    assert all(torch.equal(later[key], after[key]) for key in weights), "nor did any turn after it"
+    assert all(later[key].isfinite().all() for key in later if key.startswith("average/"))
+    assert a.diverged() == said
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_entry_of_the_batch_is_named(kind: type[Guard]) -> None:
+    a = guarded(kind, lambda nets, batch, here: {"loss": (nets.D.w * batch["real"]).mean()})
+    source = a.source
+
+    def broken(n: int) -> dict[str, Tensor]:
+        found = dict(source(n))
+        if n == 1:
+            found["real"][0] = math.nan
+        return found
+
+    a.source = broken
+    play(a, 3)
+    assert a.diverged() == "the batch's entry 'real', in a turn of player generator, is not finite at step 1"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_guard_changes_no_number_of_a_healthy_run(kind: type[Guard]) -> None:
+    a, b = (guarded(one, lambda nets, batch, here: {"loss": nets.D.w * 1.0}) for one in (kind, HostGuard))
+    play(a, 4)
+    play(b, 4)
+    ours, theirs = snapshot(a)[0], snapshot(b)[0]
+    assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
+
+
+def test_a_cpu_is_read_and_a_gpu_is_not() -> None:
+    assert guard_for(CPU) is HostGuard
+    assert guard_for(torch.device("cuda")) is DeviceGuard

@@ -1,0 +1,147 @@
+"""NaN and infinity, planted in six places of every recipe, reach no file, and the run says where they came from."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tiny import RECIPES, SMALL
+from torch import Tensor
+
+from aigc_zoo import options, plugins
+from aigc_zoo.artefacts import checkpoint
+from aigc_zoo.artefacts.runs import RunFolder
+from aigc_zoo.errors import DivergedError
+from aigc_zoo.game import Batch, Every, Nets, Play, Terms, Until
+from aigc_zoo.run.loop import train
+from aigc_zoo.run.prepare import Prepared, prepare
+
+BAD, STEPS, BATCH = 3, 6, 8
+PLACES = ("input", "critic loss", "maker loss", "critic gradient", "maker gradient", "buffer")
+
+
+class Poison(torch.autograd.Function):
+    """Nothing, whose gradient is not finite: what a square root of zero does."""
+
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor, here: Tensor, value: float) -> Tensor:
+        ctx.save_for_backward(weight, here)
+        ctx.value = value
+        return weight.sum() * 0
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        weight, here = ctx.saved_tensors
+        return torch.where(here, torch.full_like(weight, ctx.value), torch.zeros_like(weight)), None, None
+
+
+def planted(run: Prepared, place: str, value: float) -> tuple[Prepared, str]:
+    """The run with one value that is not finite at step BAD, and what is to be said of it."""
+    recipe = run.recipe
+    critic, maker = sorted(
+        recipe.players, key=lambda name: not set(recipe.players[name].controls).isdisjoint(recipe.makers)
+    )
+    first = BAD * BATCH * recipe.rounds
+    if place == "input":
+        pool, source = run.pool, run.pool.batch
+
+        def batch(seed: int, n: int, *rest: int) -> Mapping[str, Tensor]:
+            found = dict(source(seed, n, *rest))
+            if n == BAD * recipe.rounds:
+                found["real"] = found["real"].index_fill(0, torch.tensor([1]), value)
+            return found
+
+        pool.batch = batch  # type: ignore[method-assign]
+        return run, f"the batch's entry 'real', in a turn of player {critic}, is not finite at step {BAD}"
+    who = maker if place.startswith("maker") else critic
+    net = recipe.players[who].controls[0]
+
+    def change(play: Play) -> Play:
+        if isinstance(play, Every):
+            return replace(play, loss=change(play.loss), otherwise=change(play.otherwise))
+        if isinstance(play, Until):
+            return replace(play, loss=change(play.loss), then=change(play.then))
+        if play is None:
+            return None
+
+        def loss(nets: Nets, batch: Batch) -> Terms:
+            here, weight = batch["images"] == first, next(nets[net].parameters())
+            terms = dict(play(nets, batch))
+            if place == "buffer":
+                nets[net].planted.copy_(torch.where(here, value, 0.0))
+            elif place.endswith("loss"):
+                terms["planted"] = torch.where(here, value, 0.0) * weight.square().sum()
+            else:
+                terms["planted"] = Poison.apply(weight, here, value)  # type: ignore[no-untyped-call]
+            return terms
+
+        return loss
+
+    def networks(spec: Any) -> Mapping[str, Any]:
+        found = dict(recipe.networks(spec))
+        if place == "buffer":
+            found[net].register_buffer("planted", torch.zeros(()))
+        return found
+
+    player = recipe.players[who]
+    players = {**recipe.players, who: replace(player, loss=change(player.loss))}
+    said = {
+        "buffer": f"the buffer {net}.planted, in a turn of player {who}, is",
+        f"{place.split()[0]} loss": f"the loss of player {who} is",
+        f"{place.split()[0]} gradient": f"the gradient of {net}.",
+    }[place]
+    return replace(run, recipe=replace(recipe, networks=networks, players=players)), said
+
+
+def prepared(name: str, blobs: Path) -> Prepared:
+    catalogue = plugins.catalogue()
+    known = {option.key for option in options.options_of(catalogue, f"zoo/{name}", {}, data=str(blobs))}
+    given = {key: value for key, value in SMALL.items() if key in known}
+    given |= {"batch_size": BATCH, "steps": STEPS, "log_every": 2, "save_every": 2, "sample_every": 2}
+    return prepare(catalogue, options.resolve(catalogue, f"zoo/{name}", data=str(blobs), given=given))
+
+
+def not_finite(folder: Path) -> list[str]:
+    """Everything in the files of a run that is not finite."""
+    bad = []
+    for path in folder.rglob("*.safetensors"):
+        tensors, _ = checkpoint.load(path)
+        bad += [f"{path.name}: {key}" for key, value in tensors.items() if not value.double().isfinite().all()]
+    for path in folder.glob("*.json*"):
+        for line in path.read_text().splitlines() if path.suffix == ".jsonl" else [path.read_text()]:
+            json.loads(line, parse_constant=lambda word, path=path: bad.append(f"{path.name}: {word}"))
+    return bad
+
+
+@pytest.mark.slow
+@pytest.mark.promise("R21", 6, 6)
+@pytest.mark.parametrize("name", RECIPES)
+def test_nothing_that_is_not_finite_reaches_a_file(name: str, blobs: Path, tmp_path: Path, promise: Any) -> None:
+    straight = train(prepared(name, blobs), tmp_path / "straight")
+    assert straight.step == STEPS
+    for number, place in enumerate(PLACES):
+        run, said = planted(prepared(name, blobs), place, (math.nan, math.inf)[number % 2])
+        folder = tmp_path / place.replace(" ", "-")
+        with pytest.raises(DivergedError) as caught:
+            train(run, folder)
+        told = str(caught.value)
+        assert said in told, place
+        assert f"at step {BAD}" in told
+        assert "the checkpoint of step 2 is whole" in told
+        assert len(told.splitlines()) <= 3
+        assert [step for step, _ in RunFolder(folder).checkpoints()] == [2], "and it was noticed at the next log"
+        assert not_finite(folder) == []
+        healthy = planted(prepared(name, blobs), place, 0.0)[0] if place == "buffer" else prepared(name, blobs)
+        assert train(healthy, folder).step == STEPS, "and goes on from there"
+        mine, whole = RunFolder(folder).newest_valid(), RunFolder(tmp_path / "straight").newest_valid()
+        assert whole is not None
+        assert mine is not None
+        kept = {key: value for key, value in mine.tensors.items() if not key.endswith("planted")}
+        assert checkpoint.digest(kept, {}) == checkpoint.digest(whole.tensors, {})
+    promise.kept(plants=promise.count, stopped_at_the_next_log=promise.count, values_in_files=0)
