@@ -1,7 +1,8 @@
 """What is not finite moves no weight: each turn is looked at before its optimiser's step.
 
-Looked at are, in this order, so that the cause is named and not what follows from it: the real entries of the batch,
-the buffers of the networks, the loss, and the gradients that the ranks have averaged. From the first bad turn on no
+Looked at are the real entries of a batch when it is played for the first time, every loss, every gradient that the
+ranks have averaged, and in the last turn of a step the buffers of the networks; in an order that names the cause and
+not what follows from it: entries, buffers, loss, gradients. From the first bad turn on no
 optimiser steps, on any rank, and no average takes in what is not finite. On a CPU the step is left out. A GPU would
 have to be waited for, so there a flag on the device makes fused optimisers leave weights and moments as they are; one
 that has no fused form goes on, and what it does is caught by the check of everything that is written to a file.
@@ -41,9 +42,9 @@ class Guard:
         self._names: dict[int, list[str]] = {}
         self._first = torch.full((), -1, dtype=torch.int64, device=device)
 
-    def begin(self, number: int, step: Tensor, inputs: Sequence[Named]) -> Guard:
-        """The turn that comes: whose, at which step, on which real entries of the batch."""
-        self._number, self._step = number, step
+    def begin(self, number: int, step: Tensor, inputs: Sequence[Named], last: bool) -> Guard:
+        """The turn that comes: whose, at which step, which entries are new in it, and whether it is the step's last."""
+        self._number, self._step, self._last = number, step, last
         self._inputs = [(f"the batch's entry {name!r}", value) for name, value in inputs if value.is_floating_point()]
         return self
 
@@ -78,12 +79,13 @@ class Guard:
         step, number = divmod(turn, len(self._players))
         player, names = self._players[number], self._names.get(number, [])
         what = names[place] if place < len(names) else "what another rank saw"
-        of = "" if what.startswith("the loss") else f", in a turn of player {player},"
+        of = f", in a turn of player {player}," if what.startswith(("the gradient", "what")) else ""
         return f"{what}{of} is not finite at step {step}"
 
     def _before(self, lowered: Tensor) -> list[Tensor]:
         """What is looked at before the gradients are there."""
-        seen = [*self._inputs, *((name, getattr(module, key)) for name, module, key in self._places)]
+        places = self._places if self._last else ()
+        seen = [*self._inputs, *((name, getattr(module, key)) for name, module, key in places)]
         self._names[self._number] = [name for name, _ in seen] + [f"the loss of player {self._players[self._number]}"]
         return [value for _, value in seen] + [lowered]
 
@@ -154,8 +156,18 @@ def guard_for(device: torch.device) -> type[Guard]:
     return HostGuard if device.type == "cpu" else DeviceGuard
 
 
+_SMALL = 4096
+
+
 def _first_bad(tensors: Sequence[Tensor]) -> int:
     """The place of the first tensor that holds NaN or infinity, -1 for none. A sum is such if anything in it is."""
+    # Most are a handful of numbers, of which a call each would cost more than all that is added.
+    small = [value.reshape(-1) for value in tensors if value.numel() < _SMALL]
+    sums = [value.sum() for value in tensors if value.numel() >= _SMALL]
+    if small:
+        sums.append(torch.cat(small).sum())
+    if all(math.isfinite(one) for one in map(float, sums)):
+        return -1
     return next((place for place, value in enumerate(tensors) if not math.isfinite(float(value.sum()))), -1)
 
 

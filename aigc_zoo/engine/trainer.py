@@ -179,6 +179,7 @@ class Trainer:
         *batches, clock = given
         terms: dict[str, Tensor] = {}
         rounds, version = self._rounds(losses, batches), 0
+        last = max((number for number, loss in enumerate(losses) if loss is not None), default=0)
         for number, ((name, player), loss) in enumerate(zip(self.recipe.players.items(), losses, strict=True)):
             if loss is None:
                 continue
@@ -187,8 +188,9 @@ class Trainer:
             for parts in rounds[len(rounds) - player.turns :]:
                 seen = [part.seen(makes, version) for part in parts]
                 _set_rate(optimizer, player.lr, self.nets, seen[0])
-                inputs = [(key, part.entries[key]) for part in parts for key in self._real]
-                guard = self.guard.begin(number, clock["step"], inputs)
+                new = [(key, value) for part in parts for key, value in part.unseen(self._real)]
+                ends = number == last and parts is rounds[-1]
+                guard = self.guard.begin(number, clock["step"], new, ends)
                 try:
                     with self._autocast:
                         found = turn(loss, self.nets, seen, params, optimizer, self.ranks, guard, self._shared)

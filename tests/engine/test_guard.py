@@ -48,7 +48,7 @@ def a_buffer(nets: Nets, batch: Batch, here: Tensor) -> Terms:
 PLACES = {
     "the loss of player critic is not finite at step 2": a_loss,
     "the gradient of D.w, in a turn of player critic, is not finite at step 2": a_gradient,
-    "the buffer D.level, in a turn of player critic, is not finite at step 2": a_buffer,
+    "the buffer D.level is not finite at step 2": a_buffer,
 }
 
 
@@ -104,7 +104,7 @@ def test_an_entry_of_the_batch_is_named(kind: type[Guard]) -> None:
 
     a.source = broken
     play(a, 3)
-    assert a.diverged() == "the batch's entry 'real', in a turn of player generator, is not finite at step 1"
+    assert a.diverged() == "the batch's entry 'real' is not finite at step 1"
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -58,7 +58,7 @@ def planted(run: Prepared, place: str, value: float) -> tuple[Prepared, str]:
             return found
 
         pool.batch = batch  # type: ignore[method-assign]
-        return run, f"the batch's entry 'real', in a turn of player {critic}, is not finite at step {BAD}"
+        return run, f"the batch's entry 'real' is not finite at step {BAD}"
     who = maker if place.startswith("maker") else critic
     net = recipe.players[who].controls[0]
 
@@ -92,7 +92,7 @@ def planted(run: Prepared, place: str, value: float) -> tuple[Prepared, str]:
     player = recipe.players[who]
     players = {**recipe.players, who: replace(player, loss=change(player.loss))}
     said = {
-        "buffer": f"the buffer {net}.planted, in a turn of player {who}, is",
+        "buffer": f"the buffer {net}.planted is",
         f"{place.split()[0]} loss": f"the loss of player {who} is",
         f"{place.split()[0]} gradient": f"the gradient of {net}.",
     }[place]
