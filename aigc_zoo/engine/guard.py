@@ -30,7 +30,8 @@ class Guard:
     step. What is found is a number, the same for all ranks that find the same: `said` puts it into words.
     """
 
-    def __init__(self, players: Sequence[str], nets: nn.Module, device: torch.device) -> None:
+    def __init__(self, players: Sequence[str], nets: nn.Module, device: torch.device, world: int = 1) -> None:
+        self._world = world
         self._players = tuple(players)
         self._weights = {id(weight): f"the gradient of {name}" for name, weight in nets.named_parameters()}
         self._places = [
@@ -49,7 +50,8 @@ class Guard:
         return self
 
     def look(self, lowered: Tensor) -> Tensor | None:
-        """1 where this rank alone has found something, else 0, to be averaged over the ranks with the gradients."""
+        """1 where this rank has found something, else 0, to be averaged over the ranks with the gradients; None where
+        that is known already, and there are no others."""
         raise NotImplementedError
 
     def admits(self, params: Sequence[nn.Parameter], wrong: Tensor | None) -> bool:
@@ -98,12 +100,14 @@ class Guard:
 class HostGuard(Guard):
     """Reads what it looks at: on a CPU nobody has to be waited for."""
 
+    _closed = False
+
     def look(self, lowered: Tensor) -> Tensor | None:
-        self._place = -1 if self.closed else _first_bad(self._before(lowered))
-        return torch.tensor(float(self._place >= 0))
+        self._place = -1 if self._closed else _first_bad(self._before(lowered))
+        return torch.tensor(float(self._place >= 0)) if self._world > 1 else None
 
     def admits(self, params: Sequence[nn.Parameter], wrong: Tensor | None) -> bool:
-        if self.closed:
+        if self._closed:
             return False
         place = self._place
         if place < 0 and wrong is not None and float(wrong) > 0:
@@ -114,18 +118,19 @@ class HostGuard(Guard):
             place += before if place >= 0 else 0
         if place >= 0:
             self._first.fill_((int(self._step) * len(self._players) + self._number) * _SPAN + place)
+            self._closed = True
         return place < 0
 
     @property
     def closed(self) -> bool:
-        return int(self._first) >= 0
+        return self._closed
 
 
 class DeviceGuard(Guard):
     """Never reads: all that it does can be recorded in a graph."""
 
-    def __init__(self, players: Sequence[str], nets: nn.Module, device: torch.device) -> None:
-        super().__init__(players, nets, device)
+    def __init__(self, players: Sequence[str], nets: nn.Module, device: torch.device, world: int = 1) -> None:
+        super().__init__(players, nets, device, world)
         self._closed = torch.zeros((), device=device)
 
     def look(self, lowered: Tensor) -> Tensor | None:
@@ -162,10 +167,12 @@ _SMALL = 4096
 def _first_bad(tensors: Sequence[Tensor]) -> int:
     """The place of the first tensor that holds NaN or infinity, -1 for none. A sum is such if anything in it is."""
     # Most are a handful of numbers, of which a call each would cost more than all that is added.
-    small = [value.reshape(-1) for value in tensors if value.numel() < _SMALL]
+    small = [value for value in tensors if value.numel() < _SMALL]
     sums = [value.sum() for value in tensors if value.numel() >= _SMALL]
-    if small:
-        sums.append(torch.cat(small).sum())
+    if len(small) == 1:
+        sums += [small[0].sum()]
+    elif small:
+        sums += [torch.cat([value.reshape(-1) for value in small]).sum()]
     if all(math.isfinite(one) for one in map(float, sums)):
         return -1
     return next((place for place, value in enumerate(tensors) if not math.isfinite(float(value.sum()))), -1)

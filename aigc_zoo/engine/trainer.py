@@ -75,7 +75,7 @@ class Trainer:
         self.notes: list[str] = []
         """What a person might want to know of the way it plays."""
         fast.lay_out(self.nets, self._lay)
-        self.guard = guard_for(self.device)(tuple(recipe.players), self.nets, self.device)
+        self.guard = guard_for(self.device)(tuple(recipe.players), self.nets, self.device, self.ranks.world)
         self.average = Nets({name: copy.deepcopy(self.nets[name]) for name in recipe.average})
         self.average.requires_grad_(False).eval()
         for name, helper in self.frozen.items():
