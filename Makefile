@@ -2,7 +2,7 @@
 BIN ?= $(wildcard .venv/bin)
 export PATH := $(if $(BIN),$(abspath $(BIN)):)$(PATH)
 
-.PHONY: help check test slow nightly docs bench results
+.PHONY: help check test slow nightly docs bench results reliability
 
 help:
 	@echo "make check   lint, format, types, import contracts, generated documents"
@@ -11,6 +11,7 @@ help:
 	@echo "make nightly those that need a browser, a quiet machine, or minutes of Inception or training"
 	@echo "make docs    docs/cli.md, docs/checks.md and the README's result table, made anew"
 	@echo "make results the zoo's own numbers, hours of training; goes on where it was left"
+	@echo "make reliability  every promise of docs/reliability.md with its full count, half an hour"
 	@echo "make bench   the speed of a train step, of every installed recipe"
 
 check:
@@ -23,6 +24,7 @@ check:
 	python tools/api_snapshot.py --check
 	python tools/results_table.py --check
 	python tools/speed_table.py --check
+	python tools/reliability.py --check
 
 test:
 	pytest
@@ -39,6 +41,7 @@ docs:
 	python tools/api_snapshot.py
 	python tools/results_table.py
 	python tools/speed_table.py
+	python tools/reliability.py --table
 
 bench:
 	mkdir -p .benchmarks
@@ -46,3 +49,6 @@ bench:
 
 results:
 	python tools/zoo_results.py
+
+reliability:
+	python tools/reliability.py

@@ -88,21 +88,29 @@ class Component:
             raise ValueError(f"{self.name}: target {self.target!r} is not 'package.module:callable'")
         if not isinstance(self.summary, str) or not self.summary:
             raise ValueError(f"{self.name}: a summary in one sentence is missing")
-        if isinstance(self.tags, str) or not all(
-            isinstance(text, str) for text in (self.paper, self.extra, *self.tags)
-        ):
+        texts = (self.paper, self.extra, *self.tags) if isinstance(self.tags, tuple | list) else (None,)
+        if not all(isinstance(text, str) for text in texts):
             raise ValueError(f"{self.name}: paper and extra are text, tags a tuple of texts")
         if not isinstance(self.shapes, tuple) or not all(
             isinstance(shape, tuple) and shape and all(isinstance(side, int) and side > 0 for side in shape)
             for shape in self.shapes
         ):
             raise ValueError(f"{self.name}: shapes {self.shapes!r} are not a tuple of shapes such as (1, 28, 28)")
+        if not isinstance(self.weights, Mapping) or not isinstance(self.presets, Mapping):
+            raise ValueError(f"{self.name}: presets and weights are mappings from names")
         for name, weights in self.weights.items():
-            if not _NAME.fullmatch(name) or not isinstance(weights, Weights) or self.kind != "recipe":
+            if (
+                not isinstance(name, str)
+                or not _NAME.fullmatch(name)
+                or not isinstance(weights, Weights)
+                or self.kind != "recipe"
+            ):
                 raise ValueError(f"{self.name}: weights {name!r} are not a recipe's Weights under a plain name")
         for preset, values in self.presets.items():
-            if not _NAME.fullmatch(preset):
-                raise ValueError(f"{self.name}: preset {preset!r} does not match [a-z0-9][a-z0-9_-]*")
+            if not isinstance(preset, str) or not _NAME.fullmatch(preset) or not isinstance(values, Mapping):
+                raise ValueError(
+                    f"{self.name}: preset {preset!r} is no mapping under a name that matches [a-z0-9][a-z0-9_-]*"
+                )
             for key, value in values.items():
                 if not isinstance(value, bool | int | float | str):
                     raise ValueError(f"{self.name}.{preset}: {key} is a {type(value).__name__}, not a number or text")

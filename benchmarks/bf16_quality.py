@@ -46,9 +46,9 @@ def main() -> int:
             out = given.folder / f"{precision}-{seed}"
             words = ["--data", given.data, "--seed", str(seed), "--precision", precision, "--out", str(out)]
             words += ["--images", str(given.images)] if given.images else []
-            words += ["--eval-num", "10000"]
+            words += ["--eval-num", "10000", "--metrics", "fid"]
             subprocess.run([sys.executable, "-m", "aigc_zoo", "train", "dcgan", *words], check=True)
-            last = read_lines(RunFolder(out).metrics_path)[-1]
+            last = read_lines(RunFolder(out).metrics_path)[-1]  # the final generator's distance, the only metric
             found[precision].append(float(last["value"]))
             print(precision, seed, last["name"], last["value"], flush=True)
     result = {**verdict(found["bf16"], found["fp32"]), "fid": found, "protocol": last["protocol"]}

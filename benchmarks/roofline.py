@@ -9,21 +9,28 @@ from typing import Any
 import torch
 from torch.utils import _pytree as trees
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import flop_registry
 
 VIEWS = frozenset({"view", "t", "transpose", "permute", "expand", "slice", "select", "detach", "unsqueeze", "squeeze",
                    "as_strided", "alias", "split", "_unsafe_view", "empty", "empty_like"})  # fmt: skip
 
 
-class Traffic(TorchDispatchMode):
-    """Bytes that operations read and write, each operation by itself, as eager kernels do."""
+class Counter(TorchDispatchMode):
+    """Floating-point operations of products and convolutions, and the bytes that all operations read and write, each by
+    itself, as eager kernels do.
+
+    torch's FlopCounterMode counts the former with the same formulas, but follows modules by hooks on tensors, which no
+    gradient penalty survives (torch 2.14).
+    """
 
     def __init__(self) -> None:
         super().__init__()
-        self.bytes = 0
+        self.flops = self.bytes = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         made = func(*args, **(kwargs or {}))
+        if func._overloadpacket in flop_registry:
+            self.flops += flop_registry[func._overloadpacket](*args, **(kwargs or {}), out_val=made)
         if func._schema.name.partition("::")[2] not in VIEWS:
             tensors = [t for t in trees.tree_leaves((args, kwargs, made)) if isinstance(t, torch.Tensor)]
             self.bytes += sum(t.numel() * t.element_size() for t in tensors)
@@ -32,9 +39,9 @@ class Traffic(TorchDispatchMode):
 
 def work(step: Callable[[], object]) -> tuple[int, int]:
     """Floating-point operations (of products and convolutions, forward and backward) and bytes of one step."""
-    with FlopCounterMode(display=False) as flops, Traffic() as traffic:
+    with Counter() as counter:
         step()
-    return flops.get_total_flops(), traffic.bytes
+    return counter.flops, counter.bytes
 
 
 def ceilings(device: torch.device, dtype: torch.dtype, seconds: float = 1.0) -> tuple[float, float]:

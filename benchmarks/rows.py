@@ -167,7 +167,7 @@ class _Blind(Guard):
     def look(self, lowered: torch.Tensor) -> None:
         return None
 
-    def admits(self, params: Any, wrong: Any) -> bool:
+    def admits(self, wrong: Any) -> bool:
         return True
 
 

@@ -170,6 +170,12 @@ def test_the_result_table_is_fresh() -> None:
     assert tool("results_table").stale() == ""
 
 
+def test_the_page_of_promises_is_fresh() -> None:
+    reliability = tool("reliability")
+    assert reliability.stale() == ""
+    assert reliability.undescribed((ROOT / "tests").rglob("test_*.py")) == set()
+
+
 def test_a_stale_page_is_noticed(tmp_path: Path) -> None:
     old = tmp_path / "cli.md"
     old.write_text("# The command line\n")

@@ -167,3 +167,34 @@ def test_the_zoos_numbers_are_measured_in_miniature(tmp_path: Path) -> None:
     assert "| vanilla | fid-zoo-grey28 |" in text
     assert "modes-zoo-stacked28" in text
     assert "zoo bench quality dcgan --data stacked-digits" in text
+
+
+# --- counted promises -------------------------------------------------------------------------------------------------
+
+
+def junit(folder: Path, more: str = "") -> Path:
+    def case(name: str, **facts: object) -> str:
+        own = "".join(f'<property name="{key.replace("__", ":")}" value="{value}"/>' for key, value in facts.items())
+        return f'<testcase classname="a" name="{name}"><properties>{own}</properties></testcase>'
+
+    path = folder / "promises.xml"
+    cases = case("one", R1__kills=200, R1__unreadable=0), case("two", R1__kills=5, R1__longest_seconds=1.5)
+    path.write_text(f"<testsuites><testsuite>{''.join(cases)}{more}</testsuite></testsuites>")
+    return path
+
+
+def test_counts_of_a_promise_are_added_up_over_its_tests(tmp_path: Path) -> None:
+    tool = script("tools/reliability.py")
+    found = tool.counted(junit(tmp_path))
+    assert found == {"R1": {"tests": 2, "kills": 205, "unreadable": 0, "longest_seconds": 1.5}}
+    where = {"commit": "0" * 40, "processor": "x", "cores": 2, "system": "Linux", "python": "3"}
+    about = {"environment": where | {"versions": {"torch": "2"}}, "date": "2026-01-01", "tests": 2, "seconds": 120}
+    told = tool.table({"promises": found, **about})
+    assert "kills 205, unreadable 0, longest seconds 1.5 | 2 |" in told
+    assert "not counted yet" in told, "what has no test that counts is said"
+
+
+@pytest.mark.parametrize("bad", ["failure", "error", "skipped"])
+def test_a_promise_that_was_not_kept_has_no_counts(bad: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="did not pass"):
+        script("tools/reliability.py").counted(junit(tmp_path, f'<testcase classname="a" name="x"><{bad}/></testcase>'))

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -31,30 +32,34 @@ class Guard:
     """
 
     def __init__(self, players: Sequence[str], nets: nn.Module, device: torch.device, world: int = 1) -> None:
-        self._world = world
-        self._players = tuple(players)
-        self._weights = {id(weight): f"the gradient of {name}" for name, weight in nets.named_parameters()}
+        self._players, self._world = tuple(players), world
+        self._weights = {id(weight): name for name, weight in nets.named_parameters()}
         self._places = [
-            (f"the buffer {prefix}.{key}", module, key)
+            (f"{prefix}.{key}", module, key)
             for prefix, module in nets.named_modules()
             for key, buffer in module.named_buffers(recurse=False)
             if buffer.is_floating_point() and buffer.numel()
         ]
-        self._names: dict[int, list[str]] = {}
         self._first = torch.full((), -1, dtype=torch.int64, device=device)
+        self._entries: list[str] = []
+        self._controlled: dict[int, Sequence[nn.Parameter]] = {}
 
-    def begin(self, number: int, step: Tensor, inputs: Sequence[Named], last: bool) -> Guard:
+    def begin(
+        self, number: int, step: Tensor, params: Sequence[nn.Parameter], inputs: Sequence[Named], last: bool
+    ) -> Guard:
         """The turn that comes: whose, at which step, which entries are new in it, and whether it is the step's last."""
-        self._number, self._step, self._last = number, step, last
-        self._inputs = [(f"the batch's entry {name!r}", value) for name, value in inputs if value.is_floating_point()]
+        self._number, self._step, self._params, self._last = number, step, params, last
+        self._inputs = [(name, value) for name, value in inputs if value.is_floating_point()]
+        self._entries = self._entries or [name for name, _ in self._inputs]
+        self._controlled[number] = params
         return self
 
     def look(self, lowered: Tensor) -> Tensor | None:
         """1 where this rank has found something, else 0, to be averaged over the ranks with the gradients; None where
-        that is known already, and there are no others."""
+        there are no others."""
         raise NotImplementedError
 
-    def admits(self, params: Sequence[nn.Parameter], wrong: Tensor | None) -> bool:
+    def admits(self, wrong: Tensor | None) -> bool:
         """Whether the optimiser may step. `wrong` is what `look` returned, averaged over the ranks."""
         raise NotImplementedError
 
@@ -79,22 +84,35 @@ class Guard:
         """A number that `first` had on some rank, in words."""
         turn, place = divmod(found, _SPAN)
         step, number = divmod(turn, len(self._players))
-        player, names = self._players[number], self._names.get(number, [])
+        player = self._players[number]
+        names = self._names(number)
         what = names[place] if place < len(names) else "what another rank saw"
         of = f", in a turn of player {player}," if what.startswith(("the gradient", "what")) else ""
         return f"{what}{of} is not finite at step {step}"
 
-    def _before(self, lowered: Tensor) -> list[Tensor]:
-        """What is looked at before the gradients are there."""
-        places = self._places if self._last else ()
-        seen = [*self._inputs, *((name, getattr(module, key)) for name, module, key in places)]
-        self._names[self._number] = [name for name, _ in seen] + [f"the loss of player {self._players[self._number]}"]
-        return [value for _, value in seen] + [lowered]
+    def _names(self, number: int) -> list[str]:
+        """All that turns of the player look at, in the order of places."""
+        graded = [weight for weight in self._controlled.get(number, ()) if weight.grad is not None and weight.numel()]
+        return [
+            *(f"the batch's entry {name!r}" for name in self._entries),
+            *(f"the buffer {name}" for name, _, _ in self._places),
+            f"the loss of player {self._players[number]}",
+            *(f"the gradient of {self._weights[id(weight)]}" for weight in graded),
+        ]
 
-    def _gradients(self, params: Sequence[nn.Parameter]) -> list[Tensor]:
-        seen = [weight for weight in params if weight.grad is not None and weight.numel()]
-        self._names[self._number] += [self._weights[id(weight)] for weight in seen]
-        return [weight.grad for weight in seen if weight.grad is not None]
+    def _before(self, lowered: Tensor) -> list[Tensor]:
+        """What can be looked at before the gradients are averaged."""
+        buffers = [getattr(module, key) for _, module, key in self._places] if self._last else []
+        return [*(value for _, value in self._inputs), *buffers, lowered]
+
+    def _placed(self, seen: Any) -> Any:
+        """The place of the n-th that this turn looks at: it leaves out the entries, or the buffers, or both."""
+        entries, buffers = len(self._inputs), len(self._places) if self._last else 0
+        seen = seen + (seen >= entries + buffers) * (len(self._places) - buffers)
+        return seen + (seen >= entries) * (len(self._entries) - entries)
+
+    def _found(self, place: Any) -> Any:
+        return (self._step * len(self._players) + self._number) * _SPAN + place
 
 
 class HostGuard(Guard):
@@ -103,21 +121,20 @@ class HostGuard(Guard):
     _closed = False
 
     def look(self, lowered: Tensor) -> Tensor | None:
-        self._place = -1 if self._closed else _first_bad(self._before(lowered))
-        return torch.tensor(float(self._place >= 0)) if self._world > 1 else None
+        self._tensors = self._before(lowered)
+        if self._world == 1:
+            return None
+        return torch.tensor(float(not self._closed and _first_bad(self._tensors) >= 0))
 
-    def admits(self, params: Sequence[nn.Parameter], wrong: Tensor | None) -> bool:
+    def admits(self, wrong: Tensor | None) -> bool:
         if self._closed:
             return False
-        place = self._place
-        if place < 0 and wrong is not None and float(wrong) > 0:
-            place = _ELSEWHERE
-        if place < 0:
-            before = len(self._names[self._number])
-            place = _first_bad(self._gradients(params))
-            place += before if place >= 0 else 0
+        # In one look, as each costs more than what it looks at.
+        place = _first_bad([*self._tensors, *_gradients(self._params)])
+        elsewhere = wrong is not None and float(wrong) > 0 and not 0 <= place < len(self._tensors)
+        place = _ELSEWHERE if elsewhere else self._placed(place)
         if place >= 0:
-            self._first.fill_((int(self._step) * len(self._players) + self._number) * _SPAN + place)
+            self._first.fill_(int(self._found(place)))
             self._closed = True
         return place < 0
 
@@ -134,18 +151,17 @@ class DeviceGuard(Guard):
         self._closed = torch.zeros((), device=device)
 
     def look(self, lowered: Tensor) -> Tensor | None:
-        self._place = _place_of_bad(self._before(lowered))
-        return (self._place >= 0).float()
+        tensors = self._before(lowered)
+        self._place, self._count = self._placed(_place_of_bad(tensors)), len(tensors)
+        return torch.where(self._place >= 0, 1.0, 0.0)
 
-    def admits(self, params: Sequence[nn.Parameter], wrong: Tensor | None) -> bool:
+    def admits(self, wrong: Tensor | None) -> bool:
         assert wrong is not None
-        before = len(self._names[self._number])
-        later = _place_of_bad(self._gradients(params))
-        place = torch.where(wrong > 0, _ELSEWHERE, -1)
-        place = torch.where(later >= 0, later + before, place)
+        later = _place_of_bad(_gradients(self._params))
+        later = torch.where(later >= 0, self._placed(later + self._count), -1)
+        place = torch.where(wrong > 0, torch.full_like(later, _ELSEWHERE), later)
         place = torch.where(self._place >= 0, self._place, place)
-        found = (self._step * len(self._players) + self._number) * _SPAN + place
-        self._first.copy_(torch.where((self._first < 0) & (place >= 0), found, self._first))
+        self._first.copy_(torch.where((self._first < 0) & (place >= 0), self._found(place), self._first))
         self._closed.copy_(self._first >= 0)
         return True
 
@@ -159,6 +175,10 @@ class DeviceGuard(Guard):
 def guard_for(device: torch.device) -> type[Guard]:
     """The kind of guard for a device."""
     return HostGuard if device.type == "cpu" else DeviceGuard
+
+
+def _gradients(params: Sequence[nn.Parameter]) -> list[Tensor]:
+    return [weight.grad for weight in params if weight.grad is not None and weight.numel()]
 
 
 _SMALL = 4096

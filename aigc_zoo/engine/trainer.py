@@ -190,7 +190,7 @@ class Trainer:
                 _set_rate(optimizer, player.lr, self.nets, seen[0])
                 new = [(key, value) for part in parts for key, value in part.unseen(self._real)]
                 ends = number == last and parts is rounds[-1]
-                guard = self.guard.begin(number, clock["step"], new, ends)
+                guard = self.guard.begin(number, clock["step"], params, new, ends)
                 try:
                     with self._autocast:
                         found = turn(loss, self.nets, seen, params, optimizer, self.ranks, guard, self._shared)

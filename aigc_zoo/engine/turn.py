@@ -46,7 +46,7 @@ def turn(
     for buffer, mean in zip(buffers, averaged[len(params) : -1], strict=True):
         assert mean is not None
         buffer.copy_(mean)
-    if guard.admits(params, averaged[-1]):
+    if guard.admits(averaged[-1]):
         optimizer.step()
     return terms
 

@@ -36,16 +36,22 @@ def save_generator(path: Path, trainer: Trainer, card: Mapping[str, Any]) -> Non
 def describe(card: Mapping[str, Any], step: int, images: int, t: float) -> dict[str, Any]:
     """The card of a generator, from that of its run."""
     data = card["data"]
-    return {key: card[key] for key in ("schema", "recipe", "slots", "options", "plugins", "versions", "extractor")} | {
-        "kind": "generator",
-        "spec": data["spec"],
-        "data": {key: data.get(key) for key in ("name", "reference", "size", "split", "digest", "skipped")},
-        "classes": data["classes"],
-        "frequencies": data["frequencies"],
-        "t": t,
-        "step": step,
-        "images": images,
-    }
+    since = {"inexact": card["inexact"]} if "inexact" in card else {}
+    kept = ("schema", "recipe", "slots", "options", "plugins", "versions", "extractor")
+    return (
+        {key: card[key] for key in kept}
+        | since
+        | {
+            "kind": "generator",
+            "spec": data["spec"],
+            "data": {key: data.get(key) for key in ("name", "reference", "size", "split", "digest", "skipped")},
+            "classes": data["classes"],
+            "frequencies": data["frequencies"],
+            "t": t,
+            "step": step,
+            "images": images,
+        }
+    )
 
 
 @dataclass(frozen=True)

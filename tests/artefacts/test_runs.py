@@ -72,6 +72,29 @@ def test_a_changed_configuration_is_refused(run):
     assert run.card_path.read_bytes() == before
 
 
+def test_another_machine_is_refused_unless_it_is_allowed(tmp_path):
+    card = {"recipe": "zoo/x", "threads": 1, "device": "cpu", "versions": {"torch": "2.14"}, "seed": 0}
+    other = {**card, "threads": 2, "versions": {"torch": "2.15"}}
+    with RunFolder(tmp_path / "x") as run:
+        run.begin(card)
+        run.save_checkpoint(7, at(7), {})
+        with pytest.raises(ConfigError, match="threads 1, now 2") as caught:
+            run.begin(other)
+        assert "--allow-inexact-resume" in str(caught.value)
+        assert len(str(caught.value).splitlines()) <= 3
+        assert run.begin(other, inexact=True) == "unfinished"
+        (since,) = run.read_card()["inexact"]
+        assert since["after_step"] == 7
+        assert "threads 1, now 2" in since["changed"]
+        assert run.begin(other) == "unfinished", "from now on this is the machine"
+        run.save_checkpoint(9, at(9), {})
+        assert run.begin(card, inexact=True) == "unfinished"
+        assert [one["after_step"] for one in run.read_card()["inexact"]] == [7, 9]
+        with pytest.raises(ConfigError, match="seed 0, now 1") as caught:
+            run.begin({**other, "seed": 1}, inexact=True)
+        assert "inexact" not in str(caught.value), "another seed is another run, on whichever machine"
+
+
 def test_fresh_sets_older_runs_aside(tmp_path):
     path = tmp_path / "x"
     for number in range(3):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -154,8 +155,9 @@ def without(saved: Saved, what: str) -> Saved:
     return tensors | changed, scalars
 
 
+@pytest.mark.promise("R16", 1, 1)
 @pytest.mark.parametrize("what", ["optimisers", "averages", "step", "state buffer", "sign of ADA"])
-def test_resume_without_a_part_of_the_state_is_noticed(what: str) -> None:
+def test_resume_without_a_part_of_the_state_is_noticed(what: str, promise: Any) -> None:
     """Negative controls (RELIABILITY R16): were any of these left out, the tests above would fail."""
     family = FAMILIES["stylegan2"]()
     a = start(family)
@@ -164,6 +166,7 @@ def test_resume_without_a_part_of_the_state_is_noticed(what: str) -> None:
     tensors, _ = snapshot(a)
     expected, _ = straight(family)
     assert difference(expected, {name: tensors[name] for name in expected}) > 0
+    promise.kept(controls=1, noticed=1)
 
 
 # --- averages ---------------------------------------------------------------------------------------------------------

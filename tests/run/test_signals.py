@@ -132,10 +132,11 @@ def test_at_every_moment_a_signal_costs_nothing(
             assert saved >= max(logged, default=0)
         assert ended(fork(lambda out=out, mapped=mapped: os._exit(play(blobs, out, mapped)))) == 0
         assert prints(out) == undisturbed, (phase, moment)
-    promise.kept(signals=promise.count, phases=len(PHASES), exit_143=promise.count, identical=promise.count)
+    promise.kept(signals=promise.count, phases_each=len(PHASES), exit_143=promise.count, identical=promise.count)
 
 
-def test_a_second_interrupt_leaves_at_once(blobs: Path, tmp_path: Path) -> None:
+@pytest.mark.promise("R20", 1, 1)
+def test_a_second_interrupt_leaves_at_once(blobs: Path, tmp_path: Path, promise: Any) -> None:
     """The first is heard when the step is over, and this step does not end."""
     ready = os.pipe()
 
@@ -166,6 +167,7 @@ def test_a_second_interrupt_leaves_at_once(blobs: Path, tmp_path: Path) -> None:
     found = RunFolder(tmp_path / "run").newest_valid()
     assert found is not None
     assert found.card["step"] == 3
+    promise.kept(exit_130=1, checkpoint_whole=1)
 
 
 @pytest.mark.parametrize("wait", [0.05, 0.4, 1.0])

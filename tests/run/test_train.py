@@ -25,6 +25,7 @@ from aigc_zoo.artefacts import checkpoint
 from aigc_zoo.artefacts.runs import RunFolder
 from aigc_zoo.errors import ConfigError, DivergedError, LockedError, UsageError
 from aigc_zoo.game import Batch, Nets, Terms
+from aigc_zoo.report.collect import read_run
 from aigc_zoo.run.loop import train
 from aigc_zoo.run.monitor import parse_target
 from aigc_zoo.run.prepare import prepare
@@ -101,6 +102,38 @@ def test_a_stopped_run_continues_to_the_same_bits(done: Run, blobs: Path, tmp_pa
     assert not (tmp_path / "run" / "generator.safetensors").exists()
     play(blobs, tmp_path / "run")
     assert prints(tmp_path / "run") == prints(done.path)
+
+
+@pytest.mark.promise("R16", 1, 1)
+def test_another_number_of_threads_is_another_run(done: Run, blobs: Path, tmp_path: Path, promise: Any) -> None:
+    """Sums in another order are other numbers: refused, or allowed and said in every file that follows."""
+
+    class AtStep6(Stop):
+        def __bool__(self) -> bool:
+            self.signal = signal.SIGTERM if (tmp_path / "run/checkpoints/000000006.safetensors").exists() else 0
+            return self.signal > 0
+
+    chosen = options.resolve(plugins.catalogue(), "dcgan", data=str(blobs), given=TINY, origin="python")
+    train(prepare(plugins.catalogue(), chosen), tmp_path / "run", stop=AtStep6())
+    before = torch.get_num_threads()
+    torch.set_num_threads(before + 1)
+    try:
+        with pytest.raises(ConfigError, match=rf"threads {before}, now {before + 1}"):
+            play(blobs, tmp_path / "run")
+        run = play(blobs, tmp_path / "run", allow_inexact_resume=True)
+    finally:
+        torch.set_num_threads(before)
+    assert run.result is not None
+    assert run.result.step == 12
+    for card in (
+        run.card,
+        RunFolder(run.path).newest_valid().card["run"],
+        checkpoint.read_card(run.path / "generator.safetensors"),
+    ):
+        (since,) = card["inexact"]
+        assert since == {"after_step": 6, "changed": f"threads {before}, now {before + 1}"}
+    assert "inexact" in read_run(run.path).flags
+    promise.kept(controls=1, noticed=1)
 
 
 def elsewhere() -> Path:

@@ -1,0 +1,153 @@
+"""Counts what docs/reliability.md promises: `make reliability` plays every test marked `promise` with its full count.
+
+    python tools/reliability.py             # the tests, then benchmarks/results/reliability.json and the page's table
+    python tools/reliability.py --table     # the table alone, from the stored result
+    python tools/reliability.py --check     # fails where the page is stale
+
+Counts of one promise are added up over its tests; those named `..._each` and `longest_...` are the largest of them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = ROOT / "docs" / "reliability.md"
+RESULT = ROOT / "benchmarks" / "results" / "reliability.json"
+BEGIN, END = "<!-- begin: counts -->", "<!-- end: counts -->"
+
+PROMISES: Mapping[str, str] = {
+    "R1": "a writer killed at a random moment damages and loses no checkpoint, and the newest never goes back",
+    "R4": "one killed before each call of a save, or in the middle of writing, leaves one consistent state",
+    "R5": "every file is written, synced, renamed, and its folder synced, in this order",
+    "R6": "a full disk leaves the old file whole, and no temporary",
+    "R7": "a damaged checkpoint is refused, whichever bit it is",
+    "R8": "hostile safetensors are refused in bounded time and memory",
+    "R9": "retention never deletes the only valid or the best checkpoint",
+    "R10": "the newest is the highest valid step, and what was passed over is named",
+    "R11": "of starts that race for a run one wins, and the others exit with 4",
+    "R12": "checkpoints of older releases load, sample as they did and train on",
+    "R13": "every recipe resumes at five kinds of moments, bit for bit",
+    "R14": "a run that is killed again and again ends with the files of one that was not, grids included",
+    "R15": "so do runs in parts, from mapped files, with several turns and lazy penalties",
+    "R16": "leaving a part of the state out is noticed by these tests",
+    "R18": "a SIGTERM while waiting for data, in a step, a grid, a measurement or a save costs nothing",
+    "R20": "a second interrupt leaves at once",
+    "R21": "NaN and infinity in inputs, losses, gradients and buffers stop the run and reach no file",
+    "R23": "a dead rank ends the job without orphans; with --max-restarts it ends where it would have",
+    "R24": "no pickle that is given to a command is run",
+    "R25": "nothing in the package unpickles, evaluates or extracts",
+    "R26": "hostile archives have their stated outcomes, and nothing is written outside of the cache",
+    "R27": "images of every mode, damaged, disguised and oversized have their stated outcomes",
+    "R28": "a flipped bit in a dataset's file is found by the manifest",
+    "R29": "downloads end with the right file or a clear error, four processes at once as well",
+    "R30": "hostile names escape no folder and no terminal",
+    "F": "random options, cards, checkpoints, archives and images are accepted or refused in words",
+    "U4": "wrong command lines are answered in three lines, with the fix and the right exit code",
+}
+
+
+def counted(report: Path) -> dict[str, dict[str, Any]]:
+    """What the tests of a JUnit report counted, by promise. ValueError where one failed or was skipped."""
+    found: dict[str, dict[str, Any]] = {}
+    for case in ElementTree.parse(report).getroot().iter("testcase"):
+        name = f"{case.get('classname')}::{case.get('name')}"
+        if any(case.find(tag) is not None for tag in ("failure", "error", "skipped")):
+            raise ValueError(f"{name} did not pass")
+        for prop in case.iter("property"):
+            promise, _, what = str(prop.get("name")).partition(":")
+            value: Any = float(str(prop.get("value")))
+            value = int(value) if value.is_integer() else value
+            own = found.setdefault(promise, {"tests": 0})
+            largest = what.startswith("longest") or what.endswith("_each")
+            own[what] = max(own.get(what, 0), value) if largest else own.get(what, 0) + value
+        for promise in {str(prop.get("name")).partition(":")[0] for prop in case.iter("property")}:
+            found[promise]["tests"] += 1
+    return found
+
+
+def table(result: Mapping[str, Any]) -> str:
+    """The counts in Markdown."""
+    rows = ["| | promise | counted | tests |", "|---|---|---|---|"]
+    for name, what in PROMISES.items():
+        facts = dict(result["promises"].get(name, {}))
+        tests = facts.pop("tests", 0)
+        told = ", ".join(f"{key.replace('_', ' ')} {value:,}" for key, value in facts.items())
+        rows.append(f"| {name} | {what} | {told or 'not counted yet'} | {tests} |")
+    where = result["environment"]
+    return "\n".join(
+        [
+            f"Counted on {result['date']} at commit {str(where['commit'])[:12]}: {where['processor']}, "
+            f"{where['cores']} cores, {where['system']}, Python {where['python']}, torch {where['versions']['torch']}; "
+            f"{result['tests']} tests in {result['seconds'] / 60:.0f} minutes.",
+            "",
+            *rows,
+        ]
+    )
+
+
+def page(result: Mapping[str, Any], text: str) -> str:
+    """The page with this result's table."""
+    before, _, rest = text.partition(BEGIN)
+    return f"{before}{BEGIN}\n{table(result)}\n{END}{rest.partition(END)[2]}"
+
+
+def stale(path: Path = PAGE, result: Path = RESULT) -> str:
+    """Why the page must be made anew; empty when it is fresh."""
+    text = path.read_text(encoding="utf-8")
+    fresh = text == page(json.loads(result.read_text(encoding="utf-8")), text)
+    return "" if fresh else f"docs/{path.name} is stale: run `make docs`"
+
+
+def undescribed(tests: Iterable[Path]) -> set[str]:
+    """Promises that tests are marked with and that the page has no words for, and the other way about."""
+    marked = {name for path in tests for name in re.findall(r'mark\.promise\("(\w+)"', path.read_text("utf-8"))}
+    return marked ^ set(PROMISES)
+
+
+def measure() -> dict[str, Any]:
+    """Plays all marked tests with their full counts."""
+    from aigc_zoo.bench.environment import environment
+
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder) / "promises.xml"
+        began = time.monotonic()
+        subprocess.run(
+            [sys.executable, "-m", "pytest", "-m", "promise", f"--junitxml={report}", "-q"],
+            cwd=ROOT, env={**os.environ, "ZOO_COUNTS": "full"}, check=True,
+        )  # fmt: skip
+        return {
+            "schema": 1,
+            "date": date.today().isoformat(),
+            "seconds": round(time.monotonic() - began),
+            "tests": sum(1 for _ in ElementTree.parse(report).getroot().iter("testcase")),
+            "promises": counted(report),
+            "environment": environment(),
+            "command": "make reliability",
+        }
+
+
+def main(arguments: Sequence[str]) -> str | int:
+    if arguments not in ([], ["--table"], ["--check"]):
+        return "usage: python tools/reliability.py [--table | --check]"
+    if arguments == ["--check"]:
+        return stale() or 0
+    if not arguments:
+        RESULT.write_text(json.dumps(measure(), indent=1) + "\n", encoding="utf-8")
+    PAGE.write_text(page(json.loads(RESULT.read_text("utf-8")), PAGE.read_text("utf-8")), encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
