@@ -10,12 +10,16 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import click
 import pytest
 import torch
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 import aigc_zoo
 from aigc_zoo import errors, options, plugins, spec
@@ -305,6 +309,28 @@ def test_the_guide_speaks_of_every_way_to_declare_and_every_status() -> None:
         assert word in GUIDE
     for status in ("ok", "broken", "incompatible", "duplicate", "disabled"):
         assert f"| `{status}` |" in GUIDE
+
+
+def closure(name: str, known: set[str]) -> set[str]:
+    """A distribution and all that it brings, extras left out."""
+    own = canonicalize_name(name)
+    if own in known:
+        return known
+    known.add(own)
+    for line in metadata.requires(name) or []:
+        requirement = Requirement(line)
+        if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+            closure(requirement.name, known)
+    return known
+
+
+@pytest.mark.promise("U2", 1, 1)
+def test_the_core_brings_few_distributions(promise: Any) -> None:
+    """Beyond torch's own; those of torch-fidelity and pytest-benchmark, which others are to have, are among them."""
+    brought = closure("aigc-zoo", set()) - closure("torch", set()) - {"aigc-zoo"}
+    assert len(brought) <= 26, sorted(brought)
+    assert {"pluggy", "click", "safetensors", "torch-fidelity", "pytest-benchmark"} <= brought
+    promise.kept(distributions=len(brought))
 
 
 # --- all files --------------------------------------------------------------------------------------------------------

@@ -54,6 +54,8 @@ PROMISES: Mapping[str, str] = {
     "R29": "downloads end with the right file or a clear error, four processes at once as well",
     "R30": "hostile names escape no folder and no terminal",
     "F": "random options, cards, checkpoints, archives and images are accepted or refused in words",
+    "U2": "the core brings few distributions beyond those of torch",
+    "U6": "what --json prints is JSON",
     "U4": "wrong command lines are answered in three lines, with the fix and the right exit code",
 }
 

@@ -47,7 +47,9 @@ _LAYOUTS = {4: torch.channels_last, 5: torch.channels_last_3d}
 def channels_last(value: Tensor) -> Tensor:
     """The value laid out with channels last where its rank has such a layout: convolutions work in it as it is."""
     layout = _LAYOUTS.get(value.ndim)
-    return value if layout is None else value.contiguous(memory_format=layout)
+    # `contiguous` would leave one channel as it is, which lies both ways. A convolution then answers in the plain layout,
+    # and every layer after it converts.
+    return value if layout is None else value.to(memory_format=layout)
 
 
 def lay_out(net: nn.Module, layout: Callable[[Tensor], Tensor] = channels_last) -> None:

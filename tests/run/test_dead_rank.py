@@ -94,3 +94,29 @@ def test_a_job_that_restarts_ends_where_it_would_have(blobs: Path, tmp_path: Pat
     assert one.card["step"] == other.card["step"] == STEPS
     assert checkpoint.digest(one.tensors, {}) == checkpoint.digest(other.tensors, {})
     promise.kept(restarts=1, identical=1)
+
+
+@pytest.mark.slow
+@pytest.mark.promise("R18", 1, 1)
+def test_a_signal_to_two_ranks_saves_one_step(blobs: Path, tmp_path: Path, promise: Any) -> None:
+    """torchrun hands SIGTERM on; the ranks agree on a step, and the same command goes on from it."""
+    whole = start(blobs, tmp_path / "whole", STEPS)
+    assert whole.wait(timeout=180) == 0
+    out = tmp_path / "stopped"
+    job = start(blobs, out, STEPS)
+    deadline = time.monotonic() + 90
+    while max((line["step"] for line in read_lines(out / "log.jsonl")), default=0) < 10:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    job.send_signal(signal.SIGTERM)
+    told, _ = job.communicate(timeout=120)
+    assert job.returncode != 0
+    found = RunFolder(out).newest_valid()
+    assert found is not None
+    assert 10 <= found.card["step"] < STEPS, told
+    assert start(blobs, out, STEPS).wait(timeout=180) == 0
+    one, other = (RunFolder(path).newest_valid() for path in (tmp_path / "whole", out))
+    assert one is not None
+    assert other is not None
+    assert checkpoint.digest(one.tensors, {}) == checkpoint.digest(other.tensors, {})
+    promise.kept(signals=1, identical=1)
