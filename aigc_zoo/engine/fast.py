@@ -47,8 +47,8 @@ _LAYOUTS = {4: torch.channels_last, 5: torch.channels_last_3d}
 def channels_last(value: Tensor) -> Tensor:
     """The value laid out with channels last where its rank has such a layout: convolutions work in it as it is."""
     layout = _LAYOUTS.get(value.ndim)
-    # `contiguous` would leave one channel as it is, which lies both ways. A convolution then answers in the plain layout,
-    # and every layer after it converts.
+    # `contiguous` would leave one channel as it is, which lies both ways. A convolution then answers in the plain
+    # layout, and every layer after it converts.
     return value if layout is None else value.to(memory_format=layout)
 
 
@@ -110,6 +110,7 @@ class Autocast:
 
     def __init__(self, device: torch.device, nets: Iterable[nn.Module]) -> None:
         self._device, self._on = device.type, False
+        self._caches = device.type == "cpu"  # a graph cannot record a cache
         self._inside: list[torch.autocast] = []
         for net in nets:
             if any(True for _ in net.parameters()):
@@ -120,10 +121,14 @@ class Autocast:
 
     def __enter__(self) -> None:
         self._on = True
+        torch.autocast_increment_nesting()
 
     def __exit__(self, *_: object) -> None:
         self._on = False
         self._inside.clear()
+        # Weights in bf16 are kept for the networks' other looks in this turn, and not beyond the update that ends it.
+        if torch.autocast_decrement_nesting() == 0:
+            torch.clear_autocast_cache()
 
     def _wrap(self, module: nn.Module, before: Callable[[nn.Module, Any], None]) -> None:
         module.register_forward_pre_hook(before)
@@ -137,8 +142,9 @@ class Autocast:
 
     def _begin(self, enabled: bool) -> None:
         if self._on:
-            # A cache of weights in bf16 would outlive the update of the weights, and a graph cannot record it.
-            context = torch.autocast(self._device, torch.bfloat16, enabled=enabled, cache_enabled=False)
+            # What was kept without a graph has none when it is wanted with one.
+            keep = self._caches and torch.is_grad_enabled()
+            context = torch.autocast(self._device, torch.bfloat16, enabled=enabled, cache_enabled=keep)
             context.__enter__()  # type: ignore[no-untyped-call]
             self._inside.append(context)
 

@@ -249,13 +249,14 @@ class Trainer:
         for name, decay in self.recipe.average.items():
             d = decay(self.nets, batch) if callable(decay) else clock[name]
             weight = 1 - (d.to(self.dtype) if isinstance(d, Tensor) else d)
-            for ours, theirs in zip(state.tensors(self.average[name]), state.tensors(self.nets[name]), strict=True):
-                if not isinstance(ours, nn.Parameter):
-                    theirs = self.guard.sound(ours, theirs)
-                if ours.is_floating_point():
-                    ours.lerp_(theirs, weight)
+            ours, theirs = self.average[name], self.nets[name]
+            for mean, weights in zip(ours.parameters(), theirs.parameters(), strict=True):
+                mean.lerp_(weights, weight)
+            for mine, other in zip(ours.buffers(), theirs.buffers(), strict=True):
+                if mine.is_floating_point():
+                    mine.lerp_(self.guard.sound(mine, other), weight)
                 else:
-                    ours.copy_(theirs)
+                    mine.copy_(other)
 
     def diverged(self) -> str | None:
         """What was found first that is not finite, and when; None while all is well. Waits for the device."""

@@ -272,6 +272,27 @@ def in_bf16(a: Trainer) -> Trainer:
     return a
 
 
+def test_a_look_without_a_graph_takes_none_from_the_next() -> None:
+    """Weights in bf16 are kept for a turn; those of a look under `no_grad` would have no graph."""
+    x = torch.randn(4, 8)
+
+    def loss(nets: Nets, batch: Batch) -> Terms:
+        with torch.no_grad():
+            before = nets.D(x).mean()
+        return {"loss": nets.D(x).square().mean() + nets.D(x + 1).mean() - before}
+
+    networks = lambda spec: {"G": Weight(), "H": Weight(), "D": nn.Linear(8, 1)}  # noqa: E731
+    a = game({"critic": player("D", loss=loss)}, networks=networks)
+    a.nets.float()
+    in_bf16(a)
+    before = [weight.detach().clone() for weight in a.nets.D.parameters()]
+    play(a, 1)
+    assert all(not torch.equal(one, other) for one, other in zip(before, a.nets.D.parameters(), strict=True))
+    one = a.nets.D(x)
+    play(a, 1)
+    assert not torch.equal(one, a.nets.D(x)), "and nothing is kept beyond the turn"
+
+
 @pytest.mark.parametrize("norm", [True, False])
 def test_bf16_follows_float32(norm: bool) -> None:
     settings: dict[str, Any] = {} if not norm else {"penalties": ()}
