@@ -58,11 +58,13 @@ class Pool:
         else:
             rows = self._fetcher.fetch((seed, index, size, rank, world), lambda: rows_of(index))
             self._fetcher.ahead((seed, index + 1, size, rank, world), lambda: rows_of(index + 1))
-        stream = generator(seed, "decode", index)
+        streams: list[torch.Generator] = []
 
         def draw(*shape: int) -> Tensor:
+            if not streams:  # few draw, and a stream costs more than most decoding
+                streams.append(generator(seed, "decode", index))
             # All ranks draw for the whole batch, so that a sample's numbers do not depend on how many ranks there are.
-            return moved(torch.rand(size, *shape, generator=stream)[first:last], self.device)
+            return moved(torch.rand(size, *shape, generator=streams[0])[first:last], self.device)
 
         return dict(self.samples.decode(rows, draw))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -222,13 +222,17 @@ class Trainer:
         real = {key: self._cast(value) for key, value in self.source(self.step * self.recipe.rounds + i).items()}
         self._real = tuple(real)
         whole = {key: value[:1].expand(self.batch_size, *value.shape[1:]) for key, value in real.items()}
-        with torch.device(self.device):
+        with self._drawing():
             reseed(self.seed, self.step, i, "draw")
             noise = {
                 key: self._cast(value[self.share] if value.shape[:1] == (self.batch_size,) else value)
                 for key, value in self.recipe.draw(whole).items()
             }
         return real | noise | progress_entries(self.progress, self.images, self.device, self.dtype)
+
+    def _drawing(self) -> AbstractContextManager[Any]:
+        """Where noise is made: on this device, which costs a detour for every call unless it is the default anyway."""
+        return nullcontext() if torch.get_default_device() == self.device else self.device
 
     def _shared(self) -> list[Tensor]:
         """The float buffers that all ranks have in common, looked up anew as a module may replace them."""
