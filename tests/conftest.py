@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,8 @@ import pytest
 
 # Networks in tests are tiny, and so are the machines: threads that wait for each other cost more than they save.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Examples are drawn anew every time; what hypothesis keeps between runs belongs nowhere near the sources.
+os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", os.path.join(tempfile.gettempdir(), "aigc-zoo-hypothesis"))
 
 
 @pytest.fixture(scope="session", autouse=True)

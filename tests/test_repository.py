@@ -31,7 +31,7 @@ from aigc_zoo.options.signatures import CALLED_WITH
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 GUIDE = (ROOT / "docs" / "writing-a-plugin.md").read_text(encoding="utf-8")
-LEFT_OUT = {".git", ".venv", "build", "dist", "runs", "__pycache__", ".benchmarks"}
+LEFT_OUT = {".git", ".hypothesis", ".venv", "build", "dist", "runs", "__pycache__", ".benchmarks"}
 
 
 def tool(name: str) -> ModuleType:
@@ -221,7 +221,7 @@ def test_every_option_of_every_component_says_what_it_does() -> None:
         if not option.help
     ]
     assert bare == []
-    assert [one.key for one in options.RUN_SETTINGS if not one.help] == []
+    assert [one.key for one in options.RUN_SETTINGS.values() if not one.help] == []
 
 
 # --- the plugin guide -------------------------------------------------------------------------------------------------

@@ -32,7 +32,13 @@ def common(function: Callable[..., Any]) -> Callable[..., Any]:
             "--compare", type=click.Path(path_type=Path), metavar="OLD.json", help="Compare with this result."
         ),
         click.option("--json", "json_path", type=click.Path(path_type=Path), metavar="FILE", help="Write the result."),
-        click.option("--device", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "cuda"])),
+        click.option(
+            "--device",
+            default="auto",
+            show_default=True,
+            type=click.Choice(["auto", "cpu", "cuda"]),
+            help="Where to compute; auto takes a GPU if any.",
+        ),
     ):
         function = option(function)
     return function

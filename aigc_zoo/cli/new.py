@@ -14,7 +14,9 @@ from aigc_zoo.spec import KINDS
 @click.command()
 @click.argument("name")
 @click.option("--kind", type=click.Choice(KINDS), default="recipe", show_default=True, help="What it brings.")
-@click.option("--licence", type=click.Choice(LICENCES), default=LICENCES[0], show_default=True)
+@click.option(
+    "--licence", type=click.Choice(LICENCES), default=LICENCES[0], show_default=True, help="What others may do with it."
+)
 @click.option("--author", default="", help="Whose name stands in the licence.")
 @click.option(
     "--into",

@@ -9,7 +9,14 @@ import click
 
 @click.command("report")
 @click.argument("sources", metavar="RUN|RESULTS...", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--format", "form", default="html", show_default=True, type=click.Choice(["html", "md"]))
+@click.option(
+    "--format",
+    "form",
+    default="html",
+    show_default=True,
+    type=click.Choice(["html", "md"]),
+    help="A page, or Markdown.",
+)
 @click.option(
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),

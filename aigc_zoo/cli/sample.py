@@ -20,7 +20,13 @@ import click
     metavar="FILE.png|FOLDER",
     help="A file for all of them in one grid, a folder for one file each.  [default: a grid beside the generator]",
 )
-@click.option("--device", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "cuda"]))
+@click.option(
+    "--device",
+    default="auto",
+    show_default=True,
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    help="Where to make samples; auto takes a GPU if any.",
+)
 @click.argument("more", nargs=-1, type=click.UNPROCESSED, metavar="[SAMPLING OPTIONS]")
 @click.pass_obj
 def command(obj: Any, /, source: Path, count: int, out: Path | None, more: tuple[str, ...], **settings: Any) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import click
 import numpy as np
 import pytest
+from PIL import Image
 
 from aigc_zoo.cli import Globals, main, zoo
 
@@ -20,7 +21,7 @@ ASKED = {
     "check": ["check", "zoo/minimax", "--fast"],
     "data list": ["data", "list"],
     "data prepare": ["data", "prepare", "FILE"],
-    "data verify": ["data", "verify", "FILE"],
+    "data verify": ["data", "verify", "FOLDER"],
     "doctor": ["doctor"],
     "eval": ["eval", "FILE", "--against", "FILE", "--extractor", "zoo-grey28", "--metrics", "spread"],
 }
@@ -47,7 +48,13 @@ def test_none_is_left_out() -> None:
 def test_it_is_json(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], promise: Any) -> None:
     file = tmp_path / "grey.npy"
     np.save(file, np.random.default_rng(0).integers(0, 256, (140, 28, 28), np.uint8))
-    words = [str(file) if word == "FILE" else word for word in ASKED[name]]
+    (tmp_path / "images").mkdir()
+    for number in range(3):
+        Image.new("L", (28, 28), number).save(tmp_path / "images" / f"{number}.png")
+    assert main(["data", "prepare", str(tmp_path / "images")]) == 0
+    capsys.readouterr()
+    places = {"FILE": str(file), "FOLDER": str(tmp_path / "images")}
+    words = [places.get(word, word) for word in ASKED[name]]
     code = main([*words, "--json"])
     out, err = capsys.readouterr()
     assert code in ((0, 1) if name == "doctor" else (0,)), err
