@@ -266,6 +266,13 @@ ROWS: dict[str, tuple[str, str, Callable[[int], dict[str, Any]]]] = {
 }
 
 
+def calm(least: float = 0.25, minutes: int = 5) -> None:
+    """Waits until what ran before, another row perhaps, has left the load of the last minute."""
+    end = time.monotonic() + 60 * minutes
+    while os.getloadavg()[0] > least * (os.cpu_count() or 1) and time.monotonic() < end:
+        time.sleep(5)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Measures one row of the speed table.")
     parser.add_argument("row", nargs="?", choices=ROWS)
@@ -276,6 +283,7 @@ def main() -> None:
         print("\n".join(f"{name:<14} {what} (at least {least})" for name, (what, least, _) in ROWS.items()))
         return
     what, least, run = ROWS[given.row]
+    calm()
     environment = measure.environment()
     result = {"row": given.row, "what": what, "target": least, **run(given.most)}
     result |= {"environment": environment, "command": f"python benchmarks/rows.py {given.row}"}

@@ -162,7 +162,7 @@ def test_training_is_deterministic(digits: tuple[Tensor, Tensor]) -> None:
     assert float(features.var(0).sum()) == pytest.approx(train_grey28.SPREAD, rel=1e-4)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.real_data
 def test_training_again_gives_weights_as_good(zoo_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Bit-equal on one machine; another processor rounds otherwise, so the promise is the accuracy."""
