@@ -32,6 +32,11 @@ def start(blobs: Path, out: Path, steps: int, *more: str) -> subprocess.Popen[st
     )  # fmt: skip
 
 
+def finished(job: subprocess.Popen[str]) -> None:
+    told, _ = job.communicate(timeout=180)
+    assert job.returncode == 0, told
+
+
 def processes(out: Path) -> dict[int, str]:
     """Processes of this run, and their ranks ("" of the launcher)."""
     found = {}
@@ -83,9 +88,7 @@ def test_a_dead_rank_ends_the_job_cleanly(blobs: Path, tmp_path: Path, promise: 
 @pytest.mark.slow
 @pytest.mark.promise("R23", 1, 1)
 def test_a_job_that_restarts_ends_where_it_would_have(blobs: Path, tmp_path: Path, promise: Any) -> None:
-    whole = start(blobs, tmp_path / "whole", STEPS)
-    told, _ = whole.communicate(timeout=180)
-    assert whole.returncode == 0, told
+    finished(start(blobs, tmp_path / "whole", STEPS))
     code, told, _ = killed(blobs, tmp_path / "killed", 10, STEPS, "--max-restarts", "1")
     assert code == 0, told
     one, other = (RunFolder(tmp_path / name).newest_valid() for name in ("whole", "killed"))
@@ -100,8 +103,7 @@ def test_a_job_that_restarts_ends_where_it_would_have(blobs: Path, tmp_path: Pat
 @pytest.mark.promise("R18", 1, 1)
 def test_a_signal_to_two_ranks_saves_one_step(blobs: Path, tmp_path: Path, promise: Any) -> None:
     """torchrun hands SIGTERM on; the ranks agree on a step, and the same command goes on from it."""
-    whole = start(blobs, tmp_path / "whole", STEPS)
-    assert whole.wait(timeout=180) == 0
+    finished(start(blobs, tmp_path / "whole", STEPS))
     out = tmp_path / "stopped"
     job = start(blobs, out, STEPS)
     deadline = time.monotonic() + 90
@@ -114,7 +116,7 @@ def test_a_signal_to_two_ranks_saves_one_step(blobs: Path, tmp_path: Path, promi
     found = RunFolder(out).newest_valid()
     assert found is not None
     assert 10 <= found.card["step"] < STEPS, told
-    assert start(blobs, out, STEPS).wait(timeout=180) == 0
+    finished(start(blobs, out, STEPS))
     one, other = (RunFolder(path).newest_valid() for path in (tmp_path / "whole", out))
     assert one is not None
     assert other is not None
