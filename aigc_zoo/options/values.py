@@ -11,7 +11,7 @@ from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
-from aigc_zoo.errors import ConfigError, ZooError
+from aigc_zoo.errors import ConfigError, ZooError, printable
 from aigc_zoo.spec import Scalar
 
 Value = Scalar | None | tuple[Scalar, ...]
@@ -74,7 +74,7 @@ def spelling(key: str) -> str:
 
 
 def flag_of(key: str) -> str:
-    return "--" + key.replace("_", "-")
+    return "--" + printable(key.replace("_", "-").replace("\n", "?"))
 
 
 def suggestion(key: str, keys: Iterable[str]) -> str:
@@ -150,4 +150,4 @@ def shown(raw: Any) -> str:
     """A value as a user would write it."""
     if isinstance(raw, list | tuple):
         return ",".join(map(shown, raw))
-    return str(raw).lower() if raw is None or isinstance(raw, bool) else str(raw)
+    return str(raw).lower() if raw is None or isinstance(raw, bool) else printable(str(raw).replace("\n", "?"))
