@@ -1,11 +1,11 @@
 """What is not finite moves no weight: each turn is looked at before its optimiser's step.
 
-Looked at are the real entries of a batch when it is played for the first time, every loss, every gradient that the
-ranks have averaged, and in the last turn of a step the buffers of the networks; in an order that names the cause and
-not what follows from it: entries, buffers, loss, gradients. From the first bad turn on no
-optimiser steps, on any rank, and no average takes in what is not finite. On a CPU the step is left out. A GPU would
-have to be waited for, so there a flag on the device makes fused optimisers leave weights and moments as they are; one
-that has no fused form goes on, and what it does is caught by the check of everything that is written to a file.
+Looked at are every loss, every gradient that the ranks have averaged, and in the last turn of a step the buffers of the
+networks; on a GPU, and elsewhere once something is wrong, the real entries of the batch as well. The order names the
+cause and not what follows from it: entries, buffers, loss, gradients. From the first bad turn on no optimiser steps, on
+any rank, and no average takes in what is not finite. On a CPU the step is left out. A GPU would have to be waited for,
+so there a flag on the device makes fused optimisers leave weights and moments as they are; one that has no fused form
+goes on, and what it does is caught by the check of everything that is written to a file.
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ class Guard:
     def begin(
         self, number: int, step: Tensor, params: Sequence[nn.Parameter], inputs: Sequence[Named], last: bool
     ) -> Guard:
-        """The turn that comes: whose, at which step, which entries are new in it, and whether it is the step's last."""
+        """The turn that comes: whose, at which step, on which entries, and whether it is the step's last."""
         self._number, self._step, self._params, self._last = number, step, params, last
         self._inputs = [(name, value) for name, value in inputs if value.is_floating_point()]
-        self._entries = self._entries or [name for name, _ in self._inputs]
+        self._entries = [name for name, _ in self._inputs]
         self._controlled[number] = params
         return self
 
@@ -106,10 +106,9 @@ class Guard:
         return [*(value for _, value in self._inputs), *buffers, lowered]
 
     def _placed(self, seen: Any) -> Any:
-        """The place of the n-th that this turn looks at: it leaves out the entries, or the buffers, or both."""
-        entries, buffers = len(self._inputs), len(self._places) if self._last else 0
-        seen = seen + (seen >= entries + buffers) * (len(self._places) - buffers)
-        return seen + (seen >= entries) * (len(self._entries) - entries)
+        """The place of the n-th that this turn looks at, which may leave out the buffers."""
+        left_out = 0 if self._last else len(self._places)
+        return seen + (seen >= len(self._inputs)) * left_out
 
     def _found(self, place: Any) -> Any:
         return (self._step * len(self._players) + self._number) * _SPAN + place
@@ -129,8 +128,12 @@ class HostGuard(Guard):
     def admits(self, wrong: Tensor | None) -> bool:
         if self._closed:
             return False
-        # In one look, as each costs more than what it looks at.
-        place = _first_bad([*self._tensors, *_gradients(self._params)])
+        # In one look, as each costs more than what it looks at. Entries are left out: what they spoil shows in the
+        # loss, and once it does they are looked at first, to be named.
+        gradients = _gradients(self._params)
+        place = -1
+        if not _finite([*self._tensors[len(self._inputs) :], *gradients]):
+            place = _first_bad([*self._tensors, *gradients])
         elsewhere = wrong is not None and float(wrong) > 0 and not 0 <= place < len(self._tensors)
         place = _ELSEWHERE if elsewhere else self._placed(place)
         if place >= 0:
@@ -184,8 +187,8 @@ def _gradients(params: Sequence[nn.Parameter]) -> list[Tensor]:
 _SMALL = 4096
 
 
-def _first_bad(tensors: Sequence[Tensor]) -> int:
-    """The place of the first tensor that holds NaN or infinity, -1 for none. A sum is such if anything in it is."""
+def _finite(tensors: Sequence[Tensor]) -> bool:
+    """Whether no tensor holds NaN or infinity: a sum is such if anything in it is."""
     # Most are a handful of numbers, of which a call each would cost more than all that is added.
     small = [value for value in tensors if value.numel() < _SMALL]
     sums = [value.sum() for value in tensors if value.numel() >= _SMALL]
@@ -193,8 +196,11 @@ def _first_bad(tensors: Sequence[Tensor]) -> int:
         sums += [small[0].sum()]
     elif small:
         sums += [torch.cat([value.reshape(-1) for value in small]).sum()]
-    if all(math.isfinite(one) for one in map(float, sums)):
-        return -1
+    return all(math.isfinite(one) for one in map(float, sums))
+
+
+def _first_bad(tensors: Sequence[Tensor]) -> int:
+    """The place of the first tensor that holds NaN or infinity, -1 for none."""
     return next((place for place, value in enumerate(tensors) if not math.isfinite(float(value.sum()))), -1)
 
 

@@ -188,9 +188,9 @@ class Trainer:
             for parts in rounds[len(rounds) - player.turns :]:
                 seen = [part.seen(makes, version) for part in parts]
                 _set_rate(optimizer, player.lr, self.nets, seen[0])
-                new = [(key, value) for part in parts for key, value in part.unseen(self._real)]
+                entries = [(key, part.entries[key]) for part in parts for key in self._real]
                 ends = number == last and parts is rounds[-1]
-                guard = self.guard.begin(number, clock["step"], params, new, ends)
+                guard = self.guard.begin(number, clock["step"], params, entries, ends)
                 try:
                     with self._autocast:
                         found = turn(loss, self.nets, seen, params, optimizer, self.ranks, guard, self._shared)

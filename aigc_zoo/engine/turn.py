@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -119,16 +119,10 @@ class Round:
         self._keep = keep  # a maker's player is going to want the graph of the first making
         self._made: dict[str, Tensor] | None = None
         self._graph_of = -1  # the version whose graph `_made` carries
-        self._looked = False
 
     def seen(self, graph: bool, version: int) -> Batch:
         """The batch as a player sees it."""
         return _View(self.entries, lambda: self._fakes(graph, version))
-
-    def unseen(self, keys: Iterable[str]) -> list[tuple[str, Tensor]]:
-        """These entries the first time that they are asked for, and none after it."""
-        looked, self._looked = self._looked, True
-        return [] if looked else [(key, self.entries[key]) for key in keys]
 
     def _fakes(self, graph: bool, version: int) -> dict[str, Tensor]:
         wanted = graph and self._graph_of != version
