@@ -62,7 +62,7 @@ def test_options_from_python(promise: Any) -> None:
         told(lambda: options.resolve(plugins.catalogue(), "dcgan", data="digits", given=chosen))
 
     run()
-    promise.kept(examples=promise.count, crashes=0)
+    promise.kept(examples_at_most=promise.count, crashes=0)
 
 
 @pytest.mark.promise("F", 60, 1_000)
@@ -74,7 +74,7 @@ def test_names_of_recipes(promise: Any) -> None:
         told(lambda: plugins.catalogue().find("recipe", name))
 
     run()
-    promise.kept(examples=promise.count, crashes=0)
+    promise.kept(examples_at_most=promise.count, crashes=0)
 
 
 json_values = st.recursive(
@@ -97,7 +97,7 @@ def test_cards_from_a_file(tmp_path: Path, promise: Any) -> None:
             told(lambda: options.resolve(plugins.catalogue(), None, file=options.read_file(path)))
 
     run()
-    promise.kept(examples=promise.count, crashes=0)
+    promise.kept(examples_at_most=promise.count, crashes=0)
 
 
 @pytest.mark.promise("F", 60, 1_000)
@@ -115,7 +115,7 @@ def test_components(promise: Any) -> None:
             Component(**{**plain, **fields})
 
     run()
-    promise.kept(examples=promise.count, crashes=0)
+    promise.kept(examples_at_most=promise.count, crashes=0)
 
 
 @cache
@@ -155,7 +155,7 @@ def test_checkpoints(tmp_path: Path, promise: Any) -> None:
         refused(struct.pack("<Q", len(text)) + text + noise)
 
     run()
-    promise.kept(examples=promise.count, accepted=0)
+    promise.kept(examples_at_most=promise.count, accepted=0)
 
 
 def picture(kind: str) -> bytes:
@@ -180,7 +180,7 @@ def test_images(kind: str, tmp_path: Path, promise: Any) -> None:
         told(lambda: open_path(folder, skip_bad=1))
 
     run()
-    promise.kept(examples=promise.count, crashes=0)
+    promise.kept(examples_at_most=promise.count, crashes=0)
 
 
 @pytest.mark.promise("F", 60, 1_000)
@@ -199,7 +199,7 @@ def test_archives(tmp_path: Path, promise: Any) -> None:
         told(lambda: open_path(path))
 
     run()
-    promise.kept(examples=promise.count, crashes=0)
+    promise.kept(examples_at_most=promise.count, crashes=0)
 
 
 HEADS = [b"", b"\x93NUMPY\x01\x00", b"PK\x03\x04", b"\x00\x00\x08\x03", b"\x1f\x8b\x08"]
@@ -217,4 +217,4 @@ def test_arrays(name: str, tmp_path: Path, promise: Any) -> None:
         told(lambda: open_path(path))
 
     run()
-    promise.kept(examples=promise.count, crashes=0)
+    promise.kept(examples_at_most=promise.count, crashes=0)
