@@ -1,6 +1,6 @@
 """Counts what docs/reliability.md promises: `make reliability` plays every test marked `promise` with its full count.
 
-    python tools/reliability.py             # the tests, then benchmarks/results/reliability/counts.json and the page's table
+    python tools/reliability.py             # the tests, then benchmarks/results/reliability/ and the page's table
     python tools/reliability.py --table     # the table alone, from the stored result
     python tools/reliability.py --check     # fails where the page is stale
 

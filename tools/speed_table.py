@@ -94,7 +94,9 @@ def _line(what: str, aim: str, result: Mapping[str, Any] | None, key: str) -> st
 def _value(value: float, aim: str) -> str:
     if aim.endswith("s"):
         return f"{value:+.2f} s"
-    return f"{100 * value:.0f} %" if aim.endswith("%") else f"{value:.2f} x"
+    if aim.endswith("%"):
+        return f"{100 * value:.0f} %"
+    return f"{value:.3f} x" if value < 1.1 else f"{value:.2f} x"  # near 1 a hundredth is what matters
 
 
 def filled(readme: str, results: Mapping[str, Mapping[str, Any]]) -> str:
