@@ -89,7 +89,7 @@ def join(device: torch.device) -> Ranks:
         importlib.import_module("torch.distributed.nn.functional")
         # torchrun keeps its store when it starts the ranks again, with the addresses of those that died in it: 2 of 2
         # jobs could not connect after a restart (torch 2.14). So each attempt has keys of its own.
-        from torch.distributed import PrefixStore  # type: ignore[attr-defined]
+        from torch.distributed import PrefixStore  # type: ignore[attr-defined]  # there, but not for type checkers
         from torch.distributed.rendezvous import rendezvous
 
         store, rank, world = next(rendezvous("env://", timeout=TIMEOUT))

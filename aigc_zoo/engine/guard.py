@@ -11,6 +11,7 @@ goes on, and what it does is caught by the check of everything that is written t
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,7 +25,7 @@ _ELSEWHERE = _SPAN - 1
 """The place of what another rank has found: the largest, so that the least of all ranks' is the cause."""
 
 
-class Guard:
+class Guard(ABC):
     """Looks at turn after turn of `players` on the networks `nets`; what it found first stays found.
 
     For each turn `begin` is called, then `look` before gradients are averaged, then `admits` before the optimiser's
@@ -54,20 +55,21 @@ class Guard:
         self._controlled[number] = params
         return self
 
+    @abstractmethod
     def look(self, lowered: Tensor) -> Tensor | None:
         """1 where this rank has found something, else 0, to be averaged over the ranks with the gradients; None where
         there are no others."""
-        raise NotImplementedError
 
+    @abstractmethod
     def admits(self, wrong: Tensor | None) -> bool:
         """Whether the optimiser may step. `wrong` is what `look` returned, averaged over the ranks."""
-        raise NotImplementedError
 
     @property
     def closed(self) -> bool:
         """Whether something was found, where that costs nothing to know."""
         return False
 
+    @abstractmethod
     def attach(self, optimizer: torch.optim.Optimizer) -> None:
         """Lets the optimiser know of the flag, where it steps whatever was found."""
 
@@ -123,7 +125,7 @@ class HostGuard(Guard):
         self._tensors = self._before(lowered)
         if self._world == 1:
             return None
-        return torch.tensor(float(not self._closed and _first_bad(self._tensors) >= 0))
+        return torch.tensor(float(not self._closed and not _finite(self._tensors[len(self._inputs) :])))
 
     def admits(self, wrong: Tensor | None) -> bool:
         if self._closed:
@@ -144,6 +146,9 @@ class HostGuard(Guard):
     @property
     def closed(self) -> bool:
         return self._closed
+
+    def attach(self, optimizer: torch.optim.Optimizer) -> None:
+        """Nothing to know: its steps are left out."""
 
 
 class DeviceGuard(Guard):
