@@ -1,8 +1,9 @@
 """The bare loop: a recipe's own losses and networks with nothing around them, as one would write it by hand for speed.
 
 It has no ranks, seeds of batches, resume, checks or options: indices into images in memory, fakes shared by the two
-players, gradients by each player's weights alone, fused Adam, averages in place. What the engine costs is its distance
-from this. The mathematics is the recipe's, since the losses are; noise and order of the data are other numbers.
+players, gradients by each player's weights alone, fused Adam, rates and averages as the recipe has them, in place.
+What the engine costs is its distance from this. The mathematics is the recipe's, since the losses are; noise and order
+of the data are other numbers.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ class Bare:
         self.fields = {name: field.to(device) for name, field in samples.fields.items()}
         self.decode = samples.decode
         self.low = precision == "bf16"
+        self.steps = recipe.steps or recipe.images // (batch_size * recipe.rounds)
 
     def step(self) -> None:
         recipe, made = self.recipe, {}
@@ -45,6 +47,7 @@ class Bare:
             if loss is None:
                 continue
             makes = not set(player.controls).isdisjoint(recipe.makers)
+            self.set_rate(self.optimizers[name], player.lr, batches[-1])
             for number in range(recipe.rounds - player.turns, recipe.rounds):
                 with self.precision():
                     if number not in made:
@@ -74,7 +77,7 @@ class Bare:
             batch["real"] = batch["real"].contiguous(memory_format=torch.channels_last)
         with torch.device(self.device):
             noise = self.recipe.draw(batch)
-        t = torch.zeros((), device=self.device)
+        t = torch.full((), self.played / self.steps, device=self.device)
         return {**batch, **noise, "t": t, "images": t}
 
     def uniform(self, *shape: int) -> Tensor:
@@ -84,4 +87,15 @@ class Bare:
     def move_average(self) -> None:
         for name, decay in self.recipe.average.items():
             d = min(decay, (1 + self.played) / (10 + self.played)) if isinstance(decay, float) else 0.999
-            torch._foreach_lerp_(list(self.average[name].parameters()), list(self.nets[name].parameters()), 1 - d)
+            mine, theirs = self.average[name], self.nets[name]
+            torch._foreach_lerp_(list(mine.parameters()), list(theirs.parameters()), 1 - d)
+            for mean, value in zip(mine.buffers(), theirs.buffers(), strict=True):
+                if mean.is_floating_point():
+                    mean.lerp_(value, 1 - d)
+                else:
+                    mean.copy_(value)
+
+    def set_rate(self, optimizer: torch.optim.Optimizer, rate: Any, batch: Mapping[str, Tensor]) -> None:
+        if rate is not None:
+            for group in optimizer.param_groups:
+                group["lr"] = rate(self.nets, batch) if callable(rate) else rate

@@ -6,6 +6,9 @@ is settled elsewhere; here is settled how.
 
 from __future__ import annotations
 
+import ctypes
+import os
+import sys
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +40,23 @@ def choose_kernels(device: torch.device) -> None:
     """Convolutions try their kernels once for each shape: it pays, as shapes stay. Kernels differ in rounding."""
     if device.type == "cuda":
         torch.backends.cudnn.benchmark = True
+
+
+_TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # of malloc.h
+
+
+def keep_memory(device: torch.device) -> None:
+    """On a CPU, memory that a step frees stays with the process for the next one, which takes as much.
+
+    The C library (glibc; others do nothing) would return it and be given zeroed pages anew: a thousand faults a step.
+    Whoever has set MALLOC_ variables is left alone.
+    """
+    if device.type != "cpu" or any(name.startswith("MALLOC_") for name in os.environ):
+        return
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None:
+        mallopt(_TRIM_THRESHOLD, 2**31 - 1)
+        mallopt(_MMAP_MAX, 0)  # blocks of their own pages are returned as soon as they are free
 
 
 # --- memory layout ----------------------------------------------------------------------------------------------------
@@ -109,15 +129,16 @@ class Autocast:
     """
 
     def __init__(self, device: torch.device, nets: Iterable[nn.Module]) -> None:
-        self._device, self._on = device.type, False
-        self._caches = device.type == "cpu"  # a graph cannot record a cache
+        self._on = False
+        # A graph cannot record a cache, and what was kept without a graph has none when it is wanted with one.
+        self._caches = device.type == "cpu"
         self._inside: list[torch.autocast] = []
         for net in nets:
             if any(True for _ in net.parameters()):
-                self._wrap(net, self._enter)
+                self._wrap(net, device, True)
                 for module in net.modules():
                     if isinstance(module, ParametrizationList):
-                        self._wrap(module, self._pause)
+                        self._wrap(module, device, False)
 
     def __enter__(self) -> None:
         self._on = True
@@ -130,29 +151,25 @@ class Autocast:
         if torch.autocast_decrement_nesting() == 0:
             torch.clear_autocast_cache()
 
-    def _wrap(self, module: nn.Module, before: Callable[[nn.Module, Any], None]) -> None:
-        module.register_forward_pre_hook(before)
-        module.register_forward_hook(self._leave, always_call=True)
+    def _wrap(self, module: nn.Module, device: torch.device, enabled: bool) -> None:
+        plain, caching = (
+            torch.autocast(device.type, torch.bfloat16, enabled=enabled, cache_enabled=keep) for keep in (False, True)
+        )
 
-    def _enter(self, net: nn.Module, given: Any) -> None:
-        self._begin(True)
+        def enter(_: nn.Module, given: Any) -> None:
+            if self._on:
+                context = caching if self._caches and torch.is_grad_enabled() else plain
+                context.__enter__()  # type: ignore[no-untyped-call]
+                self._inside.append(context)
 
-    def _pause(self, constraint: nn.Module, given: Any) -> None:
-        self._begin(False)
+        def leave(_: nn.Module, given: Any, made: Any) -> Any:
+            if not self._on or not self._inside:
+                return None
+            self._inside.pop().__exit__(None, None, None)
+            return _full(made) if isinstance(made, Tensor) else trees.tree_map_only(Tensor, _full, made)
 
-    def _begin(self, enabled: bool) -> None:
-        if self._on:
-            # What was kept without a graph has none when it is wanted with one.
-            keep = self._caches and torch.is_grad_enabled()
-            context = torch.autocast(self._device, torch.bfloat16, enabled=enabled, cache_enabled=keep)
-            context.__enter__()  # type: ignore[no-untyped-call]
-            self._inside.append(context)
-
-    def _leave(self, net: nn.Module, given: Any, made: Any) -> Any:
-        if not self._on or not self._inside:
-            return None
-        self._inside.pop().__exit__(None, None, None)
-        return trees.tree_map_only(Tensor, _full, made)
+        module.register_forward_pre_hook(enter)
+        module.register_forward_hook(leave, always_call=True)
 
 
 def _full(value: Tensor) -> Tensor:

@@ -17,6 +17,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._utils import _flatten_dense_tensors
+
+from aigc_zoo.engine.state import places
 
 Named = tuple[str, Tensor]
 
@@ -35,23 +38,16 @@ class Guard(ABC):
     def __init__(self, players: Sequence[str], nets: nn.Module, device: torch.device, world: int = 1) -> None:
         self._players, self._world = tuple(players), world
         self._weights = {id(weight): name for name, weight in nets.named_parameters()}
-        self._places = [
-            (f"{prefix}.{key}", module, key)
-            for prefix, module in nets.named_modules()
-            for key, buffer in module.named_buffers(recurse=False)
-            if buffer.is_floating_point() and buffer.numel()
-        ]
+        self._places = [one for one in places(nets) if one.now.is_floating_point() and one.now.numel()]
         self._first = torch.full((), -1, dtype=torch.int64, device=device)
-        self._entries: list[str] = []
+        self._given: Sequence[Named] = ()
         self._controlled: dict[int, Sequence[nn.Parameter]] = {}
 
     def begin(
         self, number: int, step: Tensor, params: Sequence[nn.Parameter], inputs: Sequence[Named], last: bool
     ) -> Guard:
         """The turn that comes: whose, at which step, on which entries, and whether it is the step's last."""
-        self._number, self._step, self._params, self._last = number, step, params, last
-        self._inputs = [(name, value) for name, value in inputs if value.is_floating_point()]
-        self._entries = [name for name, _ in self._inputs]
+        self._number, self._step, self._params, self._last, self._given = number, step, params, last, inputs
         self._controlled[number] = params
         return self
 
@@ -96,21 +92,26 @@ class Guard(ABC):
         """All that turns of the player look at, in the order of places."""
         graded = [weight for weight in self._controlled.get(number, ()) if weight.grad is not None and weight.numel()]
         return [
-            *(f"the batch's entry {name!r}" for name in self._entries),
-            *(f"the buffer {name}" for name, _, _ in self._places),
+            *(f"the batch's entry {name!r}" for name, _ in self._entries()),
+            *(f"the buffer {one.name}" for one in self._places),
             f"the loss of player {self._players[number]}",
             *(f"the gradient of {self._weights[id(weight)]}" for weight in graded),
         ]
 
-    def _before(self, lowered: Tensor) -> list[Tensor]:
-        """What can be looked at before the gradients are averaged."""
-        buffers = [getattr(module, key) for _, module, key in self._places] if self._last else []
-        return [*(value for _, value in self._inputs), *buffers, lowered]
+    def _entries(self) -> list[Named]:
+        """Those of the turn's entries that could be other than finite."""
+        return [(name, value) for name, value in self._given if value.is_floating_point()]
+
+    def _inside(self, lowered: Tensor) -> list[Tensor]:
+        """What but the entries can be looked at before the gradients are averaged: buffers, in the last turn, and the
+        loss."""
+        buffers = [one.now for one in self._places] if self._last else []
+        return [*buffers, lowered]
 
     def _placed(self, seen: Any) -> Any:
         """The place of the n-th that this turn looks at, which may leave out the buffers."""
         left_out = 0 if self._last else len(self._places)
-        return seen + (seen >= len(self._inputs)) * left_out
+        return seen + (seen >= len(self._entries())) * left_out
 
     def _found(self, place: Any) -> Any:
         return (self._step * len(self._players) + self._number) * _SPAN + place
@@ -122,26 +123,29 @@ class HostGuard(Guard):
     _closed = False
 
     def look(self, lowered: Tensor) -> Tensor | None:
-        self._tensors = self._before(lowered)
+        self._seen = self._inside(lowered)
         if self._world == 1:
             return None
-        return torch.tensor(float(not self._closed and not _finite(self._tensors[len(self._inputs) :])))
+        return torch.tensor(float(not self._closed and not _finite(self._seen)))
 
     def admits(self, wrong: Tensor | None) -> bool:
         if self._closed:
             return False
         # In one look, as each costs more than what it looks at. Entries are left out: what they spoil shows in the
         # loss, and once it does they are looked at first, to be named.
-        gradients = _gradients(self._params)
-        place = -1
-        if not _finite([*self._tensors[len(self._inputs) :], *gradients]):
-            place = _first_bad([*self._tensors, *gradients])
-        elsewhere = wrong is not None and float(wrong) > 0 and not 0 <= place < len(self._tensors)
-        place = _ELSEWHERE if elsewhere else self._placed(place)
-        if place >= 0:
-            self._first.fill_(int(self._found(place)))
-            self._closed = True
-        return place < 0
+        looked_at = [*self._seen, *_gradients(self._params)]
+        elsewhere = wrong is not None and float(wrong) > 0
+        if _finite(looked_at) and not elsewhere:
+            return True
+        entries = [value for _, value in self._entries()]
+        place = _first_bad([*entries, *looked_at])
+        ours = 0 <= place < len(entries) + len(self._seen)
+        if place < 0 and not elsewhere:
+            return True  # large numbers, of which only the sum has overflowed
+        place = _ELSEWHERE if elsewhere and not ours else self._placed(place)
+        self._first.fill_(int(self._found(place)))
+        self._closed = True
+        return False
 
     @property
     def closed(self) -> bool:
@@ -159,7 +163,7 @@ class DeviceGuard(Guard):
         self._closed = torch.zeros((), device=device)
 
     def look(self, lowered: Tensor) -> Tensor | None:
-        tensors = self._before(lowered)
+        tensors = [*(value for _, value in self._entries()), *self._inside(lowered)]
         self._place, self._count = self._placed(_place_of_bad(tensors)), len(tensors)
         return torch.where(self._place >= 0, 1.0, 0.0)
 
@@ -197,11 +201,9 @@ def _finite(tensors: Sequence[Tensor]) -> bool:
     # Most are a handful of numbers, of which a call each would cost more than all that is added.
     small = [value for value in tensors if value.numel() < _SMALL]
     sums = [value.sum() for value in tensors if value.numel() >= _SMALL]
-    if len(small) == 1:
-        sums += [small[0].sum()]
-    elif small:
-        sums += [torch.cat([value.reshape(-1) for value in small]).sum()]
-    return all(math.isfinite(one) for one in map(float, sums))
+    if small:
+        sums.append(_flatten_dense_tensors(small).sum())
+    return all(math.isfinite(one.item()) for one in sums)
 
 
 def _first_bad(tensors: Sequence[Tensor]) -> int:

@@ -21,9 +21,22 @@ def generator(*key: int | str) -> torch.Generator:
 
 
 @contextmanager
+def untouched(device: torch.device) -> Iterator[None]:
+    """Torch's global generators are after the block as they were before it, whatever was seeded inside."""
+    on_device = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
+    before = torch.default_generator.get_state()
+    try:
+        yield
+    finally:
+        torch.default_generator.set_state(before)
+        if on_device is not None:
+            torch.cuda.set_rng_state(on_device, device)
+
+
+@contextmanager
 def seeded(device: torch.device, *key: int | str) -> Iterator[None]:
     """Torch's global generators, seeded by `derive(*key)` inside the block and as they were after it."""
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+    with untouched(device):
         reseed(*key)
         yield
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -83,6 +83,29 @@ def tensors(module: nn.Module) -> Iterator[Tensor]:
     """Weights, then buffers."""
     yield from module.parameters()
     yield from module.buffers()
+
+
+class Place(NamedTuple):
+    """A buffer by its name, and what its module keeps it in: a module may replace it, so it is looked up there."""
+
+    name: str
+    held: Mapping[str, Tensor | None]
+    key: str
+
+    @property
+    def now(self) -> Tensor:
+        value = self.held[self.key]
+        assert value is not None
+        return value
+
+
+def places(net: nn.Module) -> list[Place]:
+    """All buffers, in the order of `net.buffers()`. Looked up here they cost a tenth of a walk through the modules."""
+    owners = dict(net.named_modules(remove_duplicate=False))
+    return [
+        Place(name, owners[name.rpartition(".")[0]]._buffers, name.rpartition(".")[2])
+        for name, _ in net.named_buffers()
+    ]
 
 
 def per_rank(buffers: Mapping[str, Tensor], ranks: Ranks) -> dict[str, Tensor]:

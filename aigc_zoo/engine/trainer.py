@@ -12,11 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from aigc_zoo.engine import fast, state
+from aigc_zoo.engine.average import Follower
 from aigc_zoo.engine.dist import Ranks
 from aigc_zoo.engine.guard import guard_for
 from aigc_zoo.engine.norm import synchronise
 from aigc_zoo.engine.sampler import Sampler
-from aigc_zoo.engine.seeds import reseed, seeded
+from aigc_zoo.engine.seeds import reseed, seeded, untouched
 from aigc_zoo.engine.turn import Round, losses_of, split, turn
 from aigc_zoo.errors import ConfigError
 from aigc_zoo.game import Batch, Loss, Nets, Recipe, Schedule, Spec, play_at
@@ -78,6 +79,7 @@ class Trainer:
         self.guard = guard_for(self.device)(tuple(recipe.players), self.nets, self.device, self.ranks.world)
         self.average = Nets({name: copy.deepcopy(self.nets[name]) for name in recipe.average})
         self.average.requires_grad_(False).eval()
+        self._followers = {name: Follower(mean, self.nets[name]) for name, mean in self.average.items()}
         for name, helper in self.frozen.items():
             self.nets[name] = helper.requires_grad_(False)
         self.nets.train()
@@ -86,6 +88,9 @@ class Trainer:
         self._params = {
             name: [weight for net in player.controls for weight in _trained(self.nets[net])]
             for name, player in recipe.players.items()
+        }
+        self._makes = {
+            name: not set(player.controls).isdisjoint(recipe.makers) for name, player in recipe.players.items()
         }
         self._optimizers = {name: player.optimizer(self._params[name]) for name, player in recipe.players.items()}
         for optimizer in self._optimizers.values():
@@ -128,7 +133,7 @@ class Trainer:
         if not self._tried:
             self._try_layout()
         losses = tuple(play_at(player.loss, self.step) for player in self.recipe.players.values())
-        with seeded(self.device, self.seed, self.step, "turn", self.ranks.rank):
+        with untouched(self.device):
             batches = [self.batch(i) for i in range(self.recipe.rounds)]
             reseed(self.seed, self.step, "turn", self.ranks.rank)
             terms = self.engine.play(losses, [*batches, self._clock()], lambda given: self._turns(losses, given))
@@ -183,8 +188,7 @@ class Trainer:
         for number, ((name, player), loss) in enumerate(zip(self.recipe.players.items(), losses, strict=True)):
             if loss is None:
                 continue
-            makes = not set(player.controls).isdisjoint(self.recipe.makers)
-            optimizer, params = self._optimizers[name], self._params[name]
+            makes, optimizer, params = self._makes[name], self._optimizers[name], self._params[name]
             for parts in rounds[len(rounds) - player.turns :]:
                 seen = [part.seen(makes, version) for part in parts]
                 _set_rate(optimizer, player.lr, self.nets, seen[0])
@@ -207,8 +211,8 @@ class Trainer:
         count = self.recipe.rounds
         needs = [
             count - player.turns
-            for player, loss in zip(self.recipe.players.values(), losses, strict=True)
-            if loss is not None and not set(player.controls).isdisjoint(self.recipe.makers)
+            for (name, player), loss in zip(self.recipe.players.items(), losses, strict=True)
+            if loss is not None and self._makes[name]
         ]
         keeps = needs[:1] if self.accumulate == 1 else []
         rows = self.batch_size // self.ranks.world
@@ -253,14 +257,7 @@ class Trainer:
         for name, decay in self.recipe.average.items():
             d = decay(self.nets, batch) if callable(decay) else clock[name]
             weight = 1 - (d.to(self.dtype) if isinstance(d, Tensor) else d)
-            ours, theirs = self.average[name], self.nets[name]
-            for mean, weights in zip(ours.parameters(), theirs.parameters(), strict=True):
-                mean.lerp_(weights, weight)
-            for mine, other in zip(ours.buffers(), theirs.buffers(), strict=True):
-                if mine.is_floating_point():
-                    mine.lerp_(self.guard.sound(mine, other), weight)
-                else:
-                    mine.copy_(other)
+            self._followers[name].move(weight, self.guard.sound)
 
     def diverged(self) -> str | None:
         """What was found first that is not finite, and when; None while all is well. Waits for the device."""

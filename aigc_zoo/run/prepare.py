@@ -192,6 +192,7 @@ def prepare(
         torch.use_deterministic_algorithms(True)
     else:
         fast.choose_kernels(device)
+    fast.keep_memory(device)
     return Prepared(
         catalogue=catalogue,
         configuration=configuration,
