@@ -7,6 +7,7 @@ import importlib.util
 import json
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -18,13 +19,16 @@ from torch import nn
 ROOT = Path(__file__).resolve().parent.parent
 
 
+BENCHMARKS = ("measure", "roofline", "bare", "rows")
+
+
 @pytest.fixture(scope="module")
 def tools() -> dict[str, ModuleType]:
     """Scripts, which are no package."""
     found = {}
     sys.path.insert(0, str(ROOT / "benchmarks"))
     try:
-        for path in ("benchmarks/measure.py", "benchmarks/roofline.py", "benchmarks/bare.py", "tools/speed_table.py"):
+        for path in (*(f"benchmarks/{name}.py" for name in BENCHMARKS), "tools/speed_table.py"):
             spec = importlib.util.spec_from_file_location(Path(path).stem, ROOT / path)
             assert spec is not None
             assert spec.loader is not None
@@ -71,6 +75,17 @@ def test_pairs_go_on_while_nothing_is_clear_but_not_for_ever(tools: dict[str, Mo
         clock=lambda: clock.now,
     )
     assert found["pairs"] == 60
+
+
+def test_the_rows_of_steps_run(tools: dict[str, ModuleType], monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = tools["rows"]
+    monkeypatch.setattr(rows, "recipes", lambda: ["vanilla"])
+    monkeypatch.setattr(rows, "report", lambda *given: {})  # seconds long, and a test of its own
+    monkeypatch.setattr(rows, "prepared", partial(rows.prepared, data="digits", batch_size=8))
+    for found in (rows.guard(2), rows.bare("fp32", 2)):
+        assert found["slowest"] == "vanilla"
+        assert found["pairs"] == 2
+        assert found["median"] > 0
 
 
 # --- the roofline -----------------------------------------------------------------------------------------------------

@@ -19,12 +19,12 @@ class Follower:
         self._weights = list(zip(mean.parameters(), net.parameters(), strict=True))
         self._buffers = list(zip(state.places(mean), state.places(net), strict=True))
 
-    def move(self, share: Tensor | float, sound: Callable[[Tensor, Tensor], Tensor]) -> None:
+    def follow(self, share: Tensor | float, sound: Callable[[Tensor, Tensor], Tensor]) -> None:
         """mean += share * (net - mean). `sound(mine, other)` is what a buffer may move to, in place of `other`."""
-        for mean, weight in self._weights:
-            mean.lerp_(weight, share)
-        for mine, other in self._buffers:
-            mean, value = mine.now, other.now
+        for mine, theirs in self._weights:
+            mine.lerp_(theirs, share)
+        for place, other in self._buffers:
+            mean, value = place.now, other.now
             if mean.is_floating_point():
                 mean.lerp_(sound(mean, value), share)
             else:

@@ -202,7 +202,7 @@ def _finite(tensors: Sequence[Tensor]) -> bool:
     small = [value for value in tensors if value.numel() < _SMALL]
     sums = [value.sum() for value in tensors if value.numel() >= _SMALL]
     if small:
-        sums.append(_flatten_dense_tensors(small).sum())
+        sums.append(_flatten_dense_tensors(small).sum())  # type: ignore[no-untyped-call]
     return all(math.isfinite(one.item()) for one in sums)
 
 

@@ -257,7 +257,7 @@ class Trainer:
         for name, decay in self.recipe.average.items():
             d = decay(self.nets, batch) if callable(decay) else clock[name]
             weight = 1 - (d.to(self.dtype) if isinstance(d, Tensor) else d)
-            self._followers[name].move(weight, self.guard.sound)
+            self._followers[name].follow(weight, self.guard.sound)
 
     def diverged(self) -> str | None:
         """What was found first that is not finite, and when; None while all is well. Waits for the device."""

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
+import resource
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
+from forked import ended, fork
 from sketch.conv import Critic, logistic, pair
 from sketch.families import FAMILIES
 from sketch.play import difference, play, snapshot, start
@@ -541,3 +545,41 @@ def test_ranks_stay_eager_unless_asked() -> None:
     for wanted, chosen in (("auto", "eager"), ("graph", "graph")):
         engine = fast.Engine(fast.Choice(wanted, "asked for"), CPU, [], list, world=2, recorder=Tapes(list))
         assert engine.choice.name == chosen
+
+
+# --- memory -----------------------------------------------------------------------------------------------------------
+
+
+def faults(times: int = 20) -> int:
+    """How often the system hands out pages while a large block is taken, written to and freed time and again."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(times):
+        torch.empty(48 << 20, dtype=torch.uint8).fill_(1)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+
+def test_memory_of_a_step_stays_for_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("MALLOC_")]:
+        monkeypatch.delenv(name)
+
+    def work() -> None:
+        libc = ctypes.CDLL(None)
+        libc.mallopt(-4, 65536)  # as a process begins, which this one may not have
+        libc.mallopt(-1, 128 << 10)
+        assert faults(20) >= 20
+        fast.keep_memory(CPU)
+        faults(20)  # until every gap that is large enough has been used once
+        assert faults(20) < 20
+
+    assert ended(fork(work)) == 0
+
+
+def test_who_has_set_the_allocator_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object) -> None:
+        raise AssertionError("the allocator was asked for")
+
+    monkeypatch.setattr("ctypes.CDLL", refused)
+    monkeypatch.setenv("MALLOC_ARENA_MAX", "4")
+    fast.keep_memory(CPU)
+    monkeypatch.delenv("MALLOC_ARENA_MAX")
+    fast.keep_memory(torch.device("cuda"))
