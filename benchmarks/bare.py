@@ -37,6 +37,9 @@ class Bare:
         self.fields = {name: field.to(device) for name, field in samples.fields.items()}
         self.decode = samples.decode
         self.low = precision == "bf16"
+        if self.low:  # losses and penalties are float32, as the engine's are
+            for net in self.nets.values():
+                net.register_forward_hook(lambda net, given, made: made.float())
         self.steps = recipe.steps or recipe.images // (batch_size * recipe.rounds)
 
     def step(self) -> None:
@@ -53,8 +56,7 @@ class Bare:
                     if number not in made:
                         # The last fakes keep their graph for the maker.
                         with torch.set_grad_enabled(number == recipe.rounds - 1):
-                            fakes = recipe.make(self.nets, batches[number])
-                            made[number] = {key: value.float() for key, value in fakes.items()}  # penalties mix them
+                            made[number] = dict(recipe.make(self.nets, batches[number]))
                     fakes = made[number] if makes else {key: value.detach() for key, value in made[number].items()}
                     terms = loss(self.nets, {**batches[number], **fakes})
                 total = sum(term for key, term in terms.items() if not key.startswith("_"))

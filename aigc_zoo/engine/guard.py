@@ -126,22 +126,21 @@ class HostGuard(Guard):
         self._seen = self._inside(lowered)
         if self._world == 1:
             return None
-        return torch.tensor(float(not self._closed and not _finite(self._seen)))
+        return torch.tensor(float(not self._closed and not _finite(self._seen, [])))
 
     def admits(self, wrong: Tensor | None) -> bool:
         if self._closed:
             return False
-        # In one look, as each costs more than what it looks at. Entries are left out: what they spoil shows in the
-        # loss, and once it does they are looked at first, to be named.
-        looked_at = [*self._seen, *_gradients(self._params)]
+        # Entries are left out: what they spoil shows in the loss. Once it does they are looked at first, to be named.
+        gradients = _gradients(self._params)
         elsewhere = wrong is not None and float(wrong) > 0
-        if _finite(looked_at) and not elsewhere:
+        if _finite(self._seen, gradients) and not elsewhere:
             return True
         entries = [value for _, value in self._entries()]
-        place = _first_bad([*entries, *looked_at])
+        place = _first_bad([*entries, *self._seen, *gradients])
         ours = 0 <= place < len(entries) + len(self._seen)
         if place < 0 and not elsewhere:
-            return True  # large numbers, of which only the sum has overflowed
+            return True  # large numbers, whose sum alone has overflowed
         place = _ELSEWHERE if elsewhere and not ours else self._placed(place)
         self._first.fill_(int(self._found(place)))
         self._closed = True
@@ -190,25 +189,27 @@ def guard_for(device: torch.device) -> type[Guard]:
 
 
 def _gradients(params: Sequence[nn.Parameter]) -> list[Tensor]:
-    return [weight.grad for weight in params if weight.grad is not None and weight.numel()]
+    found = [weight.grad for weight in params if weight.grad is not None and weight.numel()]
+    return [torch.view_as_real(gradient) if gradient.is_complex() else gradient for gradient in found]
 
 
-_SMALL = 4096
+_ONE = torch.ones(1)
 
 
-def _finite(tensors: Sequence[Tensor]) -> bool:
-    """Whether no tensor holds NaN or infinity: a sum is such if anything in it is."""
-    # Most are a handful of numbers, of which a call each would cost more than all that is added.
-    small = [value for value in tensors if value.numel() < _SMALL]
-    sums = [value.sum() for value in tensors if value.numel() >= _SMALL]
-    if small:
-        sums.append(_flatten_dense_tensors(small).sum())  # type: ignore[no-untyped-call]
-    return all(math.isfinite(one.item()) for one in sums)
+def _finite(values: Sequence[Tensor], gradients: Sequence[Tensor]) -> bool:
+    """Whether no value, of which there are few and small ones, and no gradient holds NaN or infinity."""
+    # A sum is such if anything in it is; all in one, as a call each would cost more than what it adds.
+    if not math.isfinite(_flatten_dense_tensors(values).sum().item()):  # type: ignore[no-untyped-call]
+        return False
+    # What GradScaler calls: one pass over all gradients, which it multiplies by one. Half of what sums would take.
+    found = torch.zeros(1)
+    torch._amp_foreach_non_finite_check_and_unscale_(list(gradients), found, _ONE)
+    return not found.item()
 
 
 def _first_bad(tensors: Sequence[Tensor]) -> int:
     """The place of the first tensor that holds NaN or infinity, -1 for none."""
-    return next((place for place, value in enumerate(tensors) if not math.isfinite(float(value.sum()))), -1)
+    return next((place for place, value in enumerate(tensors) if not bool(value.isfinite().all())), -1)
 
 
 def _place_of_bad(tensors: Sequence[Tensor]) -> Tensor:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from sketch.play import play, snapshot
 from sketch.toy import game, player, pull
-from torch import Tensor
+from torch import Tensor, nn
 
 from aigc_zoo.engine.guard import DeviceGuard, Guard, HostGuard, guard_for
 from aigc_zoo.engine.trainer import Trainer
@@ -105,6 +105,38 @@ def test_an_entry_of_the_batch_is_named(kind: type[Guard]) -> None:
     a.source = broken
     play(a, 3)
     assert a.diverged() == "the batch's entry 'real' is not finite at step 1"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_large_numbers_are_finite(kind: type[Guard]) -> None:
+    """Though their sum is not."""
+    a = guarded(kind, lambda nets, batch, here: {"loss": nets.D.w * 1.0})
+    for net in a.nets.values():
+        net.level.fill_(3e38)
+    play(a, 3)
+    assert a.diverged() is None
+    assert a.nets.D.w.item() == pytest.approx(1 - 3 * 0.1), "and the steps were taken"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_one_bad_number_among_many_is_found(kind: type[Guard], value: float) -> None:
+    """In a weight of a kernel's shape laid out with channels last, where gradients are looked at together."""
+    guard = kind(("player",), nn.Conv2d(64, 64, 3), CPU)
+    weight = nn.Parameter(torch.randn(64, 64, 3, 3).to(memory_format=torch.channels_last))
+    weight.grad = torch.randn_like(weight)
+    before = weight.grad.clone()
+    guard._weights[id(weight)] = "D.weight"
+    for bad in (False, True):
+        if bad:
+            weight.grad[63, 7, 2, 2] = value
+        guard.begin(0, torch.tensor(5), [weight], [], True)
+        wrong = guard.look(torch.tensor(1.0))
+        assert guard.admits(wrong) is not (bad and kind is HostGuard)
+        assert int(guard.first) >= 0 if bad else torch.equal(weight.grad, before)
+    assert (
+        guard.said(int(guard.first)) == "the gradient of D.weight, in a turn of player player, is not finite at step 5"
+    )
 
 
 @pytest.mark.parametrize("kind", KINDS)
