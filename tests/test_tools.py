@@ -43,11 +43,24 @@ def test_the_documented_result_is_one_that_the_table_takes(tmp_path: Path) -> No
     results = script("tools/results_table.py")
     (tmp_path / "one.json").write_text(json.dumps(result()))
     text = results.table(results.load(tmp_path))
-    row = next(line for line in text.splitlines() if "fid-zoo-grey28" in line)
-    protocol = "10,000 samples against 10,000 of mnist test"
-    for part in ("zoo/dcgan.mnist", "1.23", protocol, "averaged weights", "10.0 min"):
+    heading = next(line for line in text.splitlines() if "fid-zoo-grey28" in line)
+    row = next(line for line in text.splitlines() if line.startswith("| zoo/"))
+    for part in ("10,000 samples against 10,000 of mnist test", "averaged weights"):
+        assert part in heading
+    for part in ("zoo/dcgan.mnist", "1.23", "10.0 min"):
         assert part in row
     assert result()["command"] in text
+
+
+def test_numbers_that_do_not_compare_stand_in_tables_of_their_own() -> None:
+    results = script("tools/results_table.py")
+    one, better, other = result(), result(), result()
+    better["recipe"], better["metrics"][0]["value"] = "zoo/lsgan.mnist", 0.5
+    other["metrics"][0]["protocol"]["num"] = 5_000
+    tables = results.table([one, better, other]).split("| recipe |")[1:]
+    assert [part.count("| zoo/") for part in tables] in ([2, 1], [1, 2])
+    both = max(tables, key=lambda part: part.count("| zoo/"))
+    assert both.index("zoo/lsgan.mnist") < both.index("zoo/dcgan.mnist"), "the lowest first"
 
 
 @pytest.mark.parametrize("key", ["machine", "versions", "commit", "seed", "command"])

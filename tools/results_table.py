@@ -82,28 +82,25 @@ def load(folder: Path = RESULTS) -> list[dict[str, Any]]:
 
 
 def table(results: Sequence[Mapping[str, Any]]) -> str:
-    """The table in Markdown, a row for each metric of each result, and below it what to type for each result."""
+    """A table in Markdown for each way of measuring, as numbers of two do not compare; what to type for each result."""
     if not results:
         return "No result is recorded yet."
-    rows = ["| recipe | data | metric | value | how it was measured | budget | seed | machine |", "|---" * 8 + "|"]
-    commands = []
+    rows: dict[str, list[tuple[float, str]]] = {}
     for result in results:
         budget = f"{result['steps']:,} steps, {result['images']:,} images, {_duration(result['seconds'])}"
         for metric in result["metrics"]:
-            cells = (
-                result["recipe"],
-                result["data"],
-                metric["name"],
-                f"{metric['value']:.4g}",
-                _protocol(metric["protocol"]),
-                budget,
-                result["seed"],
-                result["machine"],
-            )
-            rows.append("| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |")
+            cells = (result["recipe"], f"{metric['value']:.4g}", budget, result["seed"], result["machine"])
+            row = "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |"
+            heading = f"`{metric['name']}`: {_protocol(metric['protocol'])}"
+            rows.setdefault(heading, []).append((metric["value"], row))
+    lines = []
+    for heading in sorted(rows):
+        lines += [heading, "", "| recipe | value | budget | seed | machine |", "|---" * 5 + "|"]
+        lines += [row for _, row in sorted(rows[heading])] + [""]
+    for result in results:
         versions = ", ".join(f"{name} {version}" for name, version in sorted(result["versions"].items()))
-        commands.append(f"- {result['name']}: `{result['command']}` at commit `{result['commit'][:12]}` ({versions})")
-    return "\n".join([*rows, "", *commands])
+        lines.append(f"- {result['name']}: `{result['command']}` at commit `{result['commit'][:12]}` ({versions})")
+    return "\n".join(lines)
 
 
 def _protocol(protocol: Mapping[str, Any]) -> str:
