@@ -29,7 +29,7 @@ from aigc_zoo.run.evaluation import HELD_OUT
 from aigc_zoo.run.export import save_generator
 from aigc_zoo.run.fitting import too_large
 from aigc_zoo.run.held_out import judge_ends, read_held_out
-from aigc_zoo.run.monitor import EVALUATION_SEED, Target, Watch, best_of, evaluation_seed, judged, parse_target
+from aigc_zoo.run.monitor import EVALUATION_SEED, Target, Watch, best_of, evaluation_seed, looked, parse_target
 from aigc_zoo.run.patience import Patience
 from aigc_zoo.run.prepare import Prepared
 from aigc_zoo.run.screen import Result, Screen
@@ -226,13 +226,11 @@ class _Run:
         if any(record["step"] == step for record in self.history):
             return
         sampler = self._sampler(evaluation_seed(EVALUATION_SEED), together=True)
-        chunks = judged(sampler, self.trainer.spec, self.judge.num, self.ranks)
+        seen = looked(sampler, self.judge, self.ranks)
         if not self.first:
-            for _ in chunks:
-                pass
             return
         weights = "averaged" if len(self.trainer.average) else "raw"
-        records = self.judge.measure(chunks, weights=weights, seed=EVALUATION_SEED)
+        records = self.judge.score(seen, weights=weights, seed=EVALUATION_SEED)
         lines = [{"step": step, "images": self.trainer.images, **record} for record in records]
         self.history += lines
         with self.patience("line of the metrics"):

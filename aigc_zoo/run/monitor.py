@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from aigc_zoo.data.writers import to_uint8
@@ -16,6 +17,8 @@ from aigc_zoo.engine.sampler import CHUNK, Sampler
 from aigc_zoo.engine.seeds import derive
 from aigc_zoo.errors import UsageError
 from aigc_zoo.game import Spec
+from aigc_zoo.metrics.evaluate import Judge
+from aigc_zoo.metrics.features import Look, joined
 from aigc_zoo.metrics.kinds import improves, warnings
 
 _COMPARE: Mapping[str, Callable[[float, float], bool]] = {
@@ -68,16 +71,45 @@ def evaluation_seed(seed: int) -> int:
     return derive(seed, "evaluation")
 
 
-def judged(sampler: Sampler, spec: Spec, count: int, ranks: Ranks | None = None) -> Iterator[Tensor]:
-    """`count` samples of the entry that fakes are, pictures as uint8, in order; every rank must run it through."""
-    ranks = ranks or Ranks()
+def judged(sampler: Sampler, spec: Spec, count: int) -> Iterator[Tensor]:
+    """`count` samples of the entry that fakes are, pictures as uint8, in order."""
+    for number in range(-(-count // CHUNK)):
+        yield _seen(sampler.chunk(number)["fake"][: count - number * CHUNK], spec)
+
+
+def _seen(made: Tensor, spec: Spec) -> Tensor:
+    return to_uint8(made, spec) if spec.modality == "image" else made
+
+
+def looked(sampler: Sampler, judge: Judge, ranks: Ranks) -> Look:
+    """A look at what `judged` gives of `judge.num`: each rank makes and looks at its share, and all have the whole.
+
+    Every rank must call it. Chunks are looked at one by one, as `Judge.look` does, so ranks change no digit.
+    """
+    parts: list[Look] = []
+    spec, count = judge.reference.spec, judge.num
     for first in range(0, -(-count // CHUNK), ranks.world):
-        mine = sampler.chunk(first + ranks.rank)["fake"]
-        seen = to_uint8(mine, spec) if spec.modality == "image" else mine
-        for offset, chunk in enumerate(ranks.gather(seen)):
-            rows = count - (first + offset) * CHUNK
-            if rows > 0:
-                yield chunk[:rows]
+        wanted = [min(CHUNK, max(0, count - number * CHUNK)) for number in range(first, first + ranks.world)]
+        # Who has none left to make looks at one more: all ranks meet below.
+        mine = sampler.chunk(first + ranks.rank)["fake"][: max(1, wanted[ranks.rank])]
+        seen = judge.extractor.look(_seen(mine, spec))
+        features, logits = (_from_all(value, sampler.device, ranks) for value in seen)
+        parts += [
+            Look(features[n][:rows], logits[n][:rows] if seen.logits is not None else None)
+            for n, rows in enumerate(wanted)
+            if rows
+        ]
+        judge.progress("samples", sum(len(part.features) for part in parts), count)
+    return joined(parts)
+
+
+def _from_all(value: Tensor | None, device: torch.device, ranks: Ranks) -> list[Tensor]:
+    """The value (at most CHUNK rows) of every rank, filled up to CHUNK, on the CPU."""
+    if value is None or ranks.world == 1:
+        return [] if value is None else [value]
+    whole = torch.zeros(CHUNK, *value.shape[1:], dtype=value.dtype, device=device)
+    whole[: len(value)] = value.to(device)
+    return [part.cpu() for part in ranks.gather(whole)]
 
 
 def best_of(history: list[dict[str, Any]], name: str) -> dict[str, Any] | None:

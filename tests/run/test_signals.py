@@ -21,7 +21,6 @@ from aigc_zoo.artefacts import checkpoint
 from aigc_zoo.artefacts.runs import RunFolder, read_lines
 from aigc_zoo.data import pool, writers
 from aigc_zoo.engine import trainer
-from aigc_zoo.metrics.evaluate import Judge
 from aigc_zoo.run import loop
 from aigc_zoo.run.prepare import prepare
 from aigc_zoo.run.signals import stopping
@@ -74,7 +73,7 @@ PHASES: dict[str, tuple[Any, str, int]] = {
     "data wait": (pool.Pool, "batch", 13),
     "step": (trainer, "turn", 24),
     "grid": (writers, "save_grid", 4),
-    "evaluation": (Judge, "look", 3),
+    "evaluation": (loop, "looked", 3),
     "save": (checkpoint, "save", 4),
 }
 """Where a signal strikes: what is called there, and how often in the run of TINY."""
