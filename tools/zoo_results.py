@@ -2,7 +2,7 @@
 
     python tools/zoo_results.py [--quick] [--out FOLDER]
 
-Every recipe of the repository on mnist, three seeds, 60 seconds of training each; and stacked digits, a thousand modes,
+Every recipe of the repository on mnist, three seeds, 30 seconds of training each; and stacked digits, a thousand modes,
 for `dcgan` and a recipe with a penalty, at equal images. Trained cells are kept in FOLDER (bench/zoo), results in
 benchmarks/results/zoo/. `--quick` is a trial of the whole way in a minute or two: two recipes, one seed, few images,
 everything under FOLDER.
@@ -42,9 +42,9 @@ def commands(out: Path, results: Path, quick: bool) -> dict[Path, list[str]]:
         stacked = ["quality", STACKED[0], "--data", "stacked-digits", "--metrics", "modes,spread", *few]
     else:
         mnist = ["quality", *recipes(), "--data", "mnist", "--metrics", "fid,kid,spread,duplicates,modes"]
-        mnist += ["--seconds", "60", "--seeds", "3"]
+        mnist += ["--seconds", "30", "--seeds", "3"]
         stacked = ["quality", *STACKED, "--data", "stacked-digits", "--metrics", "modes,spread,duplicates"]
-        stacked += ["--images", "512000", "--seeds", "3", "--eval-num", "25600", "--eval-every", "1000"]
+        stacked += ["--images", "128000", "--seeds", "3", "--eval-num", "25600", "--eval-every", "1000"]
     return {
         results / ("quality-digits.json" if quick else "quality-mnist.json"): [*mnist, "--out", str(out / "pictures")],
         results / "modes-stacked-digits.json": [*stacked, "--out", str(out / "stacked")],
