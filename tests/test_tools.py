@@ -164,7 +164,7 @@ def test_all_recipes_are_measured_on_mnist_and_two_on_a_thousand_modes(tmp_path:
     pictures, stacked = tool.commands(tmp_path, tmp_path, quick=False).values()
     assert {"zoo/dcgan", "zoo/vanilla"} <= set(pictures)
     assert pictures[pictures.index("--data") + 1] == "mnist"
-    assert pictures[pictures.index("--seconds") + 1] == "60"
+    assert pictures[pictures.index("--seconds") + 1] == "30"
     assert stacked[stacked.index("--data") + 1] == "stacked-digits"
     assert tool.written(f"# Old\n{tool.BEGIN}\nstale\n{tool.END}\nend\n", "| a |") == (
         f"# Old\n{tool.BEGIN}\n| a |\n{tool.END}\nend\n"

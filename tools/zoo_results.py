@@ -60,24 +60,33 @@ def written(page: str, tables: str) -> str:
     return f"{before}{BEGIN}\n{tables.strip()}\n{END}{after}"
 
 
+def tables(words: dict[Path, list[str]]) -> str:
+    """The tables of all results that are there, and what is not."""
+    found = []
+    for path, command in words.items():
+        text = "Not measured yet.\n"
+        if path.exists():
+            text = markdown(Material(results=[read_results(path)]), path.stem).replace(f"# {path.stem}\n\n", "", 1)
+        typed = re.sub(r" --out \S+", "", f"zoo bench {' '.join(command)}")
+        found.append(f"## {path.stem}\n\n`{typed}`\n\n{text}")
+    return "\n".join(found)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="a trial of the whole way, which changes no file of ours")
+    parser.add_argument("--page", action="store_true", help="measures nothing, and writes the page of what is there")
     parser.add_argument("--out", type=Path, default=Path("bench/zoo"), help="where trained cells are kept")
     given = parser.parse_args(arguments)
     results = given.out if given.quick else ROOT / "benchmarks" / "results" / "zoo"
-    results.mkdir(parents=True, exist_ok=True)
-    tables = []
-    for path, words in commands(given.out, results, given.quick).items():
-        code = zoo(["bench", *words, "--json", str(path)])
-        if code:
-            return code
-        command = re.sub(r" --out \S+", "", f"zoo bench {' '.join(words)}")
-        text = markdown(Material(results=[read_results(path)]), path.stem)
-        tables.append(text.replace(f"# {path.stem}\n", f"## {path.stem}\n\n`{command}`\n", 1))
     page = given.out / "results.md" if given.quick else PAGE
+    results.mkdir(parents=True, exist_ok=True)
+    words = commands(given.out, results, given.quick)
+    for path in () if given.page else words:
+        if code := zoo(["bench", *words[path], "--json", str(path)]):
+            return code
     old = page.read_text(encoding="utf-8") if page.exists() else f"{BEGIN}\n{END}\n"
-    page.write_text(written(old, "\n".join(tables)), encoding="utf-8")
+    page.write_text(written(old, tables(words)), encoding="utf-8")
     sys.stdout.write(f"{page}\n")
     return 0
 
