@@ -152,11 +152,13 @@ class Autocast:
             torch.clear_autocast_cache()
 
     def _wrap(self, module: nn.Module, device: torch.device, enabled: bool) -> None:
+        plain, caching = (
+            torch.autocast(device.type, torch.bfloat16, enabled=enabled, cache_enabled=keep) for keep in (False, True)
+        )
+
         def enter(_: nn.Module, given: Any) -> None:
             if self._on:
-                keep = self._caches and torch.is_grad_enabled()
-                # Made here, in a microsecond, as a network that is compiled cannot take one from outside.
-                context = torch.autocast(device.type, torch.bfloat16, enabled=enabled, cache_enabled=keep)
+                context = caching if self._caches and torch.is_grad_enabled() else plain
                 context.__enter__()  # type: ignore[no-untyped-call]
                 self._inside.append(context)
 
