@@ -159,7 +159,7 @@ class Autocast:
         def enter(_: nn.Module, given: Any) -> None:
             if self._on:
                 context = caching if self._caches and torch.is_grad_enabled() else plain
-                context.__enter__()  # type: ignore[no-untyped-call]
+                context.__enter__()  # type: ignore[no-untyped-call]  # torch gives it no types
                 self._inside.append(context)
 
         def leave(_: nn.Module, given: Any, made: Any) -> Any:

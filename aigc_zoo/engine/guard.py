@@ -199,7 +199,9 @@ _ONE = torch.ones(1)
 def _finite(values: Sequence[Tensor], gradients: Sequence[Tensor]) -> bool:
     """Whether no value, of which there are few and small ones, and no gradient holds NaN or infinity."""
     # A sum is such if anything in it is; all in one, as a call each would cost more than what it adds.
-    total = values[0] if len(values) == 1 else _flatten_dense_tensors(values).sum()  # type: ignore[no-untyped-call]
+    total = values[0]
+    if len(values) > 1:
+        total = _flatten_dense_tensors(values).sum()  # type: ignore[no-untyped-call]  # torch gives it no types
     if not math.isfinite(total.item()):
         return False
     # What GradScaler calls: one pass over all gradients, which it multiplies by one. Half of what sums would take.
