@@ -116,7 +116,7 @@ def main() -> None:
         if step % 50 == 0 or step == given.steps - 1:
             print(f"step {step}  D {loss_d:.3f}  G {loss_g:.3f}")
     seconds = time.perf_counter() - start
-    print(f"{given.steps * reference.batch_size / seconds:.0f} images/s ({given.steps} steps in {seconds:.1f} s)")
+    print(f"{given.steps * reference.batch_size / seconds:.1f} images/s ({given.steps} steps in {seconds:.2f} s)")
 
 
 if __name__ == "__main__":
