@@ -27,7 +27,7 @@ def pairs(
     wait: Callable[[], object] = lambda: None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, Any]:
-    """Times A and B as AB BA AB BA until the interval of the median ratio (B's time over A's) is within `width` of it.
+    """Times A and B as AB BA AB BA until the interval of the median ratio (B's time over A's) is no wider than `width`.
 
     `wait` is called after each, before the clock is read: on a GPU it has to synchronise.
     """

@@ -3,9 +3,9 @@
     python benchmarks/rows.py                       # names the rows
     python benchmarks/rows.py dcgan64-auto
 
-A row is a ratio of pairs, A and B in turn, added until the 95 % interval of the median ratio is within 2 % of it, or
-400 are there. Nothing else may run meanwhile: the load before is part of the result. `tools/speed_table.py` makes the
-README's table of the results.
+A row is a ratio of pairs, A and B in turn, added until the 95 % interval of the median ratio is within 2 % of it (in
+one process: no wider than 2 %), or 400 are there. Nothing else may run meanwhile: the load before is part of the
+result. `tools/speed_table.py` makes the README's table of the results.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from roofline import report
 
 from aigc_zoo import options, plugins
 from aigc_zoo.artefacts.runs import read_lines
+from aigc_zoo.bench.pairing import LEAST, WIDTH
 from aigc_zoo.engine.guard import Guard
 from aigc_zoo.engine.trainer import Trainer
 from aigc_zoo.run.prepare import Prepared, prepare
@@ -83,17 +84,17 @@ def _reference_speed(data: Path) -> float:
 
 
 def alternated(
-    a: Callable[[], float], b: Callable[[], float], *, most: int, least: int = 6, width: float = 0.02
+    a: Callable[[], float], b: Callable[[], float], *, most: int, least: int = LEAST, width: float = WIDTH
 ) -> dict[str, Any]:
-    """Ratios a / b of what two processes report, AB BA AB BA, until the interval is narrow enough."""
+    """Ratios a / b of what two processes report, AB BA AB BA, until the interval reaches no further than `width`."""
     found: tuple[list[float], list[float]] = ([], [])
     ratios: list[float] = []
     while len(ratios) < most:
         for which in (0, 1) if len(ratios) % 2 == 0 else (1, 0):
             found[which].append((a, b)[which]())
         ratios.append(found[0][-1] / found[1][-1])
-        low, high = measure.interval(ratios)
-        if len(ratios) >= least and high - low <= width * statistics.median(ratios):
+        median, (low, high) = statistics.median(ratios), measure.interval(ratios)
+        if len(ratios) >= least and len(ratios) % 2 == 0 and max(high - median, median - low) <= width * median:
             break
     return {
         "median": statistics.median(ratios),
