@@ -8,8 +8,10 @@ measures the loop alone.
 """
 
 import argparse
+import json
 import time
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -104,6 +106,7 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--log", type=Path, help="a file for the seconds since the start, a JSON line a step")
     given = parser.parse_args()
     pixels = resolve.load(catalogue(), given.data)["train"].fields["real"]
     preset = given.data if given.data in PRESETS else "cifar10"
@@ -113,6 +116,9 @@ def main() -> None:
     start = time.perf_counter()
     for step in range(given.steps):
         loss_d, loss_g = reference.step()
+        if given.log:
+            with given.log.open("a", encoding="utf-8") as log:
+                log.write(json.dumps({"step": step + 1, "seconds": time.perf_counter() - start}) + "\n")
         if step % 50 == 0 or step == given.steps - 1:
             print(f"step {step}  D {loss_d:.3f}  G {loss_g:.3f}")
     seconds = time.perf_counter() - start

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -22,7 +23,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import measure
 import numpy as np
@@ -40,19 +41,25 @@ from aigc_zoo.run.prepare import Prepared, prepare
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results" / "speed"
 ZOO = [sys.executable, "-m", "aigc_zoo"]
-DCGAN64_STEPS = 12
-"""Steps of a process in the rows of dcgan64; the first two warm up."""
+BLOCK = 3
+"""Steps that one of two living processes is let go for, while the other one stands still."""
+
+BLOCKS = 2
+"""For each of the two, in a pair."""
+
+WARM_UP = 3
+"""Steps of each before."""
 
 
 # --- dcgan at 64x64x3: `zoo train` by its own log, against the tutorial's loop ----------------------------------------
 
 
 def dcgan64(precision: str, most: int) -> dict[str, Any]:
-    """Processes in turn: AB BA. A is `zoo train`, read from its log.jsonl; B the loop of reference_dcgan.py."""
+    """`zoo train`, read from its log.jsonl, against the loop of reference_dcgan.py, in new processes for every pair."""
     with tempfile.TemporaryDirectory() as folder:
         data = images(Path(folder), 2_000)
-        found = alternated(lambda: _zoo_speed(Path(folder), data, precision), lambda: _reference_speed(data), most=most)
-    return {"ratio": "images/s of zoo train (log.jsonl) over those of the reference loop", **found}
+        found = until_narrow(lambda: _side_by_side(Path(folder), data, precision), most=most)
+        return {"ratio": "images/s of zoo train (log.jsonl) over those of the reference loop", **found}
 
 
 def images(folder: Path, count: int) -> Path:
@@ -62,46 +69,79 @@ def images(folder: Path, count: int) -> Path:
     return path
 
 
-def _zoo_speed(folder: Path, data: Path, precision: str) -> float:
-    out = folder / "run"
-    never = str(10**6)
-    words = ["--steps", str(DCGAN64_STEPS), "--batch-size", "64", "--log-every", "1", "--save-every", never]
-    words += ["--sample-every", never, "--eval-every", never, "--precision", precision, "--out", str(out), "--fresh"]
-    subprocess.run([*ZOO, "train", "dcgan", "--data", str(data), *words], check=True, capture_output=True)
-    lines = [line for line in read_lines(out / "log.jsonl") if line["step"] > 2]
-    return len(lines) * 64 / (lines[-1]["seconds"] - _seconds_before(out))
+def _side_by_side(folder: Path, data: Path, precision: str) -> tuple[float, float]:
+    """Images/s of both. They live side by side and are let go in turn, a few steps each, AB BA AB BA, while the other
+    is stopped: a machine that is shared drifts by a tenth within the time that a whole process takes."""
+    never, out, other = str(10**6), folder / "run", folder / "reference.jsonl"
+    other.unlink(missing_ok=True)
+    words = ["--steps", never, "--batch-size", "64", "--log-every", "1", "--save-every", never, "--eval-every", never]
+    words += ["--sample-every", never, "--precision", precision, "--out", str(out), "--fresh"]
+    zoo = [*ZOO, "train", "dcgan", "--data", str(data), *words]
+    loop = [sys.executable, str(HERE / "reference_dcgan.py"), "--data", str(data), "--batch-size", "64"]
+    loop += ["--steps", never, "--log", str(other)]
+    with Stopped(zoo, out / "log.jsonl") as a, Stopped(loop, other) as b:
+        for number in range(BLOCKS):
+            for one in (a, b) if number % 2 == 0 else (b, a):
+                one.go()
+    return a.steps * 64 / a.seconds, b.steps * 64 / b.seconds
 
 
-def _seconds_before(out: Path) -> float:
-    return next(float(line["seconds"]) for line in read_lines(out / "log.jsonl") if line["step"] == 2)
+class Stopped:
+    """A process that stands still but while `go` lets it play; it adds a line with its `seconds` to `log` each step."""
+
+    def __init__(self, command: list[str], log: Path) -> None:
+        self._command, self._log = command, log
+        self.steps, self.seconds = 0, 0.0
+
+    def __enter__(self) -> Self:
+        self._log.unlink(missing_ok=True)
+        self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self._await(WARM_UP)
+        self._process.send_signal(signal.SIGSTOP)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.wait()
+
+    def go(self) -> None:
+        """Lets it play a step that does not count, as it was interrupted, and BLOCK steps that do."""
+        before = len(self._seconds())
+        self._process.send_signal(signal.SIGCONT)
+        seconds = self._await(before + 1 + BLOCK)
+        self._process.send_signal(signal.SIGSTOP)
+        self.steps += len(seconds) - before - 1
+        self.seconds += seconds[-1] - seconds[before]
+
+    def _await(self, lines: int) -> list[float]:
+        while len(seconds := self._seconds()) < lines:
+            if self._process.poll() is not None:
+                raise RuntimeError(f"{' '.join(self._command)} ended with {self._process.returncode}")
+            time.sleep(0.01)
+        return seconds
+
+    def _seconds(self) -> list[float]:
+        return [float(line["seconds"]) for line in read_lines(self._log)]
 
 
-def _reference_speed(data: Path) -> float:
-    steps = str(DCGAN64_STEPS - 2)
-    command = [sys.executable, str(HERE / "reference_dcgan.py"), "--data", str(data), "--batch-size", "64"]
-    done = subprocess.run([*command, "--steps", steps], check=True, capture_output=True, text=True)
-    return float(done.stdout.splitlines()[-1].split(" images/s")[0])
-
-
-def alternated(
-    a: Callable[[], float], b: Callable[[], float], *, most: int, least: int = LEAST, width: float = WIDTH
+def until_narrow(
+    pair: Callable[[], tuple[float, float]], *, most: int, least: int = LEAST, width: float = WIDTH
 ) -> dict[str, Any]:
-    """Ratios a / b of what two processes report, AB BA AB BA, until the interval reaches no further than `width`."""
-    found: tuple[list[float], list[float]] = ([], [])
-    ratios: list[float] = []
-    while len(ratios) < most:
-        for which in (0, 1) if len(ratios) % 2 == 0 else (1, 0):
-            found[which].append((a, b)[which]())
-        ratios.append(found[0][-1] / found[1][-1])
+    """Ratios of pairs, until the interval of their median reaches no further than `width` from it."""
+    found: list[tuple[float, float]] = []
+    while True:
+        found.append(pair())
+        ratios = [one / other for one, other in found]
         median, (low, high) = statistics.median(ratios), measure.interval(ratios)
-        if len(ratios) >= least and len(ratios) % 2 == 0 and max(high - median, median - low) <= width * median:
+        narrow = len(found) >= least and max(high - median, median - low) <= width * median
+        if narrow or len(found) >= most:
             break
     return {
-        "median": statistics.median(ratios),
-        "interval_95": list(measure.interval(ratios)),
-        "pairs": len(ratios),
-        "a": statistics.median(found[0]),
-        "b": statistics.median(found[1]),
+        "median": median,
+        "interval_95": [low, high],
+        "pairs": len(found),
+        "a": statistics.median(one for one, _ in found),
+        "b": statistics.median(other for _, other in found),
     }
 
 
