@@ -34,7 +34,7 @@ from roofline import report
 from aigc_zoo import options, plugins
 from aigc_zoo.artefacts.runs import read_lines
 from aigc_zoo.bench.pairing import LEAST, WIDTH
-from aigc_zoo.engine.guard import Guard
+from aigc_zoo.engine.guard import Guard, HostGuard
 from aigc_zoo.engine.trainer import Trainer
 from aigc_zoo.run.prepare import Prepared, prepare
 
@@ -194,11 +194,17 @@ def guard(most: int) -> dict[str, Any]:
     found = {}
     for name in recipes():
         trainer = prepared(name).trainer()
-        guards = _Blind(tuple(trainer.recipe.players), trainer.nets, trainer.device), trainer.guard
+        guard = trainer.guard
+        assert isinstance(guard, HostGuard)
+        blind = _Blind(tuple(trainer.recipe.players), trainer.nets, trainer.device)
 
         # One trainer: where in memory two of them happen to lie makes as much of a difference. A is without, so that
-        # the ratio says how much longer a step with the guard takes.
-        without, with_it = (partial(_play_under, trainer, which) for which in guards)
+        # the ratio says how much longer a step with the guard takes, which is also charged for listening anew.
+        without, with_it = (
+            partial(_play_under, trainer, which, change)
+            for which, change in ((blind, guard.unlisten), (guard, guard.listen))
+        )
+        guard.unlisten()
         found[name] = measure.pairs(without, with_it, most=most, width=0.004)
     worst = max(found, key=lambda name: found[name]["median"])
     return {
@@ -209,8 +215,9 @@ def guard(most: int) -> dict[str, Any]:
     }
 
 
-def _play_under(trainer: Trainer, guard: Guard) -> None:
+def _play_under(trainer: Trainer, guard: Guard, change: Callable[[], None]) -> None:
     trainer.guard = guard
+    change()
     trainer.play()
 
 

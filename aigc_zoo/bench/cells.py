@@ -17,7 +17,7 @@ from aigc_zoo.artefacts.atomic import make_folder, write_json
 from aigc_zoo.artefacts.checkpoint import json_object
 from aigc_zoo.artefacts.runs import RunFolder, nulled, read_lines
 from aigc_zoo.errors import ConfigError, DataError, DivergedError
-from aigc_zoo.metrics.kinds import improves, kind_of, modes_of, warnings
+from aigc_zoo.metrics.kinds import improves, kind_of, leading, modes_of, warnings
 from aigc_zoo.plugins import Catalogue
 from aigc_zoo.run.loop import train
 from aigc_zoo.run.prepare import Prepared, prepare
@@ -111,12 +111,12 @@ def steps_in(prepared: Prepared, seconds: float) -> int:
 
 
 def history_of(folder: Path) -> dict[str, Any]:
-    """What a finished run's logs say of its own metric: all values over images and seconds, and what is wrong."""
+    """What a finished run's logs say of the metric that leads: values over images and seconds, and what is wrong."""
     home = RunFolder(folder)
     metrics, log = read_lines(home.metrics_path), read_lines(home.log_path)
     if not metrics:
         raise ConfigError(f"{folder} measured nothing: choose a judge with --extractor")
-    own = str(metrics[0]["name"])
+    own = str(leading(line for line in metrics if line["step"] == metrics[0]["step"])[0]["name"])
     lines = [line for line in metrics if line["name"] == own]
     last = [line for line in metrics if line["step"] == lines[-1]["step"]]
     flags = warnings({str(line["name"]): line["value"] for line in last}, modes_of(last))

@@ -10,7 +10,14 @@ from typing import Any
 
 import click
 
+from aigc_zoo.cli.device import device_option
+
 OUT = "What to keep trained cells in; the same command goes on where it was left."
+
+METRICS = "What to measure, as in zoo eval. The first is compared; of fewer than 10,000 samples kid, where it is named."
+
+Verdict = tuple[Callable[[Any], bool], Any]
+"""Which rows of a comparison fail, and the older result, if there is one."""
 
 
 @click.group("bench", invoke_without_command=True)
@@ -32,13 +39,7 @@ def common(function: Callable[..., Any]) -> Callable[..., Any]:
             "--compare", type=click.Path(path_type=Path), metavar="OLD.json", help="Compare with this result."
         ),
         click.option("--json", "json_path", type=click.Path(path_type=Path), metavar="FILE", help="Write the result."),
-        click.option(
-            "--device",
-            default="auto",
-            show_default=True,
-            type=click.Choice(["auto", "cpu", "cuda"]),
-            help="Where to compute; auto takes a GPU if any.",
-        ),
+        device_option("Where to compute"),
     ):
         function = option(function)
     return function
@@ -60,7 +61,7 @@ def speed(obj: Any, /, recipes: tuple[str, ...], only: str, **settings: Any) -> 
     """
     from aigc_zoo.bench.suite import run
 
-    _verdict(settings)
+    verdict = _verdict(settings)
     catalogue = obj.catalogue()
     names = [catalogue.find("recipe", name).entry.id for name in recipes]
     names = names or [entry.id for entry in catalogue.items("recipe")]
@@ -75,14 +76,14 @@ def speed(obj: Any, /, recipes: tuple[str, ...], only: str, **settings: Any) -> 
         rate = f"  {entry['images_per_second']:,.0f} images/s" if "images_per_second" in entry else ""
         click.echo(f"{what} {1e3 * entry['median']:8.3f} ms  [{low:.3f}, {high:.3f}]{rate}")
     told = {"recipes": list(names), "seconds": settings["seconds"], "data": settings["data"]}
-    return _end("speed", entries, suite, told, settings)
+    return _end("speed", entries, suite, told, settings, verdict)
 
 
 def budget(function: Callable[..., Any]) -> Callable[..., Any]:
     """What the trained ones have."""
     for option in (
         click.option("--out", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help=OUT),
-        click.option("--target", type=float, help="Of the runs' own metric: time and images until it is met."),
+        click.option("--target", type=float, help="Of the metric that is compared: time and images until it is met."),
         click.option("--seeds", type=click.IntRange(1), default=3, show_default=True, help="Seeds 0, 1, ..."),
         click.option("--seconds", type=click.FloatRange(0, min_open=True), help="Of training for each; or --images."),
         click.option("--images", type=click.IntRange(1), help="Seen in training by each.  [default: 50000]"),
@@ -90,7 +91,7 @@ def budget(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--eval-num", type=click.IntRange(2), help="Samples of each measurement."),
         click.option("--eval-every", type=click.IntRange(1), metavar="STEPS", help="How often to measure."),
         click.option("--extractor", metavar="NAME", help="The network whose features the metric compares."),
-        click.option("--metrics", metavar="NAMES", help="What to measure, as in zoo eval; the first is compared."),
+        click.option("--metrics", metavar="NAMES", help=METRICS),
     ):
         function = option(function)
     return common(function)
@@ -108,10 +109,10 @@ def quality(obj: Any, /, recipes: tuple[str, ...], **settings: Any) -> int:
     """
     from aigc_zoo.bench.quality import quality_cells
 
-    _verdict(settings)
+    verdict = _verdict(settings)
     catalogue = obj.catalogue()
     cells = quality_cells(catalogue, recipes, settings["seeds"], **_budget("quality", settings))
-    return _trained("quality", catalogue, cells, settings)
+    return _trained("quality", catalogue, cells, settings, verdict)
 
 
 @command.command("matrix")
@@ -127,7 +128,7 @@ def matrix(obj: Any, /, recipe: str, dry_run: bool, **settings: Any) -> int:
     """Train RECIPE with every generator x discriminator x loss x penalty; what does not fit says why."""
     from aigc_zoo.bench.quality import AXES, matrix_cells
 
-    _verdict(settings)
+    verdict = _verdict(settings)
     catalogue = obj.catalogue()
     chosen = {key: settings[key].split(",") for key in AXES if settings[key]}
     cells = matrix_cells(catalogue, recipe, chosen, settings["seeds"], **_budget("matrix", settings))
@@ -136,7 +137,7 @@ def matrix(obj: Any, /, recipe: str, dry_run: bool, **settings: Any) -> int:
             click.echo(str(cell))
         click.echo(f"{len(cells):,} cells")
         return 0
-    return _trained("matrix", catalogue, cells, settings)
+    return _trained("matrix", catalogue, cells, settings, verdict)
 
 
 def _budget(kind: str, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -157,7 +158,7 @@ def _budget(kind: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _trained(kind: str, catalogue: Any, cells: Sequence[Any], settings: Mapping[str, Any]) -> int:
+def _trained(kind: str, catalogue: Any, cells: Sequence[Any], settings: Mapping[str, Any], verdict: Verdict) -> int:
     from aigc_zoo.bench.quality import left, play
     from aigc_zoo.metrics.protocol import described
     from aigc_zoo.run.signals import stopping
@@ -180,7 +181,7 @@ def _trained(kind: str, catalogue: Any, cells: Sequence[Any], settings: Mapping[
             click.echo(f"{entry['metric']}: {described(said)}")
         click.echo(f"{entry['name']}  {_told(entry)}")
     told = {key: settings[key] for key in ("images", "seconds", "seeds", "target", "data")}
-    return _end(kind, entries, suite, told, settings)
+    return _end(kind, entries, suite, told, settings, verdict)
 
 
 def _told(entry: Mapping[str, Any]) -> str:
@@ -209,7 +210,7 @@ def _suite(catalogue: Any, **settings: Any) -> Any:
     return suite
 
 
-def _verdict(settings: Mapping[str, Any]) -> tuple[Callable[[Any], bool], Any]:
+def _verdict(settings: Mapping[str, Any]) -> Verdict:
     """What fails, and the older result: asked first of all, since measuring may take hours."""
     from aigc_zoo.bench.comparison import condition
     from aigc_zoo.bench.results import read_results
@@ -224,13 +225,15 @@ def _verdict(settings: Mapping[str, Any]) -> tuple[Callable[[Any], bool], Any]:
     return fails, None if compare is None else read_results(compare)
 
 
-def _end(kind: str, entries: Any, suite: Any, told: Mapping[str, Any], settings: Mapping[str, Any]) -> int:
+def _end(
+    kind: str, entries: Any, suite: Any, told: Mapping[str, Any], settings: Mapping[str, Any], verdict: Verdict
+) -> int:
     """Writes the result, compares it, and says whether it may pass."""
     from aigc_zoo.artefacts.runs import nulled
     from aigc_zoo.bench.comparison import compared
     from aigc_zoo.bench.results import SCHEMA, write_results
 
-    fails, old = _verdict(settings)
+    fails, old = verdict
     path, fail_if = settings["json_path"], settings["fail_if"]
     if path is not None:
         write_results(path, kind, entries, suite.environment, told)
@@ -242,12 +245,10 @@ def _end(kind: str, entries: Any, suite: Any, told: Mapping[str, Any], settings:
     bad = [row for row in rows if fails(row)]
     for row in rows:
         what = "slower" if kind == "speed" else "worse"
-        verdict = "no difference" if not row["differs"] else what if row["median"] > 1 else "better"
+        said = "no difference" if not row["differs"] else what if row["median"] > 1 else "better"
         mark = f"  fails {fail_if}" if row in bad else ""
         low, high = row["low"], row["high"]
-        click.echo(
-            f"{row['group']:<18} {row['name']:<24} {row['median']:.3f}  [{low:.3f}, {high:.3f}]  {verdict}{mark}"
-        )
+        click.echo(f"{row['group']:<18} {row['name']:<24} {row['median']:.3f}  [{low:.3f}, {high:.3f}]  {said}{mark}")
     if not rows:
         click.echo("the two results have no entry in common", err=True)
     return 1 if bad else 0

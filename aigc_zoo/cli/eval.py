@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from aigc_zoo.cli.device import device_option
+
 
 @click.command("eval")
 @click.argument("source", metavar="RUN|FILE|FOLDER|RECIPE@NAME", type=click.Path(path_type=Path))
@@ -28,13 +30,7 @@ import click
 @click.option("--allow-few", is_flag=True, help="Measure even on fewer samples than a metric needs, and stamp it.")
 @click.option("--allow-lossy", is_flag=True, help="Measure JPEG files, and stamp it.")
 @click.option("--best", is_flag=True, help="The best generator of RUN, instead of its final one.")
-@click.option(
-    "--device",
-    default="auto",
-    show_default=True,
-    type=click.Choice(["auto", "cpu", "cuda"]),
-    help="Where to look at samples; auto takes a GPU if any.",
-)
+@device_option("Where to look at samples")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with the protocol of every value.")
 @click.pass_obj
 def command(obj: Any, /, source: Path, metrics: str, device: str, best: bool, as_json: bool, **settings: Any) -> None:

@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from aigc_zoo.cli.device import device_option
+
 
 @click.command("sample", context_settings={"ignore_unknown_options": True})
 @click.argument("source", metavar="RUN|FILE|RECIPE@NAME", type=click.Path(path_type=Path))
@@ -20,13 +22,7 @@ import click
     metavar="FILE.png|FOLDER",
     help="A file for all of them in one grid, a folder for one file each.  [default: a grid beside the generator]",
 )
-@click.option(
-    "--device",
-    default="auto",
-    show_default=True,
-    type=click.Choice(["auto", "cpu", "cuda"]),
-    help="Where to make samples; auto takes a GPU if any.",
-)
+@device_option("Where to make samples")
 @click.argument("more", nargs=-1, type=click.UNPROCESSED, metavar="[SAMPLING OPTIONS]")
 @click.pass_obj
 def command(obj: Any, /, source: Path, count: int, out: Path | None, more: tuple[str, ...], **settings: Any) -> None:

@@ -126,6 +126,9 @@ class Autocast:
     Only networks with weights are wrapped: an augmentation or a penalty with a running mean computes as it is, and so
     do constraints of weights (a spectral norm has to be one). It acts inside `with` alone, hence not in copies of the
     networks, from which samples are made.
+
+    A network that has compiled itself is entered from outside, as hooks with contexts of their own cannot be traced;
+    one with constraints of weights besides, which need such hooks, stays in float32.
     """
 
     def __init__(self, device: torch.device, nets: Iterable[nn.Module]) -> None:
@@ -134,11 +137,16 @@ class Autocast:
         self._caches = device.type == "cpu"
         self._inside: list[torch.autocast] = []
         for net in nets:
-            if any(True for _ in net.parameters()):
+            if not any(True for _ in net.parameters()):
+                continue
+            constraints = [module for module in net.modules() if isinstance(module, ParametrizationList)]
+            compiled = net._compiled_call_impl
+            if compiled is None:
                 self._wrap(net, device, True)
-                for module in net.modules():
-                    if isinstance(module, ParametrizationList):
-                        self._wrap(module, device, False)
+                for module in constraints:
+                    self._wrap(module, device, False)
+            elif not constraints:
+                self._wrap_compiled(net, compiled, device)
 
     def __enter__(self) -> None:
         self._on = True
@@ -151,14 +159,19 @@ class Autocast:
         if torch.autocast_decrement_nesting() == 0:
             torch.clear_autocast_cache()
 
-    def _wrap(self, module: nn.Module, device: torch.device, enabled: bool) -> None:
+    def _contexts(self, device: torch.device, enabled: bool) -> Callable[[], torch.autocast]:
+        """Gives the context for a call, one that keeps weights in bf16 where that is of use."""
         plain, caching = (
             torch.autocast(device.type, torch.bfloat16, enabled=enabled, cache_enabled=keep) for keep in (False, True)
         )
+        return lambda: caching if self._caches and torch.is_grad_enabled() else plain
+
+    def _wrap(self, module: nn.Module, device: torch.device, enabled: bool) -> None:
+        chosen = self._contexts(device, enabled)
 
         def enter(_: nn.Module, given: Any) -> None:
             if self._on:
-                context = caching if self._caches and torch.is_grad_enabled() else plain
+                context = chosen()
                 context.__enter__()  # type: ignore[no-untyped-call]  # torch gives it no types
                 self._inside.append(context)
 
@@ -166,10 +179,26 @@ class Autocast:
             if not self._on or not self._inside:
                 return None
             self._inside.pop().__exit__(None, None, None)
-            return _full(made) if isinstance(made, Tensor) else trees.tree_map_only(Tensor, _full, made)
+            return _all_full(made)
 
         module.register_forward_pre_hook(enter)
         module.register_forward_hook(leave, always_call=True)
+
+    def _wrap_compiled(self, net: nn.Module, compiled: Callable[..., Any], device: torch.device) -> None:
+        chosen = self._contexts(device, True)
+
+        def call(*given: Any, **named: Any) -> Any:
+            if not self._on:
+                return compiled(*given, **named)
+            with chosen():
+                made = compiled(*given, **named)
+            return _all_full(made)
+
+        net._compiled_call_impl = call
+
+
+def _all_full(made: Any) -> Any:
+    return _full(made) if isinstance(made, Tensor) else trees.tree_map_only(Tensor, _full, made)
 
 
 def _full(value: Tensor) -> Tensor:

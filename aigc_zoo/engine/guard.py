@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch._utils import _flatten_dense_tensors
+from torch.utils.hooks import RemovableHandle
 
 from aigc_zoo.engine.state import places
 
@@ -26,6 +27,10 @@ Named = tuple[str, Tensor]
 _SPAN = 1 << 20
 _ELSEWHERE = _SPAN - 1
 """The place of what another rank has found: the largest, so that the least of all ranks' is the cause."""
+
+
+_LARGE = 1 << 17
+"""Weights of a tensor whose gradient, half a megabyte, is worth a call of its own."""
 
 
 class Guard(ABC):
@@ -118,26 +123,62 @@ class Guard(ABC):
 
 
 class HostGuard(Guard):
-    """Reads what it looks at: on a CPU nobody has to be waited for."""
+    """Reads what it looks at: on a CPU nobody has to be waited for.
 
-    _closed = False
+    A large gradient is looked at when it has just been written, and lies in the processor's caches still: to fetch it
+    again took as long as all else together. Ranks have to average first.
+    """
+
+    _closed = _listening = False
+
+    def __init__(self, players: Sequence[str], nets: nn.Module, device: torch.device, world: int = 1) -> None:
+        super().__init__(players, nets, device, world)
+        self._wrong = torch.zeros(1)
+        large = [weight for weight in nets.parameters() if weight.requires_grad and weight.numel() >= _LARGE]
+        self._large = large if world == 1 else []
+        self._heard = {id(weight) for weight in self._large}
+        self._handles: list[RemovableHandle] = []
+        self.listen()
+
+    def listen(self) -> None:
+        """Hears of large gradients from now on."""
+        self.unlisten()
+        for weight in self._large:
+            self._handles.append(weight.register_post_accumulate_grad_hook(self._hear))  # type: ignore[no-untyped-call]
+
+    def unlisten(self) -> None:
+        """The opposite, for who wants to measure what it costs."""
+        while self._handles:
+            self._handles.pop().remove()
+
+    def _hear(self, weight: Tensor) -> None:
+        if self._listening and weight.grad is not None:
+            _mark(_real([weight.grad]), self._wrong)
+
+    def begin(
+        self, number: int, step: Tensor, params: Sequence[nn.Parameter], inputs: Sequence[Named], last: bool
+    ) -> Guard:
+        self._wrong.zero_()
+        self._listening = True
+        return super().begin(number, step, params, inputs, last)
 
     def look(self, lowered: Tensor) -> Tensor | None:
         self._seen = self._inside(lowered)
         if self._world == 1:
             return None
-        return torch.tensor(float(not self._closed and not _finite(self._seen, [])))
+        return torch.tensor(float(not self._closed and not _finite(self._seen)))
 
     def admits(self, wrong: Tensor | None) -> bool:
+        self._listening = False
         if self._closed:
             return False
         # Entries are left out: what they spoil shows in the loss. Once it does they are looked at first, to be named.
-        gradients = _gradients(self._params)
         elsewhere = wrong is not None and float(wrong) > 0
-        if _finite(self._seen, gradients) and not elsewhere:
+        _mark(_gradients(self._params, self._heard), self._wrong)
+        if _finite(self._seen) and not self._wrong.item() and not elsewhere:
             return True
         entries = [value for _, value in self._entries()]
-        place = _first_bad([*entries, *self._seen, *gradients])
+        place = _first_bad([*entries, *self._seen, *_gradients(self._params)])
         ours = 0 <= place < len(entries) + len(self._seen)
         if place < 0 and not elsewhere:
             return True  # large numbers, whose sum alone has overflowed
@@ -188,26 +229,31 @@ def guard_for(device: torch.device) -> type[Guard]:
     return HostGuard if device.type == "cpu" else DeviceGuard
 
 
-def _gradients(params: Sequence[nn.Parameter]) -> list[Tensor]:
-    found = [weight.grad for weight in params if weight.grad is not None and weight.numel()]
-    return [torch.view_as_real(gradient) if gradient.is_complex() else gradient for gradient in found]
+def _gradients(params: Sequence[nn.Parameter], but: Set[int] = frozenset()) -> list[Tensor]:
+    """Those of the weights, without those of some ids."""
+    return _real([w.grad for w in params if w.grad is not None and w.numel() and id(w) not in but])
+
+
+def _real(gradients: Sequence[Tensor]) -> list[Tensor]:
+    return [torch.view_as_real(gradient) if gradient.is_complex() else gradient for gradient in gradients]
 
 
 _ONE = torch.ones(1)
 
 
-def _finite(values: Sequence[Tensor], gradients: Sequence[Tensor]) -> bool:
-    """Whether no value, of which there are few and small ones, and no gradient holds NaN or infinity."""
+def _mark(gradients: Sequence[Tensor], wrong: Tensor) -> None:
+    """Sets `wrong` to 1 where a gradient holds NaN or infinity."""
+    # What GradScaler calls: one pass over all gradients, which it multiplies by one. Half of what sums would take.
+    torch._amp_foreach_non_finite_check_and_unscale_(list(gradients), wrong, _ONE)
+
+
+def _finite(values: Sequence[Tensor]) -> bool:
+    """Whether no value, of which there are few and small ones, holds NaN or infinity."""
     # A sum is such if anything in it is; all in one, as a call each would cost more than what it adds.
     total = values[0]
     if len(values) > 1:
         total = _flatten_dense_tensors(values).sum()  # type: ignore[no-untyped-call]  # torch gives it no types
-    if not math.isfinite(total.item()):
-        return False
-    # What GradScaler calls: one pass over all gradients, which it multiplies by one. Half of what sums would take.
-    found = torch.zeros(1)
-    torch._amp_foreach_non_finite_check_and_unscale_(list(gradients), found, _ONE)
-    return not found.item()
+    return math.isfinite(total.item())
 
 
 def _first_bad(tensors: Sequence[Tensor]) -> int:

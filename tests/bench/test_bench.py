@@ -213,6 +213,21 @@ def test_the_matrix_is_of_all_that_is_installed(stranger: Path, tmp_path: Path) 
         axes_of(known, "mine", {"penalty": ["gp"]})
 
 
+@pytest.mark.parametrize(("num", "leads"), [(2_048, "kid-x"), (10_000, "fid-x")])
+def test_of_few_samples_the_kernel_distance_is_compared(tmp_path: Path, num: int, leads: str) -> None:
+    lines = [
+        {"step": step, "images": 10 * step, "name": name, "value": value + step * rise, "protocol": {"num": num}}
+        for step in (0, 5)
+        for name, value, rise in (("fid-x", 10.0, 1), ("kid-x", 0.5, 1), ("spread-x", 0.3, 0))
+    ]
+    (tmp_path / "metrics.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines), "utf-8")
+    found = cells.history_of(tmp_path)
+    assert found["metric"] == leads
+    assert [one["value"] for one in found["values"]] == ([0.5, 5.5] if leads == "kid-x" else [10, 15])
+    assert leads not in found["others"]
+    assert not found["flags"], "a third of the variance is a draft's"
+
+
 def test_a_miss_is_infinite() -> None:
     def record(seed: int, *values: float) -> dict[str, Any]:
         lines = [{"images": 10 * n, "seconds": float(n), "value": value} for n, value in enumerate(values)]

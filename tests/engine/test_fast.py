@@ -271,6 +271,21 @@ def test_an_error_in_a_network_leaves_no_precision_behind() -> None:
     assert not torch.is_autocast_enabled("cpu")
 
 
+@pytest.mark.slow  # imports what traces
+def test_a_network_that_has_compiled_itself_is_entered_from_outside() -> None:
+    net, plain, bound = nn.Linear(64, 3), nn.Linear(64, 3), nn.utils.parametrizations.spectral_norm(nn.Linear(64, 3))
+    plain.load_state_dict(net.state_dict())
+    x, exact, kept = torch.randn(8, 64), net(torch.ones(1, 64)), bound.eval()(torch.ones(1, 64))
+    for one in (net, bound):
+        one.compile(backend="eager")
+    with fast.Autocast(CPU, [net, plain, bound]):
+        assert torch.equal(net(x), plain(x)), "bf16 inside"
+        assert net(x).dtype == torch.float32
+        assert torch.equal(bound(torch.ones(1, 64)), kept), "with a constraint it stays in float32"
+    assert torch.equal(net(torch.ones(1, 64)), exact), "outside of a step nothing has changed"
+    assert not torch.equal(net(x), net(x).bfloat16().float())
+
+
 def in_bf16(a: Trainer) -> Trainer:
     a._autocast = fast.Autocast(CPU, a.nets.values())
     return a

@@ -139,6 +139,39 @@ def test_one_bad_number_among_many_is_found(kind: type[Guard], value: float) -> 
     )
 
 
+def test_a_large_gradient_is_looked_at_as_it_is_written() -> None:
+    net = nn.Linear(512, 512, bias=False)
+    guard, x = HostGuard(("player",), Nets({"D": net}), CPU), torch.ones(4, 512)
+    spoilt = x.clone()
+    spoilt[1, 7] = -math.inf
+
+    def turn(given: Tensor, *parts: Tensor) -> bool:
+        guard.begin(0, torch.tensor(5), [net.weight], [], True)
+        net.zero_grad()
+        for one in (given, *parts):
+            net(one).sum().backward()
+        return guard.admits(guard.look(torch.tensor(1.0)))
+
+    net(spoilt).sum().backward()  # in nobody's turn
+    assert turn(x)
+    assert turn(x, x)
+    assert net.weight.grad.unique().tolist() == [8], "and it is left as it was"
+    assert not turn(x, spoilt, x), "a part of a batch among others"
+    assert guard.said(int(guard.first)) == (
+        "the gradient of D.weight, in a turn of player player, is not finite at step 5"
+    )
+
+
+def test_ranks_look_at_what_they_have_averaged() -> None:
+    net = nn.Linear(512, 512, bias=False)
+    guard = HostGuard(("player",), Nets({"D": net}), CPU, world=2)
+    guard.begin(0, torch.tensor(5), [net.weight], [], True)
+    net(torch.ones(4, 512)).sum().backward()
+    wrong = guard.look(torch.tensor(1.0))
+    net.weight.grad[3, 4] = math.nan  # as if the other rank's had been so
+    assert not guard.admits(wrong)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_guard_changes_no_number_of_a_healthy_run(kind: type[Guard]) -> None:
     a, b = (guarded(one, lambda nets, batch, here: {"loss": nets.D.w * 1.0}) for one in (kind, HostGuard))
