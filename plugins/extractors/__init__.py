@@ -28,7 +28,7 @@ def zoo_components() -> Iterator[Component]:
         kind="extractor",
         name="zoo-rgb32",
         target=f"{__name__}.rgb32:rgb32",
-        summary="small convnet for colour 32x32 pictures, shipped; 128 features, 73.1 % right on CIFAR-10 (JPEG)",
+        summary="small convnet for colour 32x32 pictures, shipped; 128 features, 74.1 % right on CIFAR-10 (JPEG)",
         tags=("colour", "32x32", "offline"),
     )
     yield Component(

@@ -47,6 +47,7 @@ def main(
     data: Sequence[str] = ("mnist", "digits"),
     epochs: int = EPOCHS,
     augment: Callable[[Tensor], Tensor] | None = None,
+    noise: float = NOISE,
     seed: int = SEED,
     about: str = __doc__,
 ) -> None:
@@ -56,6 +57,7 @@ def main(
     parser.add_argument("--data", nargs="+", default=[*data], help="datasets, or paths, to learn (train) and test on")
     parser.add_argument("--epochs", type=int, default=epochs)
     parser.add_argument("--limit", type=int, help="at most so many pictures of each split: a trial")
+    parser.add_argument("--noise", type=float, default=noise, help="the strongest, in grey levels")
     parser.add_argument("--seed", type=int, default=seed)
     parser.add_argument("--threads", type=int, default=1, help="part of the result, as the seed is")
     given = parser.parse_args(arguments)
@@ -67,14 +69,17 @@ def main(
         train = [limited(split["train"], given.limit) for split in splits.values()]
         images, labels = (torch.cat(parts) for parts in zip(*train, strict=True))
         started = time.perf_counter()
-        module = fit(images, labels, epochs=given.epochs, seed=given.seed, network=network, augment=augment or shifted)
+        module = fit(
+            images, labels, epochs=given.epochs, seed=given.seed, network=network, augment=augment, noise=given.noise
+        )
         seconds = time.perf_counter() - started
         metadata = {
             "accuracy": " ".join(
                 f"{name}={accuracy(module, *limited(split['test'], given.limit)):.4f}" for name, split in splits.items()
             ),
             "data": " ".join(f"{name}/train={split['train'].digest}" for name, split in splits.items()),
-            "settings": f"seed={given.seed} epochs={given.epochs} batch={BATCH} threads={given.threads}",
+            "settings": f"seed={given.seed} epochs={given.epochs} batch={BATCH} noise={given.noise:g} "
+            f"threads={given.threads}",
             "versions": f"aigc-zoo={version('aigc-zoo')} torch={version('torch')} python={platform.python_version()}",
             "date": datetime.date.today().isoformat(),
         }
@@ -115,6 +120,7 @@ def fit(
     seed: int,
     network: type[nn.Module] = Grey28,
     augment: Callable[[Tensor], Tensor] | None = None,
+    noise: float = NOISE,
 ) -> nn.Module:
     """The trained classifier, its normalisation folded into the convolutions, its features scaled.
 
@@ -131,7 +137,7 @@ def fit(
             order = torch.randperm(len(images))
             for step in range(steps):
                 rows = order[step * BATCH : (step + 1) * BATCH]
-                logits = module(noised(augment(images[rows])))["logits"]
+                logits = module(noised(augment(images[rows]), noise))["logits"]
                 loss = nn.functional.cross_entropy(logits, labels[rows])
                 optimizer.zero_grad()
                 loss.backward()
@@ -151,9 +157,9 @@ def shifted(images: Tensor) -> Tensor:
     return padded[picture, channel, rows, columns]
 
 
-def noised(images: Tensor) -> Tensor:
-    """Half of the pictures with normal noise, of a strength between 0 and NOISE grey levels for each."""
-    strength = (2 * torch.rand(len(images), 1, 1, 1) - 1).clamp(min=0) * NOISE
+def noised(images: Tensor, most: float = NOISE) -> Tensor:
+    """Half of the pictures with normal noise, of a strength between 0 and `most` grey levels for each."""
+    strength = (2 * torch.rand(len(images), 1, 1, 1) - 1).clamp(min=0) * most
     return (images + strength * torch.randn(images.shape)).round().clamp(0, 255).to(torch.uint8)
 
 

@@ -1,8 +1,10 @@
 """Trains the weights of zoo-rgb32: `python -m aigc_zoo_plugins.extractors.train_rgb32 --out FILE --data CIFAR10`.
 
 The classifier learns CIFAR-10, given as a path or a dataset's name, with pictures mirrored, shifted by up to two pixels
-and half of them with noise, for the reason that `train_grey28` gives. One seed and one number of threads give the same
-weights; about ten minutes of one core.
+and half of them with a little noise, for the reason that `train_grey28` gives. As much as there would teach it to look
+through noise: noisy photographs move to the middle of the features, where precision counts them as good (0.88 for real
+ones, 0.96 with noise of 40; trained with 12, 0.65). One seed and one number of threads give the same weights; about ten
+minutes of one core.
 """
 
 from __future__ import annotations
@@ -16,10 +18,13 @@ from . import train_grey28
 from .rgb32 import Rgb32
 
 EPOCHS = 6
+NOISE = 12
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    train_grey28.main(arguments, network=Rgb32, data=("cifar10",), epochs=EPOCHS, augment=mirrored, about=__doc__)
+    train_grey28.main(
+        arguments, network=Rgb32, data=("cifar10",), epochs=EPOCHS, augment=mirrored, noise=NOISE, about=__doc__
+    )
 
 
 def mirrored(images: Tensor) -> Tensor:
