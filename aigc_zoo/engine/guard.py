@@ -11,6 +11,7 @@ goes on, and what it does is caught by the check of everything that is written t
 from __future__ import annotations
 
 import math
+import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Sequence, Set
 from typing import Any
@@ -143,17 +144,20 @@ class HostGuard(Guard):
     def listen(self) -> None:
         """Hears of large gradients from now on."""
         self.unlisten()
+        own = weakref.ref(self)  # or networks and guard would hold each other, and stay until somebody collects
+
+        def hear(weight: Tensor) -> None:
+            guard = own()
+            if guard is not None and guard._listening and weight.grad is not None:
+                _mark(_real([weight.grad]), guard._wrong)
+
         for weight in self._large:
-            self._handles.append(weight.register_post_accumulate_grad_hook(self._hear))  # type: ignore[no-untyped-call]
+            self._handles.append(weight.register_post_accumulate_grad_hook(hear))  # type: ignore[no-untyped-call]
 
     def unlisten(self) -> None:
         """The opposite, for who wants to measure what it costs."""
         while self._handles:
             self._handles.pop().remove()
-
-    def _hear(self, weight: Tensor) -> None:
-        if self._listening and weight.grad is not None:
-            _mark(_real([weight.grad]), self._wrong)
 
     def begin(
         self, number: int, step: Tensor, params: Sequence[nn.Parameter], inputs: Sequence[Named], last: bool

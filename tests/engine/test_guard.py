@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import weakref
 from collections.abc import Callable
 
 import pytest
@@ -160,6 +161,13 @@ def test_a_large_gradient_is_looked_at_as_it_is_written() -> None:
     assert guard.said(int(guard.first)) == (
         "the gradient of D.weight, in a turn of player player, is not finite at step 5"
     )
+
+
+def test_networks_go_when_nobody_wants_them_though_a_guard_listened() -> None:
+    net = nn.Linear(512, 512)
+    guard, weight = HostGuard(("player",), Nets({"D": net}), CPU), weakref.ref(net.weight)
+    del net, guard
+    assert weight() is None
 
 
 def test_ranks_look_at_what_they_have_averaged() -> None:
