@@ -152,7 +152,8 @@ class HostGuard(Guard):
                 _mark(_real([weight.grad]), guard._wrong)
 
         for weight in self._large:
-            self._handles.append(weight.register_post_accumulate_grad_hook(hear))  # type: ignore[no-untyped-call]
+            handle = weight.register_post_accumulate_grad_hook(hear)  # type: ignore[no-untyped-call]  # torch's, untyped
+            self._handles.append(handle)
 
     def unlisten(self) -> None:
         """The opposite, for who wants to measure what it costs."""

@@ -62,6 +62,8 @@ def test_worse_samples_read_worse_by_every_metric(name: str, pictures: Tensor) -
     noise = torch.randn(real.shape, generator=generator("noise"))
     noised = [(real + strength * noise).round().clamp(0, 255).byte() for strength in NOISES[name]]
     found = [read(judge, images) for images in (real, *noised, torch.full_like(real, 128))]
+    assert set(found[0]) <= set(KINDS)
+    assert found[3]["isc"] == pytest.approx(1)
     for metric, kind in KINDS.items():
         if metric not in found[0] or metric == "duplicates":
             continue
@@ -77,17 +79,34 @@ def test_worse_samples_read_worse_by_every_metric(name: str, pictures: Tensor) -
 
 
 @pytest.mark.parametrize("name", EXTRACTORS)
-def test_ten_good_pictures_again_and_again_are_found(name: str, pictures: Tensor) -> None:
+def test_ten_good_pictures_or_one_again_and_again_are_found(name: str, pictures: Tensor) -> None:
     """Precision and density judge each sample by itself and cannot see it, and the kernel distance reads the moments of
     ten pictures as nearly the right ones; hence the count of near copies."""
     judge = judge_of(name, pictures[:400], metrics=GROUPS)
-    good, ten = (read(judge, images) for images in (pictures[400:800], pictures[400:410].repeat(40, 1, 1, 1)))
+    real = pictures[400:800]
+    noise = torch.randn(real.shape, generator=generator("noise"))
+    heavy = (real + NOISES[name][1] * noise).round().clamp(0, 255).byte()
+    ten, one = (real[:count].repeat(400 // count, 1, 1, 1) for count in (10, 1))
+    good, heavy, ten, one = (read(judge, images) for images in (real, heavy, ten, one))
+    for metric in ("fid", "kid"):
+        assert max(heavy[metric], ten[metric]) < one[metric], metric
+    for metric in ("recall", "coverage"):
+        assert good[metric] > ten[metric] >= one[metric], metric
+    assert heavy["isc"] > one["isc"] == pytest.approx(1)
+    assert {"duplicates", "spread"} <= set(warnings(one))
     assert ten["fid"] > 10 * good["fid"]
     assert ten["kid"] > good["kid"]
     assert ten["recall"] < 0.1 < good["recall"]
     assert ten["coverage"] < 0.3 < good["coverage"]
     assert ten["duplicates"] == 1
     assert "duplicates" in warnings(ten)
+
+
+def test_a_generator_of_one_digit_lacks_variance(digits: tuple[Tensor, Tensor]) -> None:
+    images, labels = digits
+    judge = judge_of("zoo-grey28", images[:400], metrics=("spread",))
+    for digit in range(10):
+        assert "spread" in warnings(read(judge, images[labels == digit][:100])), digit
 
 
 @pytest.mark.parametrize("name", EXTRACTORS)
