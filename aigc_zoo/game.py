@@ -7,8 +7,8 @@ the trainer owns every gradient, optimiser step, average, random stream and devi
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import torch
@@ -119,23 +119,23 @@ class Recipe:
     players    in order of play
     draw       all noise of a batch: z, codes, one uniform `u` per sample. It sees the shapes of the whole batch of all
                ranks (the values are placeholders), may use torch's global generator, and depends on nothing else
-    make       {"fake": ..., and what belongs to it}; keyword-only parameters are options of `zoo sample`
-    makers     the networks that `make` uses
-    inputs     real entries that `make` reads
+    generate   {"fake": ..., and what belongs to it}; keyword-only parameters are options of `zoo sample`
+    generators the networks that `generate` uses
+    inputs     real entries that `generate` reads
     imitates   the entry that fakes are compared with
-    average    network -> decay of its moving average; a number d means min(d, (1 + n) / (10 + n)) at step n, a
-               schedule (nets, batch) is taken as it is
+    ema        network -> decay of the EMA of its weights; a number d means min(d, (1 + n) / (10 + n)) at step n, a
+               schedule (nets, batch) is used unchanged
     frozen     pretrained helpers, built once, never trained and never saved
     """
 
     networks: Callable[[Spec], Mapping[str, nn.Module]]
     players: Mapping[str, Player]
-    make: Callable[..., Mapping[str, Tensor]]
+    generate: Callable[..., Mapping[str, Tensor]]
     draw: Callable[[Batch], Mapping[str, Tensor]] = _no_noise
-    makers: tuple[str, ...] = ("G",)
+    generators: tuple[str, ...] = ("G",)
     inputs: tuple[str, ...] = ()
     imitates: str = "real"
-    average: Mapping[str, float | Schedule] = field(default_factory=dict)
+    ema: Mapping[str, float | Schedule] = field(default_factory=dict)
     frozen: Mapping[str, Callable[[], nn.Module]] = field(default_factory=dict)
     dataset: str = "digits"
     batch_size: int = 64
@@ -290,146 +290,6 @@ def cosine(start: float, stop: float) -> Schedule:
     return lambda nets, batch: stop + (start - stop) * 0.5 * (1 + torch.cos(math.pi * batch["t"]))
 
 
-# --- the standard game ------------------------------------------------------------------------------------------------
-
-_BATCH_NORMS = (nn.modules.batchnorm._BatchNorm,)
-
-
-def two_player(
-    generator: Callable[[Spec, int], nn.Module],
-    discriminator: Callable[[Spec], nn.Module],
-    loss: Callable[[], Adversarial],
-    *,
-    latent: int,
-    optimizer: MakeOptimizer,
-    critic_optimizer: MakeOptimizer | None = None,
-    critic_turns: int = 1,
-    lr: float | Schedule | None = None,
-    critic_lr: float | Schedule | None = None,
-    penalties: Sequence[Penalty] = (),
-    augmentation: Callable[[], nn.Module] | None = None,
-    conditional: bool = False,
-    average: float | Mapping[str, float | Schedule] = 0.0,
-    dataset: str = "digits",
-    batch_size: int = 64,
-    steps: int | None = None,
-    images: int | None = None,
-) -> Recipe:
-    """The game of Goodfellow et al. (2014, algorithm 1) from components: critic first, then the generator.
-
-    Generator and discriminator arrive with their options bound and are called with (spec, latent) and (spec); z is
-    normal, of shape (N, latent). Penalties see each sample by itself, so a critic with batch normalisation is refused.
-    `conditional` hands the batch's labels to both networks. A number as `average` is the decay of the generator's, 0
-    for none.
-    """
-    adversarial = loss()
-    names = [penalty.name for penalty in penalties]
-    if len({*names, "loss"}) <= len(names):
-        raise ValueError(f"penalties need different names other than loss, not {', '.join(names)}")
-
-    makers: dict[str, Callable[[], Any]] = {f"penalty_{penalty.name}": penalty.make for penalty in penalties}
-    if augmentation is not None:
-        makers["augmentation"] = augmentation
-    parts = {key: build() for key, build in makers.items()}
-    noisy = {f"noise_{key}": part for key, part in parts.items() if isinstance(part, Noisy)}
-
-    def networks(spec: Spec) -> Mapping[str, nn.Module]:
-        if conditional and not spec.classes:
-            raise ValueError("a conditional game needs labels, and this dataset has none: leave out --conditional")
-        known = spec if conditional else replace(spec, classes=0)
-        nets = {"G": generator(known, latent), "D": discriminator(known)}
-        if penalties and any(isinstance(module, _BATCH_NORMS) for module in nets["D"].modules()):
-            raise ValueError(
-                f"penalty {names[0]} looks at samples one by one, which batch normalisation in the discriminator "
-                "mixes: choose another norm (--discriminator.norm none)"
-            )
-        for part in noisy.values():
-            part.draw(torch.zeros(1, *spec.shape))  # one that cannot serve such samples says so now
-        # A part with state (a running mean, say) is a module: its buffers persist with the networks.
-        return nets | {key: part for key, build in makers.items() if isinstance(part := build(), nn.Module)}
-
-    def draw(batch: Batch) -> Mapping[str, Tensor]:
-        n = len(batch["real"])
-        noise = {"z": torch.randn(n, latent), "u": torch.rand(n)}
-        return noise | {key: part.draw(batch["real"]) for key, part in noisy.items()}
-
-    def make(nets: Nets, batch: Batch) -> Mapping[str, Tensor]:
-        return {"fake": nets.G(batch["z"], label_of(batch))}
-
-    def label_of(batch: Batch) -> Tensor | None:
-        return batch["label"] if conditional else None
-
-    def call(key: str, nets: Nets, batch: Batch, *given: Any) -> Tensor:
-        """A part, with its noise where it has any."""
-        part = nets[key] if key in nets else parts[key]
-        result: Tensor = part(*given, *(batch[name] for name in (f"noise_{key}",) if name in noisy))
-        return result
-
-    def judge(nets: Nets, batch: Batch, x: Tensor) -> Tensor:
-        seen = call("augmentation", nets, batch, x) if "augmentation" in parts else x
-        logits: Tensor = nets.D(seen, label_of(batch))
-        return logits
-
-    def critic_with(penalties: Sequence[Penalty]) -> Loss:
-        def critic(nets: Nets, batch: Batch) -> Terms:
-            real, fake = batch["real"], batch["fake"]
-            if penalties:  # they may differentiate the logits below by their inputs
-                real, fake = real.detach().requires_grad_(), fake.detach().requires_grad_()
-            real_logits, fake_logits = judge(nets, batch, real), judge(nets, batch, fake)
-
-            def score(x: Tensor) -> Tensor:
-                """The critic for penalties; what the loss has already judged is not judged again."""
-                return real_logits if x is real else fake_logits if x is fake else judge(nets, batch, x)
-
-            terms = {
-                "loss": adversarial.discriminator(real_logits, fake_logits),
-                "_real": real_logits.detach().mean(),
-                "_fake": fake_logits.detach().mean(),
-            }
-            sight = {**batch, "real": real, "fake": fake}
-            for penalty in penalties:
-                weight = penalty.weight(nets, batch) if callable(penalty.weight) else penalty.weight
-                value = call(f"penalty_{penalty.name}", nets, batch, score, sight)
-                terms[penalty.name] = weight * penalty.every * value
-            return terms
-
-        return critic
-
-    def fool(nets: Nets, batch: Batch) -> Terms:
-        real_logits = judge(nets, batch, batch["real"]) if adversarial.needs_real else None
-        return {"loss": adversarial.generator(judge(nets, batch, batch["fake"]), real_logits)}
-
-    def lazily(due: tuple[Penalty, ...], rest: tuple[Penalty, ...]) -> Play:
-        """The play in which each penalty joins at its own interval."""
-        if not rest:
-            return critic_with(due)
-        first, *others = rest
-        if first.every == 1:
-            return lazily((*due, first), tuple(others))
-        return Every(first.every, lazily((*due, first), tuple(others)), lazily(due, tuple(others)))
-
-    return Recipe(
-        networks=networks,
-        players={
-            "discriminator": Player(
-                controls=("D",),
-                loss=lazily((), tuple(penalties)),
-                optimizer=critic_optimizer or optimizer,
-                turns=critic_turns,
-                lr=critic_lr if critic_lr is not None else lr,
-            ),
-            "generator": Player(controls=("G",), loss=fool, optimizer=optimizer, lr=lr),
-        },
-        draw=draw,
-        make=make,
-        average=dict(average) if isinstance(average, Mapping) else {"G": average} if average else {},
-        dataset=dataset,
-        batch_size=batch_size,
-        steps=steps,
-        images=images,
-    )
-
-
-def count_parameters(modules: Iterable[nn.Module]) -> int:
-    """How many weights the modules hold together."""
-    return sum(p.numel() for module in modules for p in module.parameters())
+def count_parameters(net: nn.Module) -> int:
+    """The number of weights of a network."""
+    return sum(weight.numel() for weight in net.parameters())

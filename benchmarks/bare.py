@@ -27,8 +27,8 @@ class Bare:
         torch.manual_seed(seed)
         self.recipe, self.batch_size, self.device, self.played = recipe, batch_size, device, 0
         self.nets = Nets(recipe.networks(samples.spec)).to(device, memory_format=torch.channels_last).train()
-        self.average = Nets(recipe.networks(samples.spec)).to(device, memory_format=torch.channels_last).eval()
-        self.average.load_state_dict(self.nets.state_dict())
+        self.ema = Nets(recipe.networks(samples.spec)).to(device, memory_format=torch.channels_last).eval()
+        self.ema.load_state_dict(self.nets.state_dict())
         self.params = {
             name: [w for net in player.controls for w in self.nets[net].parameters()]
             for name, player in recipe.players.items()
@@ -49,14 +49,14 @@ class Bare:
             loss = play_at(player.loss, self.played)
             if loss is None:
                 continue
-            makes = not set(player.controls).isdisjoint(recipe.makers)
+            makes = not set(player.controls).isdisjoint(recipe.generators)
             self.set_rate(self.optimizers[name], player.lr, batches[-1])
             for number in range(recipe.rounds - player.turns, recipe.rounds):
                 with self.precision():
                     if number not in made:
                         # The last fakes keep their graph for the maker.
                         with torch.set_grad_enabled(number == recipe.rounds - 1):
-                            made[number] = dict(recipe.make(self.nets, batches[number]))
+                            made[number] = dict(recipe.generate(self.nets, batches[number]))
                     fakes = made[number] if makes else {key: value.detach() for key, value in made[number].items()}
                     terms = loss(self.nets, {**batches[number], **fakes})
                 total = sum(term for key, term in terms.items() if not key.startswith("_"))
@@ -87,9 +87,9 @@ class Bare:
 
     @torch.no_grad()
     def move_average(self) -> None:
-        for name, decay in self.recipe.average.items():
+        for name, decay in self.recipe.ema.items():
             d = min(decay, (1 + self.played) / (10 + self.played)) if isinstance(decay, float) else 0.999
-            mine, theirs = self.average[name], self.nets[name]
+            mine, theirs = self.ema[name], self.nets[name]
             torch._foreach_lerp_(list(mine.parameters()), list(theirs.parameters()), 1 - d)
             for mean, value in zip(mine.buffers(), theirs.buffers(), strict=True):
                 if mean.is_floating_point():

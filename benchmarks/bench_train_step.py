@@ -15,9 +15,9 @@ from reference_dcgan import Reference
 from roofline import report
 
 from aigc_zoo import options, plugins
-from aigc_zoo.engine.trainer import Trainer, parameters_of
+from aigc_zoo.engine.trainer import Trainer
 from aigc_zoo.errors import ConfigError, DataError
-from aigc_zoo.game import Samples
+from aigc_zoo.game import Samples, count_parameters
 from aigc_zoo.run.prepare import Prepared, prepare
 
 WARM_UP = 3
@@ -80,7 +80,7 @@ def about(trainer: Trainer, run: Prepared, environment: dict[str, Any]) -> dict[
         "precision": run.precision.name,
         "engine": trainer.engine.choice.name,
         "peak_memory": measure.peak_memory(trainer.device),
-        "parameters": {name: parameters_of(net) for name, net in trainer.nets.items()},
+        "parameters": {name: count_parameters(net) for name, net in trainer.nets.items()},
         "environment": environment,
     }
 
@@ -137,7 +137,7 @@ def bench_dcgan_beside_the_plain_loop(benchmark: Any) -> None:
     reference = Reference(decoded(run.train, trainer.batch_size * 32), device=str(trainer.device))
     assert reference.batch_size == trainer.batch_size
     for net, other in ((trainer.nets.G, reference.netG), (trainer.nets.D, reference.netD)):
-        assert parameters_of(net) == parameters_of(other)
+        assert count_parameters(net) == count_parameters(other)
     step = stepping(trainer)
     benchmark.group = f"train-step/{trainer.device.type}/paired"
     if benchmark.disabled:

@@ -33,7 +33,7 @@ SAME: Mapping[str, Any] = {
     "lr": 1e-3,
     "steps": STEPS,
     "latent": 32,
-    "average": 0.999,
+    "ema": 0.999,
     "precision": "fp32",
 }
 """What all have in common; `lr` is that of both players."""
@@ -55,7 +55,7 @@ CASES = (
     Case("primer", "primer"),
     Case("lsgan", "lsgan"),
     Case("hinge", "hinge"),
-    Case("dcgan, critic at 3e-4", "dcgan", {"critic_lr": 3e-4}, "learning rates"),
+    Case("dcgan, critic at 3e-4", "dcgan", {"discriminator_lr": 3e-4}, "learning rates"),
     Case("wgan", "wgan", {}, "weights clipped"),
     Case("sngan", "sngan", {}, "spectral norm"),
     Case("dragan", "dragan", {}, "gradient penalty"),
@@ -83,7 +83,7 @@ def play(case: Case, data: str, seed: int) -> dict[str, Any]:
     spectral = "-spectral" if case.recipe == "sngan" else ""
     networks = {"generator": "vanilla.points", "discriminator": f"vanilla.points{spectral}"}
     known = {option.key for option in options.options_of(catalogue, case.recipe, networks, data=data, automatic=True)}
-    alike = {"critic_lr": SAME["lr"]} if "critic_lr" in known else {}
+    alike = {"discriminator_lr": SAME["lr"]} if "discriminator_lr" in known else {}
     given = {**networks, **SAME, **alike, **case.options, "seed": seed}
     prepared = prepare(catalogue, options.resolve(catalogue, case.recipe, data=data, given=given))
     trainer = prepared.trainer()
@@ -94,7 +94,7 @@ def play(case: Case, data: str, seed: int) -> dict[str, Any]:
     centres = torch.stack([train.fields["real"][train.fields["label"] == i].mean(0) for i in range(DATA[data])])
 
     def counted(averaged: bool) -> tuple[Any, Any]:
-        points = trainer.sampler(averaged=averaged, seed=1000 + seed).samples(SAMPLES)
+        points = trainer.sampler(ema=averaged, seed=1000 + seed).samples(SAMPLES)
         return points, mode_counts(points, centres, std=0.02)
 
     points, counts = counted(True)

@@ -46,7 +46,7 @@ class Reference:
         settings = PRESETS[preset]
         spec = Spec(shape=tuple(images.shape[1:]))
         rate, beta = float(settings.get("lr", 2e-4)), float(settings.get("beta1", 0.5))
-        critic_rate = float(settings.get("critic_lr", rate))
+        critic_rate = float(settings.get("discriminator_lr", rate))
         self.device = torch.device(device)
         self.netG = networks.generator(spec, LATENT, **_options(settings, "generator")).to(self.device)
         self.netD = networks.discriminator(spec, **_options(settings, "discriminator")).to(self.device)

@@ -74,7 +74,12 @@ def player(**settings: Any) -> Player:
 
 
 def recipe(**settings: Any) -> Recipe:
-    given = {"networks": lambda spec: {}, "players": {"critic": player()}, "make": lambda nets, batch: {}, "steps": 1}
+    given = {
+        "networks": lambda spec: {},
+        "players": {"critic": player()},
+        "generate": lambda nets, batch: {},
+        "steps": 1,
+    }
     return Recipe(**{**given, **settings})
 
 
@@ -122,7 +127,7 @@ def test_samples_are_counted_by_their_first_group() -> None:
 
 
 def test_parameters_are_counted() -> None:
-    assert count_parameters([nn.Linear(2, 3), nn.Linear(3, 1, bias=False)]) == 9 + 3
+    assert count_parameters(nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 1, bias=False))) == 9 + 3
 
 
 # --- schedules and optimisers -----------------------------------------------------------------------------------------

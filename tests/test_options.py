@@ -33,7 +33,11 @@ if TYPE_CHECKING:
 def game(*, dataset: str = "dots", **received: Any) -> Recipe:
     player = Player(controls=("G",), loss=None, optimizer=lambda parameters: None)  # type: ignore[arg-type, return-value]
     made = Recipe(
-        networks=lambda spec: {}, players={"only": player}, make=lambda nets, batch: {}, dataset=dataset, images=1000
+        networks=lambda spec: {},
+        players={"only": player},
+        generate=lambda nets, batch: {},
+        dataset=dataset,
+        images=1000,
     )
     object.__setattr__(made, "received", received)
     return made
@@ -46,7 +50,7 @@ def recipe(
     penalty: tuple[Annotated[Any, Slot("penalty")], ...] = (),
     augmentation: Annotated[Any, Slot("augmentation")] | None = None,
     lr: Annotated[float, Range(0, 1)] = 2e-4,
-    critic_lr: Annotated[float, Range(0, 1)] | None = None,
+    discriminator_lr: Annotated[float, Range(0, 1)] | None = None,
     levels: tuple[Annotated[int, Range(1, None)], ...] = (8, 16),
     conditional: bool = False,
     mode: Literal["fast", "slow"] = "fast",
@@ -180,7 +184,7 @@ def test_options_of_a_recipe_are_its_own_and_those_of_its_slots(zoo: Catalogue) 
     found = {option.key: option for option in options_of(zoo, "game", {"penalty": ["r1"]})}
     assert list(found) == [
         *("generator", "generator.width", "generator.norm", "loss", "penalty", "penalty.r1.centre"),
-        *("penalty.r1.weight", "penalty.r1.every", "augmentation", "lr", "critic_lr", "levels", "conditional"),
+        *("penalty.r1.weight", "penalty.r1.every", "augmentation", "lr", "discriminator_lr", "levels", "conditional"),
         *("mode", "weights"),
     ]
     assert found["generator"] == Option("generator", str, "wide", help="who draws.", owner="zoo/game", slot="generator")
@@ -189,8 +193,8 @@ def test_options_of_a_recipe_are_its_own_and_those_of_its_slots(zoo: Catalogue) 
     )
     assert found["lr"].help == "the rate, of both."
     assert found["levels"] == Option("levels", int, (4, 8), low=1, repeated=True, owner="zoo/game")
-    assert found["critic_lr"].optional
-    assert found["critic_lr"].default is None
+    assert found["discriminator_lr"].optional
+    assert found["discriminator_lr"].default is None
     assert found["mode"].choices == ("fast", "slow")
     assert (found["weights"].type, found["weights"].flag) == (Path, "--weights")
     assert (found["penalty"].repeated, found["penalty"].default) == (True, ("r1",))
@@ -350,16 +354,16 @@ def test_precedence(zoo: Catalogue) -> None:
     assert first.options["lr"] == 0.5
     assert first.options["levels"] == (4, 8)  # of the preset "default", beneath everything
     assert first.set_by == {"steps": "preset", "generator.width": "preset", "lr": "preset"}
-    file = {"options": {"lr": 0.25, "generator.width": 16, "critic-lr": 0.1}}
+    file = {"options": {"lr": 0.25, "generator.width": 16, "discriminator-lr": 0.1}}
     second = resolve(zoo, "game.dots", file=file, given={"generator.width": "8", "seed": "3"})
-    assert [second.options[key] for key in ("lr", "generator.width", "critic_lr")] == [0.25, 8, 0.1]
+    assert [second.options[key] for key in ("lr", "generator.width", "discriminator_lr")] == [0.25, 8, 0.1]
     assert second.run["seed"] == 3
     assert second.set_by == {
         "seed": "cli",
         "steps": "preset",
         "generator.width": "cli",
         "lr": "file",
-        "critic_lr": "file",
+        "discriminator_lr": "file",
     }
 
 
@@ -501,7 +505,7 @@ def test_unknown_components_are_a_matter_of_configuration(zoo: Catalogue) -> Non
 GIVEN: list[tuple[str, dict[str, Any]]] = [
     ("game", {}),
     ("game", {"data": "mnist", "generator.width": "16"}),
-    ("game.dots", {"images": 12, "critic_lr": "none", "augmentation": "scale", "augmentation.scale": 1.5}),
+    ("game.dots", {"images": 12, "discriminator_lr": "none", "augmentation": "scale", "augmentation.scale": 1.5}),
     ("game.strong", {"penalty": ["r1"], "penalty.r1.every": 4, "levels": "1,2,3", "weights": "w.pt"}),
     ("game.strong", {"generator": "wide.small", "loss": "plain", "steps": 3, "until": "fid<=2"}),
     ("acme/game", {"penalty": "acme/gp", "conditional": "true"}),
@@ -522,8 +526,8 @@ def test_flags_come_on_top_of_a_card(zoo: Catalogue) -> None:
     changed = resolve(zoo, None, file=card, given={"loss": "plain", "steps": 5})
     assert (changed.options["lr"], changed.slots["loss"], changed.run["steps"]) == (0.1, "zoo/plain", 5)
     assert (changed.set_by["loss"], changed.set_by["lr"]) == ("cli", "cli")
-    card["options"]["lr"], card["options"]["critic_lr"] = 0.2, 0.3  # edited by hand
-    assert resolve(zoo, None, file=card).set_by["critic_lr"] == "file"
+    card["options"]["lr"], card["options"]["discriminator_lr"] = 0.2, 0.3  # edited by hand
+    assert resolve(zoo, None, file=card).set_by["discriminator_lr"] == "file"
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from aigc_zoo.game import Adversarial, Batch, Nets, Noisy, Penalty, Recipe, Spec, adam, play_at, rmsprop, two_player
+from aigc_zoo.game import Adversarial, Batch, Nets, Noisy, Penalty, Recipe, Spec, adam, play_at, rmsprop
+from aigc_zoo.two_player import two_player
 
 
 class Maker(nn.Module):
@@ -24,7 +25,7 @@ class Maker(nn.Module):
         return self.linear(z if label is None else torch.cat([z, label], 1))
 
 
-class Judge(nn.Module):
+class Evaluator(nn.Module):
     def __init__(self, spec: Spec) -> None:
         super().__init__()
         self.spec = spec
@@ -55,7 +56,7 @@ SPEC = Spec(shape=(3,), classes=2, modality="points")
 
 
 def standard(**settings: Any) -> Recipe:
-    given = {"generator": Maker, "discriminator": Judge, "loss": difference(), "latent": 4, "optimizer": adam(1e-3)}
+    given = {"generator": Maker, "discriminator": Evaluator, "loss": difference(), "latent": 4, "optimizer": adam(1e-3)}
     return two_player(**{**given, "steps": 1, **settings})
 
 
@@ -64,7 +65,7 @@ def dealt(game: Recipe, nets: Nets) -> dict[str, Tensor]:
     dice = torch.Generator().manual_seed(0)
     batch = {"real": torch.randn(6, 3, generator=dice), "label": torch.eye(2)[torch.arange(6) % 2]}
     batch |= game.draw(batch)
-    return batch | {key: value.detach() for key, value in game.make(nets, batch).items()}
+    return batch | {key: value.detach() for key, value in game.generate(nets, batch).items()}
 
 
 def terms_of(
@@ -77,7 +78,7 @@ def terms_of(
 
 
 def test_the_critic_plays_first_and_noise_comes_from_draw() -> None:
-    game = standard(critic_turns=3)
+    game = standard(discriminator_turns=3)
     assert list(game.players) == ["discriminator", "generator"]
     assert (game.players["discriminator"].turns, game.players["generator"].turns) == (3, 1)
     noise = game.draw({"real": torch.zeros(5, 3)})
@@ -86,7 +87,7 @@ def test_the_critic_plays_first_and_noise_comes_from_draw() -> None:
 
 def test_rates_and_optimisers_may_differ() -> None:
     ours, theirs = adam(1e-3), rmsprop(1e-3)
-    game = standard(optimizer=ours, critic_optimizer=theirs, lr=0.1, critic_lr=0.2)
+    game = standard(optimizer=ours, discriminator_optimizer=theirs, lr=0.1, discriminator_lr=0.2)
     assert (game.players["generator"].optimizer, game.players["discriminator"].optimizer) == (ours, theirs)
     assert (game.players["generator"].lr, game.players["discriminator"].lr) == (0.1, 0.2)
     assert standard(lr=0.1).players["discriminator"].lr == 0.1
@@ -164,9 +165,9 @@ def test_noise_of_an_augmentation_comes_with_the_batch() -> None:
 
 
 def test_an_average_may_be_a_number() -> None:
-    assert standard(average=0.9).average == {"G": 0.9}
-    assert standard(average=0.0).average == standard().average == {}
-    assert standard(average={"D": 0.5}).average == {"D": 0.5}
+    assert standard(ema=0.9).ema == {"G": 0.9}
+    assert standard(ema=0.0).ema == standard().ema == {}
+    assert standard(ema={"D": 0.5}).ema == {"D": 0.5}
 
 
 # --- penalties --------------------------------------------------------------------------------------------------------
@@ -250,7 +251,7 @@ def test_a_penalty_is_refused_beside_batch_normalisation() -> None:
         discriminator=lambda spec: nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 1)),
         penalties=(Penalty(constant(1.0), name="gp"),),
     )
-    with pytest.raises(ValueError, match=r"penalty gp .*batch normalisation.*--discriminator.norm none"):
+    with pytest.raises(ValueError, match=r"penalty gp .*batch normalization.*--discriminator.norm none"):
         game.networks(SPEC)
     standard(
         discriminator=lambda spec: nn.Sequential(nn.Linear(3, 4), nn.LayerNorm(4), nn.Linear(4, 1)),

@@ -25,8 +25,8 @@ from aigc_zoo.artefacts import checkpoint
 from aigc_zoo.bench.pairing import Paired, interval
 from aigc_zoo.bench.suite import Suite
 from aigc_zoo.engine.sampler import CHUNK
-from aigc_zoo.engine.trainer import parameters_of
 from aigc_zoo.errors import ZooError
+from aigc_zoo.game import count_parameters
 from aigc_zoo.run.prepare import Prepared, choose_device, prepare
 
 WARM_UP, LEAST, MOST = 6, 20, 200
@@ -111,7 +111,7 @@ def bench_train_step(suite: Suite, benchmark: Any, recipe: str) -> None:
     run = prepared(suite, recipe, group)
     trainer = run.trainer()
     images = trainer.batch_size * trainer.recipe.rounds
-    about = {"data": run.train.name, "batch_size": trainer.batch_size, "parameters": parameters_of(trainer.nets)}
+    about = {"data": run.train.name, "batch_size": trainer.batch_size, "parameters": count_parameters(trainer.nets)}
     measure(suite, benchmark, group, recipe, trainer.play, trainer.device, images=images, **about)
     # A step that became faster by computing something else shows here.
     terms = {name: value.item() for name, value in trainer.play().items()}

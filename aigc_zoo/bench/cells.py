@@ -115,7 +115,7 @@ def history_of(folder: Path) -> dict[str, Any]:
     home = RunFolder(folder)
     metrics, log = read_lines(home.metrics_path), read_lines(home.log_path)
     if not metrics:
-        raise ConfigError(f"{folder} measured nothing: choose a judge with --extractor")
+        raise ConfigError(f"{folder} measured nothing: choose a evaluator with --extractor")
     own = str(leading(line for line in metrics if line["step"] == metrics[0]["step"])[0]["name"])
     lines = [line for line in metrics if line["name"] == own]
     last = [line for line in metrics if line["step"] == lines[-1]["step"]]

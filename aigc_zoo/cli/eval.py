@@ -20,10 +20,10 @@ from aigc_zoo.cli.device import device_option
     "--metrics",
     default="",
     metavar="NAMES",
-    help="Of fid, kid, isc, prc, dac, spread, duplicates, modes, memorisation, with commas between; or all.  "
+    help="Of fid, kid, isc, prc, dac, variance-ratio, duplicates, modes, memorisation, with commas between; or all.  "
     "[default: fid,kid]",
 )
-@click.option("--num", type=click.IntRange(2), help="Samples to judge; by default what the run's own monitor takes.")
+@click.option("--num", type=click.IntRange(2), help="Samples to evaluate; by default what the run's own monitor takes.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the noise.")
 @click.option("--extractor", default="", help="The network that looks at the images; the data's own by default.")
 @click.option("--extractor-weights", type=click.Path(path_type=Path, dir_okay=False), help="Its weights, from a file.")

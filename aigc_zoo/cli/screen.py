@@ -164,7 +164,7 @@ def last_screen(result: Result) -> str:
         ("generator", "generator.safetensors"),
         ("best", "generator-best.safetensors"),
         ("grids", "samples"),
-        ("film", "samples.gif"),
+        ("animation", "samples.gif"),
         ("log", "log.jsonl"),
     ):
         if (home / name).exists():

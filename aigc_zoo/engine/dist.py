@@ -34,7 +34,7 @@ class Ranks:
         rows = size // self.world
         return slice(self.rank * rows, (self.rank + 1) * rows)
 
-    def average(self, tensors: Sequence[Tensor | None]) -> list[Tensor | None]:
+    def all_reduce_mean(self, tensors: Sequence[Tensor | None]) -> list[Tensor | None]:
         """The means over ranks, in one collective for each dtype; None where there is no gradient, on every rank."""
         if self.world == 1:
             return list(tensors)

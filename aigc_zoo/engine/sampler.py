@@ -19,7 +19,7 @@ CHUNK = 64
 
 
 class Sampler:
-    """Makes samples with a recipe's makers in evaluation mode.
+    """Makes samples with a recipe's generators in evaluation mode.
 
     `frequencies` are the shares of the classes that labels are drawn from; `label` fixes the class. `inputs(rows)`
     gives the real entries that `make` reads, for recipes that have any. `options` are keyword-only parameters of it.
@@ -86,13 +86,13 @@ class Sampler:
     def _make(self, number: int, batch: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         reseed(self.seed, "sample", number, "networks")
         try:
-            return self.recipe.make(self.nets, batch, **self.options)
+            return self.recipe.generate(self.nets, batch, **self.options)
         except RuntimeError as error:
             if not fast.stumbles(error):
                 raise
         fast.lay_out(self.nets, Tensor.contiguous)  # a network that calls `view`: plain from the first chunk on
         reseed(self.seed, "sample", number, "networks")
-        return self.recipe.make(self.nets, batch, **self.options)
+        return self.recipe.generate(self.nets, batch, **self.options)
 
     def _move(self, value: Tensor) -> Tensor:
         return value.to(self.device, self.dtype) if value.is_floating_point() else value.to(self.device)

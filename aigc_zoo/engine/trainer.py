@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from aigc_zoo.engine import fast, state
-from aigc_zoo.engine.average import Follower
 from aigc_zoo.engine.dist import Ranks
+from aigc_zoo.engine.ema import Follower
 from aigc_zoo.engine.guard import guard_for
 from aigc_zoo.engine.norm import synchronise
 from aigc_zoo.engine.sampler import Sampler
@@ -77,9 +77,9 @@ class Trainer:
         """What a person might want to know of the way it plays."""
         fast.lay_out(self.nets, self._lay)
         self.guard = guard_for(self.device)(tuple(recipe.players), self.nets, self.device, self.ranks.world)
-        self.average = Nets({name: copy.deepcopy(self.nets[name]) for name in recipe.average})
-        self.average.requires_grad_(False).eval()
-        self._followers = {name: Follower(mean, self.nets[name]) for name, mean in self.average.items()}
+        self.ema = Nets({name: copy.deepcopy(self.nets[name]) for name in recipe.ema})
+        self.ema.requires_grad_(False).eval()
+        self._followers = {name: Follower(mean, self.nets[name]) for name, mean in self.ema.items()}
         for name, helper in self.frozen.items():
             self.nets[name] = helper.requires_grad_(False)
         self.nets.train()
@@ -90,7 +90,7 @@ class Trainer:
             for name, player in recipe.players.items()
         }
         self._makes = {
-            name: not set(player.controls).isdisjoint(recipe.makers) for name, player in recipe.players.items()
+            name: not set(player.controls).isdisjoint(recipe.generators) for name, player in recipe.players.items()
         }
         self._optimizers = {name: player.optimizer(self._params[name]) for name, player in recipe.players.items()}
         for optimizer in self._optimizers.values():
@@ -99,7 +99,7 @@ class Trainer:
         self._autocast = fast.Autocast(self.device, self.nets.values()) if precision == "bf16" else nullcontext()
         self._sharing = [module for module in self.nets.modules() if getattr(module, "shared", False)]
         self.engine = fast.Engine(
-            engine, self.device, self._optimizers.values(), (self.nets, self.average), world=self.ranks.world
+            engine, self.device, self._optimizers.values(), (self.nets, self.ema), world=self.ranks.world
         )
 
     def _check(self) -> None:
@@ -109,7 +109,7 @@ class Trainer:
                     raise ConfigError(f"player {name} controls {net}, but the networks are {', '.join(self.nets)}")
             if not any(_trained(self.nets[net]) for net in player.controls):
                 raise ConfigError(f"player {name} controls no weights: {', '.join(player.controls)} have none")
-        for role, names in (("makers", self.recipe.makers), ("average", tuple(self.recipe.average))):
+        for role, names in (("generators", self.recipe.generators), ("ema", tuple(self.recipe.ema))):
             for net in names:
                 if net not in self.nets:
                     raise ConfigError(f"the recipe's {role} name {net}, but the networks are {', '.join(self.nets)}")
@@ -152,7 +152,7 @@ class Trainer:
             few = {key: value[:FEW] if value.shape[:1] == (rows,) else value for key, value in self.batch(0).items()}
             for loss in {loss for player in self.recipe.players.values() for loss in losses_of(player.loss)}:
                 try:
-                    loss(nets, Round(few, lambda batch: self.recipe.make(nets, batch), keep=True).seen(True, 0))
+                    loss(nets, Round(few, lambda batch: self.recipe.generate(nets, batch), keep=True).seen(True, 0))
                 except RuntimeError as error:
                     if fast.stumbles(error):
                         self.notes.append(
@@ -165,7 +165,7 @@ class Trainer:
 
     def _lay_plainly(self) -> None:
         self._lay = _as_it_is
-        for net in (self.nets, self.average):
+        for net in (self.nets, self.ema):
             fast.lay_out(net, Tensor.contiguous)
         for optimizer in self._optimizers.values():
             state.align(optimizer)
@@ -174,7 +174,7 @@ class Trainer:
         """What counts steps: the step itself, and the decays that follow from it, filled on the device."""
         decays = {
             name: torch.full((), min(decay, (1 + self.step) / (10 + self.step)), dtype=self.dtype, device=self.device)
-            for name, decay in self.recipe.average.items()
+            for name, decay in self.recipe.ema.items()
             if not callable(decay)
         }
         return {"step": torch.full((), self.step, dtype=torch.int64, device=self.device), **decays}
@@ -245,7 +245,7 @@ class Trainer:
         ]
 
     def _make(self, batch: Batch) -> Mapping[str, Tensor]:
-        return self.recipe.make(self.nets, batch)
+        return self.recipe.generate(self.nets, batch)
 
     def _cast(self, value: Tensor) -> Tensor:
         return self._lay(value.to(self.dtype) if value.is_floating_point() else value)
@@ -254,7 +254,7 @@ class Trainer:
     def _average(self, batch: Batch, clock: Mapping[str, Tensor]) -> None:
         if self.guard.closed:
             return
-        for name, decay in self.recipe.average.items():
+        for name, decay in self.recipe.ema.items():
             d = decay(self.nets, batch) if callable(decay) else clock[name]
             weight = 1 - (d.to(self.dtype) if isinstance(d, Tensor) else d)
             self._followers[name].follow(weight, self.guard.sound)
@@ -265,16 +265,16 @@ class Trainer:
         # What is not finite on one rank stops the others as well: the least is the cause.
         return self.guard.said(min(one for one in found if one >= 0)) if max(found) >= 0 else None
 
-    def sampler(self, *, averaged: bool = True, together: bool = False, **keywords: Any) -> Sampler:
-        """Copies of the makers, averaged where an average exists, to sample from while training goes on.
+    def sampler(self, *, ema: bool = True, together: bool = False, **keywords: Any) -> Sampler:
+        """Copies of the generators, with EMA weights where there are any, to sample from while training goes on.
 
         `together`: every rank calls this and is to sample the same; otherwise a rank samples by itself.
         """
-        makers = {
-            name: copy.deepcopy(self.average[name] if averaged and name in self.average else self.nets[name])
-            for name in self.recipe.makers
+        generators = {
+            name: copy.deepcopy(self.ema[name] if ema and name in self.ema else self.nets[name])
+            for name in self.recipe.generators
         }
-        nets = Nets(makers).requires_grad_(False)
+        nets = Nets(generators).requires_grad_(False)
         if together:  # statistics of normalisation differ between ranks; what is sampled must not
             self.ranks.copy_from_first(nets.buffers())
         nets.update(self.frozen)
@@ -285,7 +285,7 @@ class Trainer:
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Tensors by name, and the scalars beside them. Every rank must ask; that of rank 0 is the one to keep."""
         tensors = {f"nets/{key}": value for key, value in self._own().state_dict().items()}
-        tensors |= {f"average/{key}": value for key, value in self.average.state_dict().items()}
+        tensors |= {f"ema/{key}": value for key, value in self.ema.state_dict().items()}
         scalars: dict[str, Any] = {"step": self.step, "images": self.images, "optimizers": {}}
         for name, optimizer in self._optimizers.items():
             found, scalars["optimizers"][name] = state.flatten(optimizer.state_dict(), f"optimizer/{name}")
@@ -297,7 +297,7 @@ class Trainer:
         """Continues from `state()`: the next step equals that of the run it was taken from, bit for bit."""
         self.step = int(scalars["step"])
         self._own().load_state_dict(state.under("nets/", tensors))
-        self.average.load_state_dict(state.under("average/", tensors))
+        self.ema.load_state_dict(state.under("ema/", tensors))
         own = state.under(f"rank{self.ranks.rank}/", tensors)
         with torch.no_grad():
             for name, buffer in self._buffers().items():
@@ -321,9 +321,9 @@ class Trainer:
             if mine and mine.keys() == theirs.keys() and all(mine[k].shape == theirs[k].shape for k in mine):
                 net.load_state_dict(mine)
                 taken.append(name)
-                if name in self.average:
-                    averaged = state.under(f"average/{name}.", tensors)
-                    self.average[name].load_state_dict(averaged or mine)
+                if name in self.ema:
+                    averaged = state.under(f"ema/{name}.", tensors)
+                    self.ema[name].load_state_dict(averaged or mine)
         return taken
 
     def _own(self) -> Nets:
@@ -332,7 +332,7 @@ class Trainer:
 
     def _buffers(self) -> dict[str, Tensor]:
         nets = {f"nets/{name}": buffer for name, buffer in self._own().named_buffers()}
-        return nets | {f"average/{name}": buffer for name, buffer in self.average.named_buffers()}
+        return nets | {f"ema/{name}": buffer for name, buffer in self.ema.named_buffers()}
 
 
 def build_networks(recipe: Recipe, spec: Spec, seed: int) -> Nets:
@@ -382,8 +382,3 @@ def _as_it_is(value: Tensor) -> Tensor:
 def _trained(net: nn.Module) -> list[nn.Parameter]:
     """The weights that a player moves: a network may hold others that it wants left alone."""
     return [weight for weight in net.parameters() if weight.requires_grad]
-
-
-def parameters_of(nets: nn.Module) -> int:
-    """The number of weights."""
-    return sum(p.numel() for p in nets.parameters())

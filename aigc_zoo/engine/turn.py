@@ -40,7 +40,7 @@ def turn(
         lowered = lowered / len(batches)
         gradients = [None if gradient is None else gradient / len(batches) for gradient in gradients]
     buffers = shared() if ranks.world > 1 else ()
-    averaged = ranks.average([*gradients, *buffers, guard.look(lowered)])
+    averaged = ranks.all_reduce_mean([*gradients, *buffers, guard.look(lowered)])
     for param, gradient in zip(params, averaged[: len(params)], strict=True):
         param.grad = state.laid_out(gradient, param)
     for buffer, mean in zip(buffers, averaged[len(params) : -1], strict=True):
@@ -108,7 +108,7 @@ class Round:
     """One batch of a step, and the fakes made from it: at most once, at the first look at a key that `make` provides.
 
     Players that control a maker see them with their graph, the others detached. A graph of an older `version` (the
-    count of the makers' updates in this step) is of weights that have moved: then they are made anew.
+    count of the generators' updates in this step) is of weights that have moved: then they are made anew.
     """
 
     def __init__(

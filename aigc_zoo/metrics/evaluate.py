@@ -1,4 +1,4 @@
-"""A judge: metrics of samples against one split of a dataset, for training and for `zoo eval` alike."""
+"""A evaluator: metrics of samples against one split of a dataset, for training and for `zoo eval` alike."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from torch import Tensor
 from aigc_zoo.errors import ConfigError, DataError
 from aigc_zoo.game import Samples
 from aigc_zoo.metrics import coverage, fidelity
-from aigc_zoo.metrics.features import BATCH, Extractor, Look, joined
+from aigc_zoo.metrics.features import BATCH, Extractor, Features, joined
 from aigc_zoo.metrics.fidelity import Value
 from aigc_zoo.metrics.kinds import GROUPS
 from aigc_zoo.metrics.protocol import protocol
 from aigc_zoo.metrics.reference import Progress, Reference, stored
 
-__all__ = ["NUM", "REFERENCE_NUM", "Judge", "default_num", "stored"]
+__all__ = ["NUM", "REFERENCE_NUM", "Evaluator", "default_num", "stored"]
 
 NUM = 2_048
 POINTS = 2_500
@@ -30,10 +30,10 @@ def default_num(dimensions: int) -> int:
     return max(NUM, 2 * dimensions)
 
 
-class Judge:
+class Evaluator:
     """Judges samples by what `extractor` makes of them and of `reference`; one look at each sample serves all metrics.
 
-    `metrics` are names of groups in `kinds`. `num` samples are asked for (`judge.num`). They are compared with
+    `metrics` are names of groups in `kinds`. `num` samples are asked for (`evaluator.num`). They are compared with
     `reference_num` of the split, by default all up to 60,000, whose features are computed once and kept in the cache;
     what compares neighbours takes as many of these as there are samples. `held_out` is a split that was not trained on,
     for what tells copies. `allow_few` measures on fewer samples than a metric needs, and stamps it.
@@ -84,7 +84,7 @@ class Judge:
         return tuple(self._name(kind.name) for group in self.metrics for kind in GROUPS[group].values)
 
     def can(self, group: str) -> str:
-        """Why this judge cannot measure a group; empty where it can."""
+        """Why this evaluator cannot measure a group; empty where it can."""
         needs = GROUPS[group]
         if needs.logits and not self.classes:
             return f"{self.extractor.id} is no classifier, which {group} needs"
@@ -107,7 +107,7 @@ class Judge:
         of name, value and protocol."""
         return self.score(self.look(chunks, num), weights=weights, seed=seed)
 
-    def look(self, chunks: Iterable[Tensor], num: int | None = None) -> Look:
+    def look(self, chunks: Iterable[Tensor], num: int | None = None) -> Features:
         """A look at the first `num` samples. Fewer, or of another shape than the data's, are an error."""
         num = self.num if num is None else num
         parts, done = [], 0
@@ -119,7 +119,7 @@ class Judge:
             raise DataError(f"{done:,} pictures came where {num:,} were to be judged: say --num {done}")
         return joined(parts)
 
-    def score(self, seen: Look, *, weights: str, seed: int | None) -> list[dict[str, Any]]:
+    def score(self, seen: Features, *, weights: str, seed: int | None) -> list[dict[str, Any]]:
         """Metrics of samples that were looked at."""
         records = []
         for group in self.metrics:
@@ -133,7 +133,7 @@ class Judge:
 
     # --- each group ---------------------------------------------------------------------------------------------------
 
-    def _values(self, group: str, seen: Look) -> Sequence[Value]:
+    def _values(self, group: str, seen: Features) -> Sequence[Value]:
         features = seen.features
         if group in ("isc", "modes") and seen.logits is None and self.reference.spec.modality != "points":
             raise ConfigError(self.can(group))
@@ -149,7 +149,7 @@ class Judge:
             return [fidelity.inception_score(seen.logits)]
         if group == "modes":
             return self._modes(seen)
-        if group == "spread":
+        if group == "variance-ratio":
             sigma = self.data.statistics(few=True).sigma
             return [Value(float(features.double().var(0).sum() / sigma.trace()), None, {})]
         if group == "memorisation":
@@ -165,7 +165,7 @@ class Judge:
         assert group == "duplicates", group
         return [Value(coverage.duplicate_rate(features, like), None, {"near": coverage.NEAR})]
 
-    def _modes(self, seen: Look) -> Sequence[Value]:
+    def _modes(self, seen: Features) -> Sequence[Value]:
         """Modes found and the divergence of their shares from the data's: of points by distance, else by class."""
         classes, labels = self.reference.spec.classes, self.reference.fields["label"]
         expected = torch.bincount(labels, minlength=classes)

@@ -28,19 +28,19 @@ BATCH = 64
 """Pictures a forward pass, recorded in the protocol: kernels may round differently for other numbers."""
 
 
-class Look(NamedTuple):
+class Features(NamedTuple):
     """What an extractor makes of samples: features (N, D), and logits (N, classes) where it has any. On the CPU."""
 
     features: Tensor
     logits: Tensor | None = None
 
 
-def joined(parts: Sequence[Look]) -> Look:
+def joined(parts: Sequence[Features]) -> Features:
     """One look at all of the samples."""
     if not parts:
-        return Look(torch.zeros(0, 0))
+        return Features(torch.zeros(0, 0))
     logits = [part.logits for part in parts if part.logits is not None]
-    return Look(torch.cat([part.features for part in parts]), torch.cat(logits) if logits else None)
+    return Features(torch.cat([part.features for part in parts]), torch.cat(logits) if logits else None)
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Extractor:
     note: str = ""
 
     @torch.no_grad()
-    def look(self, images: Tensor) -> Look:
+    def look(self, images: Tensor) -> Features:
         """What it makes of pictures (N, C, H, W) uint8; kinds that it does not take are a ConfigError."""
         # TF32 would round features to ten bits where a GPU offers it: unlike the CPU, and unlike published numbers.
         with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
@@ -65,13 +65,13 @@ class Extractor:
             except ValueError as error:
                 raise ConfigError(f"extractor {self.id} does not take these pictures: {error}") from error
         logits = made.get("logits")
-        return Look(made["features"].cpu(), None if logits is None else logits.cpu())
+        return Features(made["features"].cpu(), None if logits is None else logits.cpu())
 
     def features(self, images: Tensor) -> Tensor:
         """The features (N, D) alone."""
         return self.look(images).features
 
-    def stream(self, chunks: Iterable[Tensor], batch: int = BATCH) -> Iterator[Look]:
+    def stream(self, chunks: Iterable[Tensor], batch: int = BATCH) -> Iterator[Features]:
         """Looks at pictures that come in chunks of any size, always `batch` at a time."""
         for part in rebatched(chunks, batch):
             yield self.look(part)

@@ -38,7 +38,7 @@ GROUPS: Mapping[str, Group] = {
         Group("isc", (Kind("isc", "Inception Score", "higher"),), logits=True),
         Group("prc", (Kind("precision", "precision", "higher"), Kind("recall", "recall", "higher")), features=True),
         Group("dac", (Kind("density", "density", "higher"), Kind("coverage", "coverage", "higher")), features=True),
-        Group("spread", (Kind("spread", "variance over the data's", "near", 1.0),)),
+        Group("variance-ratio", (Kind("variance-ratio", "variance over the data's", "near", 1.0),)),
         Group("duplicates", (Kind("duplicates", "share of near copies of each other", "lower", 0.01),), features=True),
         Group("modes", (Kind("modes", "modes found", "higher"), Kind("kl", "KL of modes", "lower", 0.0))),
         Group("memorisation", (Kind("gap", "training gap", "near", 1.0),), features=True, held_out=True),
@@ -69,9 +69,15 @@ def groups_of(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(found)
 
 
+def short_name(name: str) -> str:
+    """A metric's name without its extractor: "variance-ratio" for "variance-ratio-zoo-grey28"."""
+    known = [short for short in KINDS if name == short or name.startswith(f"{short}-")]
+    return max(known, key=len, default=name.partition("-")[0])
+
+
 def kind_of(name: str) -> Kind:
     """The kind of a metric's full name, as in "fid-zoo-grey28"; a stranger's metric is lower where it is better."""
-    short = name.partition("-")[0]
+    short = short_name(name)
     return KINDS.get(short) or Kind(short, short, "lower")
 
 
@@ -93,7 +99,7 @@ def leading(records: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 
 # --- collapse and copying ---------------------------------------------------------------------------------------------
 
-DUPLICATES, SPREAD, GAP = 0.1, 1 / 3, 0.5
+DUPLICATES, VARIANCE_RATIO, GAP = 0.1, 1 / 3, 0.5
 
 
 def warnings(values: Mapping[str, float | None], modes: int | None = None) -> dict[str, str]:
@@ -107,8 +113,8 @@ def warnings(values: Mapping[str, float | None], modes: int | None = None) -> di
     found = {}
     if (duplicates := short.get("duplicates", 0.0)) > DUPLICATES:
         found["duplicates"] = f"collapse: {duplicates:.0%} of the samples are near copies of each other"
-    if (spread := short.get("spread", 1.0)) < SPREAD:
-        found["spread"] = f"collapse: the samples have {spread:.0%} of the data's variance"
+    if (ratio := short.get("variance-ratio", 1.0)) < VARIANCE_RATIO:
+        found["variance-ratio"] = f"collapse: the samples have {ratio:.0%} of the data's variance"
     if modes and short.get("modes", modes) < modes:
         found["modes"] = f"collapse: {short['modes']:,.0f} of {modes:,} modes are found"
     if (gap := short.get("gap", 1.0)) < GAP:

@@ -17,7 +17,7 @@ from aigc_zoo.data.writers import to_uint8
 from aigc_zoo.engine.seeds import permutation
 from aigc_zoo.errors import DataError, StorageError
 from aigc_zoo.game import Samples
-from aigc_zoo.metrics.features import BATCH, Extractor, Look, joined
+from aigc_zoo.metrics.features import BATCH, Extractor, Features, joined
 from aigc_zoo.metrics.fidelity import Statistics, statistics
 
 Progress = Callable[[str, int, int], None]
@@ -49,7 +49,7 @@ class Reference:
             self._statistics = Statistics(kept["mu"], kept["sigma"], self.num)
         return self._statistics
 
-    def look(self, *, logits: bool = False) -> Look:
+    def look(self, *, logits: bool = False) -> Features:
         """Features (num, D), and logits where they are asked for and the extractor has them."""
         kept = self._recall("features", {"features"}) or self._recall("features", {"features", "logits"})
         if kept is None or (logits and "logits" not in kept and self.extractor.has_logits(self.samples.spec.shape)):
@@ -58,7 +58,7 @@ class Reference:
             if logits and seen.logits is not None:
                 kept["logits"] = seen.logits
             self._keep("features", kept)
-        return Look(kept["features"], kept.get("logits"))
+        return Features(kept["features"], kept.get("logits"))
 
     def features(self, count: int | None = None) -> Tensor:
         """Features (num, D), or of a fixed choice of `count`, which is kept in memory."""
@@ -94,7 +94,7 @@ class Reference:
         self._keep("statistics", made)
         return made
 
-    def _pass(self) -> Look:
+    def _pass(self) -> Features:
         parts, done = [], 0
         for seen in self.extractor.stream(stored(self.samples, self.num)):
             parts.append(seen)

@@ -21,7 +21,12 @@ from aigc_zoo.report import charts
 from aigc_zoo.report.collect import Board, Material, RunReport, boards, parts
 
 SHOWN_TERMS = 8
-SHORT = {"duplicates": "near copies", "spread": "little variance", "modes": "modes lost", "gap": "copies of the data"}
+SHORT = {
+    "duplicates": "near copies",
+    "variance-ratio": "little variance",
+    "modes": "modes lost",
+    "gap": "copies of the data",
+}
 """What is wrong, in a table's words."""
 
 

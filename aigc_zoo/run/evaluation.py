@@ -12,7 +12,7 @@ import torch
 from aigc_zoo.data import resolve
 from aigc_zoo.errors import ConfigError, DataError, UsageError
 from aigc_zoo.game import Samples
-from aigc_zoo.metrics.evaluate import SILENT, Judge, stored
+from aigc_zoo.metrics.evaluate import SILENT, Evaluator, stored
 from aigc_zoo.metrics.features import Extractor, coordinates, load_extractor
 from aigc_zoo.metrics.fidelity import KID_LEAST
 from aigc_zoo.metrics.kinds import groups_of
@@ -63,7 +63,7 @@ def evaluate(
     if split not in splits:
         raise DataError(f"{against} has no split {split!r}; it has {', '.join(splits)} (--split)")
     reference = splits[split]
-    judge = Judge(
+    evaluator = Evaluator(
         _extractor(catalogue, extractor, reference, generator, extractor_weights, torch.device(device), note),
         reference,
         metrics=(),
@@ -74,14 +74,14 @@ def evaluate(
     )
     if not metrics:
         groups = ("modes",) if reference.spec.modality == "points" else ("fid",)
-        if groups == ("fid",) and min(judge.num, judge.reference_num) >= KID_LEAST and generator is not None:
+        if groups == ("fid",) and min(evaluator.num, evaluator.reference_num) >= KID_LEAST and generator is not None:
             groups = ("fid", "kid")
     if "all" in metrics:
         for group in groups:
-            if reason := judge.can(group):
+            if reason := evaluator.can(group):
                 note(f"left out {group}: {reason}")
-        groups = tuple(group for group in groups if not judge.can(group))
-    judge.choose(groups)
+        groups = tuple(group for group in groups if not evaluator.can(group))
+    evaluator.choose(groups)
     if generator is None:
         lossy = _lossy(source)
         if lossy and not allow_lossy:
@@ -92,17 +92,17 @@ def evaluate(
         fakes = resolve.load(catalogue, str(source), size=size)["train"]
         if size is None and fakes.resize != "none":
             raise DataError(f"{source} holds images of several sizes: say --size PIXELS to crop and resize all of them")
-        count = min(judge.num, len(fakes)) if num is None else num
+        count = min(evaluator.num, len(fakes)) if num is None else num
         if count > len(fakes):
             raise UsageError(f"--num {num}: {source} has {len(fakes)} images")
         _need_equal(fakes.spec.shape, reference)
-        if not metrics and count >= KID_LEAST and judge.reference_num >= KID_LEAST:
-            judge.choose(("fid", "kid"))
+        if not metrics and count >= KID_LEAST and evaluator.reference_num >= KID_LEAST:
+            evaluator.choose(("fid", "kid"))
         what = "lossy files" if lossy else "files"
-        return judge.measure(stored(fakes, count), weights=what, seed=None, num=count)
+        return evaluator.measure(stored(fakes, count), weights=what, seed=None, num=count)
     _need_equal(generator.spec.shape, reference)
-    chunks = judged(generator.sampler(seed=evaluation_seed(seed)), generator.spec, judge.num)
-    return judge.measure(chunks, weights=generator.weights, seed=seed)
+    chunks = judged(generator.sampler(seed=evaluation_seed(seed)), generator.spec, evaluator.num)
+    return evaluator.measure(chunks, weights=generator.weights, seed=seed)
 
 
 def _extractor(

@@ -22,12 +22,12 @@ from aigc_zoo.game import Nets, Recipe, Spec
 
 
 def save_generator(path: Path, trainer: Trainer, card: Mapping[str, Any]) -> None:
-    """Writes the makers, averaged where an average exists, and what is needed to rebuild them."""
+    """Writes the generators, averaged where an average exists, and what is needed to rebuild them."""
     nets = trainer.sampler().nets
-    makers = {name: nets[name] for name in trainer.recipe.makers}
-    tensors = {f"{name}.{key}": value for name, net in makers.items() for key, value in net.state_dict().items()}
+    generators = {name: nets[name] for name in trainer.recipe.generators}
+    tensors = {f"{name}.{key}": value for name, net in generators.items() for key, value in net.state_dict().items()}
     about = describe(card, trainer.step, trainer.images, trainer.progress) | {
-        "makers": {name: "averaged" if name in trainer.average else "raw" for name in makers},
+        "generators": {name: "averaged" if name in trainer.ema else "raw" for name in generators},
         "frozen": {name: digest_of(helper) for name, helper in trainer.frozen.items()},
     }
     checkpoint.save(path, tensors, about)
@@ -71,7 +71,7 @@ class Generator:
     @property
     def weights(self) -> str:
         """`averaged` where any maker is a moving average, else `raw`."""
-        return "averaged" if "averaged" in self.card["makers"].values() else "raw"
+        return "averaged" if "averaged" in self.card["generators"].values() else "raw"
 
     def sampler(
         self,
@@ -112,8 +112,8 @@ def load_generator(catalogue: plugins.Catalogue, path: Path, *, device: torch.de
     recipe = options.build(catalogue, configuration)
     spec = spec_from(card["spec"])
     nets = build_networks(recipe, spec, seed=0)
-    makers = Nets({name: nets[name] for name in recipe.makers})
-    for name, net in makers.items():
+    generators = Nets({name: nets[name] for name in recipe.generators})
+    for name, net in generators.items():
         try:
             net.load_state_dict(under(f"{name}.", tensors))
         except RuntimeError as error:
@@ -122,14 +122,14 @@ def load_generator(catalogue: plugins.Catalogue, path: Path, *, device: torch.de
                 f"(it was saved by {_origins(card)}): install that version"
             ) from error
     for name, make in recipe.frozen.items():
-        makers[name] = make()
-        if card["frozen"].get(name, "") not in ("", digest_of(makers[name])):
+        generators[name] = make()
+        if card["frozen"].get(name, "") not in ("", digest_of(generators[name])):
             raise ConfigError(f"{path}: the helper network {name} differs from the one that it was trained with")
-    return Generator(path, card, recipe, spec, makers.requires_grad_(False).eval().to(device))
+    return Generator(path, card, recipe, spec, generators.requires_grad_(False).eval().to(device))
 
 
 def read_generator(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The makers' tensors, as "G.weight", and the card of a generator."""
+    """The generators' tensors, as "G.weight", and the card of a generator."""
     if path.is_dir():
         home = RunFolder(path)
         if home.generator_path.exists():
@@ -152,11 +152,11 @@ def _from_checkpoint(
     tensors: Mapping[str, Tensor], saved: Mapping[str, Any]
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
     card = saved["run"]
-    averaged = under("average/", tensors)
+    averaged = under("ema/", tensors)
     names = {name.split(".", 1)[0] for name in averaged}
     raw = {name: tensor for name, tensor in under("nets/", tensors).items() if name.split(".", 1)[0] not in names}
     about = describe(card, saved["step"], saved["images"], min(1.0, saved["step"] / card["steps"]))
-    return raw | averaged, about | {"makers": dict.fromkeys(names, "averaged"), "frozen": {}}
+    return raw | averaged, about | {"generators": dict.fromkeys(names, "averaged"), "frozen": {}}
 
 
 def spec_from(stored: Mapping[str, Any]) -> Spec:

@@ -18,7 +18,7 @@ from aigc_zoo.data.writers import grid, png
 from aigc_zoo.errors import ZooError
 from aigc_zoo.game import Samples, Spec
 from aigc_zoo.metrics.coverage import nearest
-from aigc_zoo.metrics.evaluate import Judge
+from aigc_zoo.metrics.evaluate import Evaluator
 from aigc_zoo.metrics.fidelity import KID_LEAST
 from aigc_zoo.metrics.reference import stored
 from aigc_zoo.plugins import Catalogue
@@ -32,7 +32,7 @@ SHOWN, NEIGHBOURS = 12, 3
 def judge_ends(
     catalogue: Catalogue,
     home: RunFolder,
-    judge: Judge,
+    evaluator: Evaluator,
     split: Samples,
     history: Sequence[Mapping[str, Any]],
     inputs: Callable[[Tensor], Mapping[str, Tensor]] | None = None,
@@ -41,25 +41,25 @@ def judge_ends(
 
     The best generator was selected on the training split; `split` had no say in it.
     """
-    own = judge.metrics[0]
+    own = evaluator.metrics[0]
     try:
-        alike: dict[str, Any] = {"num": judge.num, "progress": judge.progress}
-        held_out = Judge(judge.extractor, split, metrics=(own,), allow_few=judge.allow_few, **alike)
-        if own == "fid" and min(judge.num, held_out.reference_num) >= KID_LEAST:
+        alike: dict[str, Any] = {"num": evaluator.num, "progress": evaluator.progress}
+        held_out = Evaluator(evaluator.extractor, split, metrics=(own,), allow_few=evaluator.allow_few, **alike)
+        if own == "fid" and min(evaluator.num, held_out.reference_num) >= KID_LEAST:
             held_out.choose((own, "kid"))  # unbiased where there are few
-        copies = Judge(judge.extractor, judge.reference, metrics=(), held_out=split, **alike)
-        copies.choose([group for group in ("memorisation",) if judge.reference.spec.modality == "image"])
-        best = best_of([dict(line) for line in history], judge.names[0])
+        copies = Evaluator(evaluator.extractor, evaluator.reference, metrics=(), held_out=split, **alike)
+        copies.choose([group for group in ("memorisation",) if evaluator.reference.spec.modality == "image"])
+        best = best_of([dict(line) for line in history], evaluator.names[0])
         last = max(int(line["step"]) for line in history)
         ends = {"final": (home.generator_path, last)}
         if best is not None and int(best["step"]) < last and home.best_path.exists():
             ends["best"] = home.best_path, int(best["step"])
         records: list[dict[str, Any]] = []
         for which, (path, step) in ends.items():
-            generator = load_generator(catalogue, path, device=judge.extractor.device)
+            generator = load_generator(catalogue, path, device=evaluator.extractor.device)
             sampler = generator.sampler(seed=evaluation_seed(EVALUATION_SEED), inputs=inputs)
             first: list[Tensor] = []
-            chunks = (first.append(c) or c for c in judged(sampler, generator.spec, judge.num))  # type: ignore[func-returns-value]
+            chunks = (first.append(c) or c for c in judged(sampler, generator.spec, evaluator.num))  # type: ignore[func-returns-value]
             seen = held_out.look(chunks)
             about = {"weights": generator.weights, "seed": EVALUATION_SEED}
             found = held_out.score(seen, **about)  # type: ignore[arg-type]
@@ -71,7 +71,8 @@ def judge_ends(
         if best is not None and int(best["step"]) == last:  # the final one itself
             records += [{**record, "which": "best"} for record in records if record["name"] in held_out.names]
         write_json(
-            home.held_out_path, nulled({"schema": 1, "selected_by": f"{judge.names[0]} on train", "metrics": records})
+            home.held_out_path,
+            nulled({"schema": 1, "selected_by": f"{evaluator.names[0]} on train", "metrics": records}),
         )
     except ZooError as error:
         return f"nothing is measured against {split.split}: {str(error).splitlines()[0]}"
@@ -86,12 +87,12 @@ def read_held_out(home: RunFolder) -> tuple[dict[str, Any], ...]:
         return tuple(json_object(home.held_out_path.read_text("utf-8"))["metrics"])
 
 
-def write_nearest(path: Path, samples: Tensor, features: Tensor, judge: Judge, spec: Spec) -> None:
+def write_nearest(path: Path, samples: Tensor, features: Tensor, evaluator: Evaluator, spec: Spec) -> None:
     """A picture: samples in the first row, below each the training pictures that its features are nearest to."""
     count = min(SHOWN, len(samples))
-    rows = nearest(features[:count], judge.data.features(), NEIGHBOURS)[1]
-    places = judge.data.rows()[rows.flatten()]
-    pictures = torch.cat([*stored(judge.reference, rows=places)]).view(count, NEIGHBOURS, *spec.shape)
+    rows = nearest(features[:count], evaluator.data.features(), NEIGHBOURS)[1]
+    places = evaluator.data.rows()[rows.flatten()]
+    pictures = torch.cat([*stored(evaluator.reference, rows=places)]).view(count, NEIGHBOURS, *spec.shape)
     columns = torch.cat((samples[:count, None], pictures), 1).transpose(0, 1).flatten(0, 1)
     picture: Image.Image = grid(columns, Spec(shape=spec.shape, range=(0, 255)), columns=count)
     png(picture, path)

@@ -19,9 +19,10 @@ from aigc_zoo.artefacts import checkpoint
 from aigc_zoo.artefacts.runs import RunFolder, read_lines
 from aigc_zoo.data import writers
 from aigc_zoo.engine.sampler import Sampler
-from aigc_zoo.engine.trainer import Trainer, parameters_of
+from aigc_zoo.engine.trainer import Trainer
 from aigc_zoo.errors import ConfigError, DivergedError
-from aigc_zoo.metrics.evaluate import Judge
+from aigc_zoo.game import count_parameters
+from aigc_zoo.metrics.evaluate import Evaluator
 from aigc_zoo.metrics.features import coordinates, load_extractor
 from aigc_zoo.metrics.fidelity import library
 from aigc_zoo.metrics.kinds import groups_of, modes_of
@@ -77,10 +78,10 @@ def train(
         return result
 
 
-METRICS = ("fid", "spread", "duplicates", "modes")
+METRICS = ("fid", "variance-ratio", "duplicates", "modes")
 """Measured while training unless said: the first chooses the best, the others cost little and tell collapse."""
 
-POINTS_METRICS = ("modes", "spread", "duplicates")
+POINTS_METRICS = ("modes", "variance-ratio", "duplicates")
 
 
 class _Run:
@@ -98,7 +99,7 @@ class _Run:
         self.history: list[dict[str, Any]] = []
         self.terms: Mapping[str, Tensor] = {}
         self.patience = Patience(screen.say)
-        self.judge = self._judge()
+        self.evaluator = self._judge()
         self.watch = Watch()
         until = prepared.configuration.run.get("until")
         self.target: Target | None = parse_target(str(until), self._metric_names()) if until else None
@@ -115,7 +116,7 @@ class _Run:
         trainer, cadence, catalogue = self.trainer, self.prepared.cadence, self.prepared.catalogue
         self._resume()
         if self.first:
-            sizes = {name: parameters_of(net) for name, net in trainer.nets.items()}
+            sizes = {name: count_parameters(net) for name, net in trainer.nets.items()}
             self.screen.start(self.home.path, self.card, trainer.step, sizes)
             catalogue.listen("zoo_run_start", run=self.home.path)
         since, mark = trainer.images, time.perf_counter()
@@ -169,7 +170,7 @@ class _Run:
         if step % c.sample == 0 or self._at_end():
             self._grid()
         reached = best = False
-        if self.judge is not None and (step % c.eval == 0 or self._at_end()) and not self._stopped():
+        if self.evaluator is not None and (step % c.eval == 0 or self._at_end()) and not self._stopped():
             try:
                 self._evaluate()
             except Interrupted:  # what is due now is due again when the run continues
@@ -187,7 +188,7 @@ class _Run:
     def _log(self, images: int, seconds: float) -> None:
         names = sorted(self.terms)
         values = torch.stack([self.terms[name].double() for name in names])
-        (mean,) = self.ranks.average([values])
+        (mean,) = self.ranks.all_reduce_mean([values])
         assert mean is not None
         terms = dict(zip(names, mean.tolist(), strict=True))
         line = {
@@ -221,16 +222,16 @@ class _Run:
         )
 
     def _evaluate(self) -> None:
-        assert self.judge is not None
+        assert self.evaluator is not None
         step = self.trainer.step
         if any(record["step"] == step for record in self.history):
             return
         sampler = self._sampler(evaluation_seed(EVALUATION_SEED), together=True)
-        seen = looked(sampler, self.judge, self.ranks)
+        seen = looked(sampler, self.evaluator, self.ranks)
         if not self.first:
             return
-        weights = "averaged" if len(self.trainer.average) else "raw"
-        records = self.judge.score(seen, weights=weights, seed=EVALUATION_SEED)
+        weights = "averaged" if len(self.trainer.ema) else "raw"
+        records = self.evaluator.score(seen, weights=weights, seed=EVALUATION_SEED)
         lines = [{"step": step, "images": self.trainer.images, **record} for record in records]
         self.history += lines
         with self.patience("line of the metrics"):
@@ -238,7 +239,7 @@ class _Run:
         self.screen.metric(lines[0])
         values = {line["name"]: line["value"] for line in lines}
         self.prepared.catalogue.listen("zoo_log", run=self.home.path, step=step, scalars=values)
-        if best_of(self.history, self.judge.names[0]) is lines[0]:
+        if best_of(self.history, self.evaluator.names[0]) is lines[0]:
             with self.patience("best generator"):
                 self._export(self.home.best_path)
         if step:  # what an untrained generator makes is no news
@@ -273,7 +274,7 @@ class _Run:
 
     # --- beginnings and ends -----------------------------------------------------------------------------------------
 
-    def _judge(self) -> Judge | None:
+    def _judge(self) -> Evaluator | None:
         name, run = self.prepared.extractor, self.prepared.configuration.run
         points = self.prepared.train.spec.modality == "points"
         if not (name or points):
@@ -296,12 +297,12 @@ class _Run:
                 self.screen.say(f"note: {extractor.note}")
         num = run.get("eval_num")
         many = int(num) if num else None
-        judge = Judge(extractor, self.prepared.train, metrics=(), num=many, progress=self._poll)
+        evaluator = Evaluator(extractor, self.prepared.train, metrics=(), num=many, progress=self._poll)
         if run.get("metrics"):
-            judge.choose(groups_of(str(run["metrics"]).split(",")))
+            evaluator.choose(groups_of(str(run["metrics"]).split(",")))
         else:
-            judge.choose([group for group in (POINTS_METRICS if points else METRICS) if not judge.can(group)])
-        return judge if judge.metrics else None
+            evaluator.choose([group for group in (POINTS_METRICS if points else METRICS) if not evaluator.can(group)])
+        return evaluator if evaluator.metrics else None
 
     def _poll(self, what: str, done: int, total: int) -> None:
         """Measuring can take an hour. Ranks that measure together finish it, or some would wait for the others."""
@@ -309,7 +310,7 @@ class _Run:
             raise Interrupted
 
     def _metric_names(self) -> tuple[str, ...]:
-        return self.judge.names if self.judge is not None else ()
+        return self.evaluator.names if self.evaluator is not None else ()
 
     def _resume(self) -> None:
         """Continues from the newest checkpoint that is whole; a run without one starts anew."""
@@ -392,10 +393,10 @@ class _Run:
     def _judge_ends(self) -> None:
         """The final and the best generator against what was not trained on, where there is such a split."""
         split = next((self.prepared.splits[name] for name in HELD_OUT if name in self.prepared.splits), None)
-        if self.judge is None or split is None or not self.history:
+        if self.evaluator is None or split is None or not self.history:
             return
         inputs = self.prepared.rows if self.prepared.recipe.inputs else None
-        text = judge_ends(self.prepared.catalogue, self.home, self.judge, split, self.history, inputs)
+        text = judge_ends(self.prepared.catalogue, self.home, self.evaluator, split, self.history, inputs)
         if text:
             self.screen.say(text)
 

@@ -17,9 +17,9 @@ from aigc_zoo.engine.sampler import CHUNK, Sampler
 from aigc_zoo.engine.seeds import derive
 from aigc_zoo.errors import UsageError
 from aigc_zoo.game import Spec
-from aigc_zoo.metrics.evaluate import Judge
-from aigc_zoo.metrics.features import Look, joined
-from aigc_zoo.metrics.kinds import improves, warnings
+from aigc_zoo.metrics.evaluate import Evaluator
+from aigc_zoo.metrics.features import Features, joined
+from aigc_zoo.metrics.kinds import improves, short_name, warnings
 
 _COMPARE: Mapping[str, Callable[[float, float], bool]] = {
     "<=": operator.le, "<": operator.lt, ">=": operator.ge, ">": operator.gt,
@@ -49,16 +49,16 @@ class Target:
 def parse_target(text: str, names: tuple[str, ...]) -> Target:
     """The target that `--until` states, of one of the metrics `names` that this run measures."""
     found = _TARGET.fullmatch(text)
-    known = sorted({*names, *(name.split("-")[0] for name in names)})
+    known = sorted({*names, *map(short_name, names)})
     try:
         if found and found[1] in known:
             return Target(found[1], found[2], float(found[3]))
     except ValueError:
         found = None
     if not names:
-        raise UsageError(f'--until "{text}": this run measures nothing; choose a judge with --extractor')
+        raise UsageError(f'--until "{text}": this run measures nothing; choose a evaluator with --extractor')
     reason = f"{found[1]} is not measured" if found else "not a comparison of a metric with a number"
-    own = names[0].partition("-")[0]
+    own = short_name(names[0])
     raise UsageError(f'--until "{text}": {reason}; for example --until "{own}<=5" (measured: {", ".join(names)})')
 
 
@@ -81,25 +81,25 @@ def _seen(made: Tensor, spec: Spec) -> Tensor:
     return to_uint8(made, spec) if spec.modality == "image" else made
 
 
-def looked(sampler: Sampler, judge: Judge, ranks: Ranks) -> Look:
-    """A look at what `judged` gives of `judge.num`: each rank makes and looks at its share, and all have the whole.
+def looked(sampler: Sampler, evaluator: Evaluator, ranks: Ranks) -> Features:
+    """A look at what `judged` gives of `evaluator.num`: each rank makes and looks at its share, and all have the whole.
 
-    Every rank must call it. Chunks are looked at one by one, as `Judge.look` does, so ranks change no digit.
+    Every rank must call it. Chunks are looked at one by one, as `Evaluator.look` does, so ranks change no digit.
     """
-    parts: list[Look] = []
-    spec, count = judge.reference.spec, judge.num
+    parts: list[Features] = []
+    spec, count = evaluator.reference.spec, evaluator.num
     for first in range(0, -(-count // CHUNK), ranks.world):
         wanted = [min(CHUNK, max(0, count - number * CHUNK)) for number in range(first, first + ranks.world)]
         # Who has none left to make looks at one more: all ranks meet below.
         mine = sampler.chunk(first + ranks.rank)["fake"][: max(1, wanted[ranks.rank])]
-        seen = judge.extractor.look(_seen(mine, spec))
+        seen = evaluator.extractor.look(_seen(mine, spec))
         features, logits = (_from_all(value, sampler.device, ranks) for value in seen)
         parts += [
-            Look(features[n][:rows], logits[n][:rows] if seen.logits is not None else None)
+            Features(features[n][:rows], logits[n][:rows] if seen.logits is not None else None)
             for n, rows in enumerate(wanted)
             if rows
         ]
-        judge.progress("samples", sum(len(part.features) for part in parts), count)
+        evaluator.progress("samples", sum(len(part.features) for part in parts), count)
     return joined(parts)
 
 

@@ -36,7 +36,7 @@ class Program(nn.Module):
     def __init__(self, generator: Generator) -> None:
         super().__init__()
         self.nets = generator.nets
-        self.make = generator.recipe.make
+        self.make = generator.recipe.generate
         t = torch.tensor(float(generator.card["t"])), torch.tensor(float(generator.card["images"]))
         self.fixed = dict(zip(("t", "images"), t, strict=True))
         self.names = tuple(self._read_of(batch_of(generator, EXAMPLE)))

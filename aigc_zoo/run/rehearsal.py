@@ -9,8 +9,8 @@ from pathlib import Path
 
 from safetensors.torch import load, save
 
-from aigc_zoo.engine.trainer import parameters_of
 from aigc_zoo.errors import ConfigError
+from aigc_zoo.game import count_parameters
 from aigc_zoo.run.prepare import Prepared
 
 STEPS = 2
@@ -25,7 +25,7 @@ def rehearse(prepared: Prepared, folder: Path) -> Iterator[str]:
     for slot, chosen in card["slots"].items():
         yield f"  {slot:<16} {(', '.join(chosen) if isinstance(chosen, list | tuple) else chosen) or 'none'}"
     for name, net in trainer.nets.items():
-        yield f"  {name:<16} {parameters_of(net):,} weights"
+        yield f"  {name:<16} {count_parameters(net):,} weights"
     seconds = []
     for _ in range(1 + STEPS):  # the first one warms up
         began = time.perf_counter()

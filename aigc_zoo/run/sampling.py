@@ -38,7 +38,7 @@ def sample_to(
     if generator.recipe.inputs and data is not None:
         pool = Pool(resolve.load(catalogue, data)["train"], torch.device("cpu"))
         inputs = pool.rows
-    given = options.parse_call(generator.recipe.make, ("nets", "batch"), more)
+    given = options.parse_call(generator.recipe.generate, ("nets", "batch"), more)
     number = _label(generator, label)
     sampler = generator.sampler(seed=seed, label=number, inputs=inputs, **given)
     if number is not None:

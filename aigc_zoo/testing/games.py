@@ -81,7 +81,7 @@ def _lowered(terms: Mapping[str, Tensor]) -> Tensor:
 def _attached(trainer: Trainer) -> dict[str, Tensor]:
     """A batch whose fakes have their graph."""
     batch = dict(trainer.batch(0))
-    return {**batch, **trainer.recipe.make(trainer.nets, batch)}
+    return {**batch, **trainer.recipe.generate(trainer.nets, batch)}
 
 
 @check("R-MOVES", needs="cpu", kinds=("recipe",))
@@ -97,7 +97,7 @@ def every_weight_is_moved(part: Part) -> None:
             for key, weight in trainer.nets[net].named_parameters()
             if weight.requires_grad
         }
-        makes = bool(set(player.controls) & set(trainer.recipe.makers))
+        makes = bool(set(player.controls) & set(trainer.recipe.generators))
         for loss in leaves(player.loss):
             batch = seeded(_attached, trainer) if makes else batch_of(trainer)
             lowered = _lowered(seeded(loss, trainer.nets, batch))
@@ -140,7 +140,7 @@ def losses_draw_no_noise(part: Part) -> None:
         odd = differing(one, two)
         need(not odd, f"a loss of {name} draws noise of its own ({joined(odd)} vary): take it from the batch, by draw")
     with torch.no_grad():
-        one, two = (dict(seeded(trainer.recipe.make, trainer.nets, batch, seed=seed)) for seed in (1, 2))
+        one, two = (dict(seeded(trainer.recipe.generate, trainer.nets, batch, seed=seed)) for seed in (1, 2))
     odd = differing(one, two)
     need(not odd, f"make draws noise of its own ({joined(odd)} vary): take it from the batch, by draw")
 
@@ -239,7 +239,7 @@ def networks_share_nothing(part: Part) -> None:
     except (RuntimeError, SafetensorError) as error:
         raise CheckFailed(f"safetensors refuses the networks: {in_a_line(error)[:300]}") from error
     theirs = {value.data_ptr() for value in own.state_dict().values() if value.numel()}
-    shared = [key for key, value in trainer.average.state_dict().items() if value.data_ptr() in theirs]
+    shared = [key for key, value in trainer.ema.state_dict().items() if value.data_ptr() in theirs]
     need(not shared, f"averages share memory with what they average: {joined(shared)}")
 
 
@@ -342,7 +342,7 @@ def samples_like_its_data(part: Part) -> None:
         need(not torch.allclose(made, sampler(2).samples(3)), "another seed gives the same samples")
     batch = {key: value[:1] if value.ndim else value for key, value in trainer.batch(0).items()}
     with torch.no_grad():
-        alone = trainer.recipe.make(sampler(1).nets, batch)
+        alone = trainer.recipe.generate(sampler(1).nets, batch)
     need(len(alone["fake"]) == 1, "of a batch of one it does not make one sample")
 
 
@@ -382,7 +382,7 @@ def _labels(trainer: Trainer) -> tuple[bool, bool]:
     """(whether making or any loss reads labels, whether another class makes other samples)."""
     watched = Watched(batch_of(trainer))
     with torch.no_grad():
-        trainer.recipe.make(trainer.nets, watched)
+        trainer.recipe.generate(trainer.nets, watched)
     for _, loss in _losses(trainer):
         seeded(loss, trainer.nets, watched)
     read = "label" in watched.read
@@ -390,7 +390,7 @@ def _labels(trainer: Trainer) -> tuple[bool, bool]:
         return False, False
     nets = Nets({name: shaken(net, 0.3) for name, net in trainer.nets.items()}).eval()
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
-        made = [trainer.recipe.make(nets, labelled(trainer, label))["fake"] for label in (0, 1)]
+        made = [trainer.recipe.generate(nets, labelled(trainer, label))["fake"] for label in (0, 1)]
     return True, not torch.allclose(made[0], made[1])
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from aigc_zoo.errors import ConfigError
-from aigc_zoo.game import Adversarial, Nets, Noisy, Penalty, Recipe, Spec, adam, play_at, two_player
+from aigc_zoo.game import Adversarial, Nets, Noisy, Penalty, Recipe, Spec, adam, play_at
 from aigc_zoo.testing.checks import check
 from aigc_zoo.testing.probes import (
     LATENT,
@@ -31,6 +31,7 @@ from aigc_zoo.testing.probes import (
     uniform,
 )
 from aigc_zoo.testing.subjects import Part
+from aigc_zoo.two_player import two_player
 
 LOGITS = ((8,), (8, 1), (8, 1, 3, 3))
 """Shapes of logits: one a sample, one a sample in a column, one a patch."""
@@ -168,7 +169,7 @@ class _Trial:
         real = samples_like(self.spec)
         drawn = seeded(self.recipe.draw, {"real": real})
         self.batch = {"real": real, **drawn, "t": torch.tensor(0.5), "images": torch.tensor(1000.0)}
-        self.batch |= {key: value.detach() for key, value in self.recipe.make(self.nets, self.batch).items()}
+        self.batch |= {key: value.detach() for key, value in self.recipe.generate(self.nets, self.batch).items()}
 
     def value(self) -> Tensor:
         """The penalty, weighted, beside the loss."""

@@ -142,13 +142,13 @@ def batch_of(trainer: Trainer) -> dict[str, Tensor]:
     with torch.random.fork_rng(devices=[]):
         batch = trainer.batch(0)
         with torch.no_grad():
-            made = trainer.recipe.make(trainer.nets, batch)
+            made = trainer.recipe.generate(trainer.nets, batch)
     return {**batch, **{key: value.detach() for key, value in made.items()}}
 
 
 def critics(recipe: Recipe) -> list[str]:
     """The players that move no maker."""
-    return [name for name, player in recipe.players.items() if not set(player.controls) & set(recipe.makers)]
+    return [name for name, player in recipe.players.items() if not set(player.controls) & set(recipe.generators)]
 
 
 def statistics(module: nn.Module) -> set[str]:
@@ -234,7 +234,7 @@ class ThreadRanks(Ranks):
 
     board: Any = None
 
-    def average(self, tensors: Sequence[Tensor | None]) -> list[Tensor | None]:
+    def all_reduce_mean(self, tensors: Sequence[Tensor | None]) -> list[Tensor | None]:
         every = self.board.exchange(self.rank, [None if t is None else t.detach().clone() for t in tensors])
         columns = zip(*every, strict=True)
         return [None if column[0] is None else torch.stack(column).mean(0) for column in columns]

@@ -14,7 +14,7 @@ SMALL = {"width": 32, "dense": 256}
 MINUTES = {
     "batch_size": 64,
     "lr": 1e-3,
-    "critic_lr": 3e-4,
+    "discriminator_lr": 3e-4,
     "generator": "dcgan.small",
     "discriminator": "dcgan.small",
 }

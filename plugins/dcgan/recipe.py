@@ -2,8 +2,9 @@
 
 from typing import Annotated, Any
 
-from aigc_zoo.game import Recipe, adam, two_player
+from aigc_zoo.game import Recipe, adam
 from aigc_zoo.spec import Range, Slot
+from aigc_zoo.two_player import two_player
 
 
 def dcgan(
@@ -15,10 +16,10 @@ def dcgan(
     augmentation: Annotated[Any, Slot("augmentation")] | None = None,
     latent: Annotated[int, Range(1, 4096)] = 100,
     lr: Annotated[float, Range(0, 1)] = 2e-4,
-    critic_lr: Annotated[float, Range(0, 1)] | None = None,
+    discriminator_lr: Annotated[float, Range(0, 1)] | None = None,
     beta1: Annotated[float, Range(0, 0.999)] = 0.5,
     conditional: bool = False,
-    average: Annotated[float, Range(0, 0.99999)] = 0.999,
+    ema: Annotated[float, Range(0, 0.99999)] = 0.999,
 ) -> Recipe:
     """DCGAN (Radford, Metz and Chintala, 2015, section 4): both players by Adam, 2e-4 and 0.5, on batches of 128.
 
@@ -32,10 +33,10 @@ def dcgan(
     penalty: terms added to the critic's loss; batch normalisation in it is refused then.
     latent: numbers in z.
     lr: Adam's rate, of both players.
-    critic_lr: the discriminator's own rate; none means lr.
+    discriminator_lr: the discriminator's own rate; none means lr.
     beta1: decay of Adam's first moment.
     conditional: make and judge samples by their labels.
-    average: decay of the generator's moving average, which samples are taken from; 0 takes the weights themselves.
+    ema: decay of the generator's moving average, which samples are taken from; 0 takes the weights themselves.
     """
     return two_player(
         generator,
@@ -43,11 +44,11 @@ def dcgan(
         loss,
         latent=latent,
         optimizer=adam(lr, beta1),
-        critic_optimizer=adam(lr if critic_lr is None else critic_lr, beta1),
+        discriminator_optimizer=adam(lr if discriminator_lr is None else discriminator_lr, beta1),
         penalties=penalty,
         augmentation=augmentation,
         conditional=conditional,
-        average=average,
+        ema=ema,
         batch_size=128,
         images=1_000_000,
     )

@@ -9,7 +9,7 @@ ZOO_API = 1
 # Minutes on two cores: half of DCGAN's width, and a generator three times as fast as its critic.
 MINUTES = {
     "lr": 1e-3,
-    "critic_lr": 3e-4,
+    "discriminator_lr": 3e-4,
     "generator": "dcgan.narrow",
     "discriminator": "dcgan.small-plain",
 }

@@ -2,8 +2,9 @@
 
 from typing import Annotated, Any
 
-from aigc_zoo.game import Recipe, adam, two_player
+from aigc_zoo.game import Recipe, adam
 from aigc_zoo.spec import Range, Slot
+from aigc_zoo.two_player import two_player
 
 
 def dragan(
@@ -15,10 +16,10 @@ def dragan(
     augmentation: Annotated[Any, Slot("augmentation")] | None = None,
     latent: Annotated[int, Range(1, 4096)] = 100,
     lr: Annotated[float, Range(0, 1)] = 2e-4,
-    critic_lr: Annotated[float, Range(0, 1)] | None = None,
-    critic_turns: Annotated[int, Range(1, 100)] = 1,
+    discriminator_lr: Annotated[float, Range(0, 1)] | None = None,
+    discriminator_turns: Annotated[int, Range(1, 100)] = 1,
     conditional: bool = False,
-    average: Annotated[float, Range(0, 0.99999)] = 0.999,
+    ema: Annotated[float, Range(0, 0.99999)] = 0.999,
 ) -> Recipe:
     """DRAGAN (Kodali et al., 2017): the first GAN's loss, with slopes of one kept in a neighbourhood of the reals.
 
@@ -29,10 +30,10 @@ def dragan(
 
     latent: numbers in z.
     lr: Adam's rate, of both players.
-    critic_lr: the discriminator's own rate; none means lr.
-    critic_turns: turns of the discriminator to each of the generator.
+    discriminator_lr: the discriminator's own rate; none means lr.
+    discriminator_turns: turns of the discriminator to each of the generator.
     conditional: make and judge samples by their labels.
-    average: decay of the generator's moving average, which samples are taken from; 0 takes the weights themselves.
+    ema: decay of the generator's moving average, which samples are taken from; 0 takes the weights themselves.
     """
     return two_player(
         generator,
@@ -43,9 +44,9 @@ def dragan(
         penalties=penalty,
         augmentation=augmentation,
         optimizer=adam(lr, 0.5),
-        critic_optimizer=adam(lr if critic_lr is None else critic_lr, 0.5),
-        critic_turns=critic_turns,
-        average=average,
+        discriminator_optimizer=adam(lr if discriminator_lr is None else discriminator_lr, 0.5),
+        discriminator_turns=discriminator_turns,
+        ema=ema,
         batch_size=64,
         steps=200_000,
     )

@@ -9,8 +9,8 @@ ZOO_API = 1
 # Minutes on two cores: half of DCGAN's width, and a generator three times as fast as its critic.
 MINUTES = {
     "lr": 1e-3,
-    "critic_lr": 3e-4,
-    "critic_turns": 1,
+    "discriminator_lr": 3e-4,
+    "discriminator_turns": 1,
     "generator": "dcgan.narrow",
     "discriminator": "dcgan.narrow",
 }
@@ -19,7 +19,7 @@ POINTS = {
     "images": 600_000,
     "batch_size": 100,
     "lr": 1e-3,
-    "critic_turns": 1,
+    "discriminator_turns": 1,
     "generator": "vanilla.points",
     "discriminator": "vanilla.points",
 }

@@ -7,7 +7,7 @@ from aigc_zoo.spec import Component, hookimpl
 ZOO_API = 1
 
 # The article's own network takes days on two cores, a quarter of its width minutes.
-MINUTES = {"average": 0.999, "generator.width": 32}
+MINUTES = {"ema": 0.999, "generator.width": 32}
 
 
 @hookimpl
@@ -33,7 +33,7 @@ def zoo_components() -> Iterable[Component]:
         summary="The introductory GAN for digits: convolutions against a small perceptron",
         tags=("image", "labels", "introductory"),
         presets={
-            "digits": MINUTES | {"lr": 2e-4, "critic_lr": 1e-4, "images": 256_000},
+            "digits": MINUTES | {"lr": 2e-4, "discriminator_lr": 1e-4, "images": 256_000},
             "mnist": MINUTES | {"images": 512_000},  # at 2e-4 every sample is black within 500 steps
         },
     )

@@ -2,8 +2,9 @@
 
 from typing import Annotated, Any
 
-from aigc_zoo.game import Recipe, adam, two_player
+from aigc_zoo.game import Recipe, adam
 from aigc_zoo.spec import Range, Slot
+from aigc_zoo.two_player import two_player
 
 
 def primer(
@@ -15,9 +16,9 @@ def primer(
     augmentation: Annotated[Any, Slot("augmentation")] | None = None,
     latent: Annotated[int, Range(1, 4096)] = 100,
     lr: Annotated[float, Range(0, 1)] = 1e-4,
-    critic_lr: Annotated[float, Range(0, 1)] | None = None,
+    discriminator_lr: Annotated[float, Range(0, 1)] | None = None,
     conditional: bool = False,
-    average: Annotated[float, Range(0, 0.99999)] = 0.0,
+    ema: Annotated[float, Range(0, 0.99999)] = 0.0,
 ) -> Recipe:
     """The introductory model of the founding article: Adam at 1e-4, batches of 128, 100 epochs of the 60,000 of MNIST.
 
@@ -27,9 +28,9 @@ def primer(
 
     latent: numbers in z.
     lr: Adam's rate, of both players.
-    critic_lr: the discriminator's own rate; none means lr.
+    discriminator_lr: the discriminator's own rate; none means lr.
     conditional: make and judge samples by their labels.
-    average: decay of the generator's moving average, which samples are taken from; 0 takes the weights themselves.
+    ema: decay of the generator's moving average, which samples are taken from; 0 takes the weights themselves.
     """
     return two_player(
         generator,
@@ -37,11 +38,11 @@ def primer(
         loss,
         latent=latent,
         optimizer=adam(lr),
-        critic_optimizer=adam(lr if critic_lr is None else critic_lr),
+        discriminator_optimizer=adam(lr if discriminator_lr is None else discriminator_lr),
         penalties=penalty,
         augmentation=augmentation,
         conditional=conditional,
-        average=average,
+        ema=ema,
         batch_size=128,
         images=6_000_000,
     )

@@ -2,8 +2,9 @@
 
 from typing import Annotated, Any
 
-from aigc_zoo.game import Recipe, adam, cosine, two_player
+from aigc_zoo.game import Recipe, adam, cosine
 from aigc_zoo.spec import Range, Slot
+from aigc_zoo.two_player import two_player
 
 
 def rpgan_r1r2(
@@ -16,9 +17,9 @@ def rpgan_r1r2(
     latent: Annotated[int, Range(1, 4096)] = 64,
     lr: Annotated[float, Range(0, 1)] = 2e-4,
     fall: Annotated[float, Range(0, 1)] = 0.1,
-    critic_turns: Annotated[int, Range(1, 100)] = 1,
+    discriminator_turns: Annotated[int, Range(1, 100)] = 1,
     conditional: bool = False,
-    average: Annotated[float, Range(0, 0.99999)] = 0.999,
+    ema: Annotated[float, Range(0, 0.99999)] = 0.999,
 ) -> Recipe:
     """R3GAN's objective (Huang et al., 2024, eq. 2 to 4): paired relativistic loss, R1 and R2, at every step.
 
@@ -31,9 +32,9 @@ def rpgan_r1r2(
     latent: numbers in z.
     lr: Adam's rate at the start, of both players.
     fall: what is left of the penalty's weight at the end, as a share.
-    critic_turns: turns of the discriminator to each of the generator.
+    discriminator_turns: turns of the discriminator to each of the generator.
     conditional: make and judge samples by their labels.
-    average: decay of the generator's moving average, which samples are taken from; 0 takes the weights themselves.
+    ema: decay of the generator's moving average, which samples are taken from; 0 takes the weights themselves.
     """
     return two_player(
         generator,
@@ -45,8 +46,8 @@ def rpgan_r1r2(
         augmentation=augmentation,
         optimizer=adam(lr, 0.0, 0.99),
         lr=cosine(lr, lr / 4),
-        critic_turns=critic_turns,
-        average=average,
+        discriminator_turns=discriminator_turns,
+        ema=ema,
         batch_size=512,
         images=20_000_000,
     )

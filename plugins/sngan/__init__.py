@@ -9,18 +9,18 @@ ZOO_API = 1
 # Minutes on two cores: half of DCGAN's width, and a generator three times as fast as its critic.
 MINUTES = {
     "lr": 1e-3,
-    "critic_lr": 3e-4,
-    "critic_turns": 1,
+    "discriminator_lr": 3e-4,
+    "discriminator_turns": 1,
     "generator": "dcgan.small",
     "discriminator": "dcgan.small",
 }
-SPECTRAL = {"lr": 1e-3, "critic_turns": 1, "generator": "dcgan.narrow", "discriminator": "dcgan.narrow-spectral"}
+SPECTRAL = {"lr": 1e-3, "discriminator_turns": 1, "generator": "dcgan.narrow", "discriminator": "dcgan.narrow-spectral"}
 POINTS = {
     "precision": "fp32",
     "images": 600_000,
     "batch_size": 100,
     "lr": 1e-3,
-    "critic_turns": 1,
+    "discriminator_turns": 1,
     "generator": "vanilla.points",
     "discriminator": "vanilla.points",
 }
@@ -29,7 +29,7 @@ SPECTRAL_POINTS = {
     "images": 600_000,
     "batch_size": 100,
     "lr": 1e-3,
-    "critic_turns": 1,
+    "discriminator_turns": 1,
     "generator": "vanilla.points",
     "discriminator": "vanilla.points-spectral",
 }

@@ -2,8 +2,9 @@
 
 from typing import Annotated, Any
 
-from aigc_zoo.game import Recipe, adam, linear, two_player
+from aigc_zoo.game import Recipe, adam, linear
 from aigc_zoo.spec import Range, Slot
+from aigc_zoo.two_player import two_player
 
 
 def sngan(
@@ -15,11 +16,11 @@ def sngan(
     augmentation: Annotated[Any, Slot("augmentation")] | None = None,
     latent: Annotated[int, Range(1, 4096)] = 128,
     lr: Annotated[float, Range(0, 1)] = 2e-4,
-    critic_lr: Annotated[float, Range(0, 1)] | None = None,
+    discriminator_lr: Annotated[float, Range(0, 1)] | None = None,
     decay: bool = True,
-    critic_turns: Annotated[int, Range(1, 100)] = 5,
+    discriminator_turns: Annotated[int, Range(1, 100)] = 5,
     conditional: bool = False,
-    average: Annotated[float, Range(0, 0.99999)] = 0.999,
+    ema: Annotated[float, Range(0, 0.99999)] = 0.999,
 ) -> Recipe:
     """SNGAN (Miyato et al., 2018, eq. 16 and 17): every layer of the critic is divided by its spectral norm.
 
@@ -29,13 +30,13 @@ def sngan(
 
     latent: numbers in z.
     lr: Adam's rate, of both players.
-    critic_lr: the discriminator's own rate; none means lr.
+    discriminator_lr: the discriminator's own rate; none means lr.
     decay: let rates fall to 0 in a straight line.
-    critic_turns: turns of the discriminator to each of the generator.
+    discriminator_turns: turns of the discriminator to each of the generator.
     conditional: make and judge samples by their labels.
-    average: decay of the generator's moving average, which samples are taken from; 0 takes the weights themselves.
+    ema: decay of the generator's moving average, which samples are taken from; 0 takes the weights themselves.
     """
-    critic = lr if critic_lr is None else critic_lr
+    critic = lr if discriminator_lr is None else discriminator_lr
     return two_player(
         generator,
         discriminator,
@@ -45,11 +46,11 @@ def sngan(
         penalties=penalty,
         augmentation=augmentation,
         optimizer=adam(lr, 0.0, 0.9),
-        critic_optimizer=adam(critic, 0.0, 0.9),
+        discriminator_optimizer=adam(critic, 0.0, 0.9),
         lr=linear(lr, 0.0) if decay else None,
-        critic_lr=linear(critic, 0.0) if decay else None,
-        critic_turns=critic_turns,
-        average=average,
+        discriminator_lr=linear(critic, 0.0) if decay else None,
+        discriminator_turns=discriminator_turns,
+        ema=ema,
         batch_size=64,
         steps=100_000,
     )

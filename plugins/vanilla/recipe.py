@@ -2,8 +2,9 @@
 
 from typing import Annotated, Any
 
-from aigc_zoo.game import Recipe, adam, two_player
+from aigc_zoo.game import Recipe, adam
 from aigc_zoo.spec import Range, Slot
+from aigc_zoo.two_player import two_player
 
 
 def vanilla(
@@ -17,7 +18,7 @@ def vanilla(
     lr: Annotated[float, Range(0, 1)] = 2e-4,
     beta1: Annotated[float, Range(0, 0.999)] = 0.5,
     conditional: bool = False,
-    average: Annotated[float, Range(0, 0.99999)] = 0.999,
+    ema: Annotated[float, Range(0, 0.99999)] = 0.999,
 ) -> Recipe:
     """The GAN of Goodfellow et al. (2014, algorithm 1, one critic turn a step) in the setting of its MNIST experiment.
 
@@ -31,7 +32,7 @@ def vanilla(
     lr: Adam's rate, of both players.
     beta1: decay of Adam's first moment.
     conditional: make and judge samples by their labels.
-    average: decay of the generator's moving average, which samples are taken from; 0 takes the weights themselves.
+    ema: decay of the generator's moving average, which samples are taken from; 0 takes the weights themselves.
     """
     return two_player(
         generator,
@@ -42,7 +43,7 @@ def vanilla(
         penalties=penalty,
         augmentation=augmentation,
         conditional=conditional,
-        average=average,
+        ema=ema,
         batch_size=100,
         images=1_000_000,
     )

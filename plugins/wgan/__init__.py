@@ -7,14 +7,14 @@ from aigc_zoo.spec import Component, hookimpl
 ZOO_API = 1
 
 # Minutes on two cores, where the paper's residual networks take 23 s a step.
-MINUTES = {"lr": 1e-3, "critic_turns": 3, "generator": "dcgan.small", "discriminator": "dcgan.small-plain"}
+MINUTES = {"lr": 1e-3, "discriminator_turns": 3, "generator": "dcgan.small", "discriminator": "dcgan.small-plain"}
 # The paper's own code takes a lambda of 0.1 for such data.
 POINTS = {
     "precision": "fp32",
     "images": 1_800_000,
     "batch_size": 100,
     "lr": 1e-3,
-    "critic_turns": 3,
+    "discriminator_turns": 3,
     "decay": False,
     "generator": "vanilla.points",
     "discriminator": "vanilla.points",
@@ -25,7 +25,7 @@ CLIPPED_POINTS = {
     "images": 1_200_000,
     "batch_size": 100,
     "lr": 1e-3,
-    "critic_turns": 2,
+    "discriminator_turns": 2,
     "clip": 0.1,
     "generator": "vanilla.points",
     "discriminator": "vanilla.points",

@@ -2,8 +2,9 @@
 
 from typing import Annotated, Any
 
-from aigc_zoo.game import Recipe, clipped, rmsprop, two_player
+from aigc_zoo.game import Recipe, clipped, rmsprop
 from aigc_zoo.spec import Range, Slot
+from aigc_zoo.two_player import two_player
 
 
 def wgan(
@@ -16,9 +17,9 @@ def wgan(
     latent: Annotated[int, Range(1, 4096)] = 100,
     lr: Annotated[float, Range(0, 1)] = 5e-5,
     clip: Annotated[float, Range(1e-6, 1)] = 0.01,
-    critic_turns: Annotated[int, Range(1, 100)] = 5,
+    discriminator_turns: Annotated[int, Range(1, 100)] = 5,
     conditional: bool = False,
-    average: Annotated[float, Range(0, 0.99999)] = 0.999,
+    ema: Annotated[float, Range(0, 0.99999)] = 0.999,
 ) -> Recipe:
     """WGAN (Arjovsky et al., 2017, algorithm 1): the critic's weights are clamped to +-0.01 after each of its steps.
 
@@ -29,9 +30,9 @@ def wgan(
     latent: numbers in z.
     lr: RMSprop's rate, of both players.
     clip: the bound of the critic's weights.
-    critic_turns: turns of the discriminator to each of the generator.
+    discriminator_turns: turns of the discriminator to each of the generator.
     conditional: make and judge samples by their labels.
-    average: decay of the generator's moving average, which samples are taken from; 0 takes the weights themselves.
+    ema: decay of the generator's moving average, which samples are taken from; 0 takes the weights themselves.
     """
     return two_player(
         generator,
@@ -42,9 +43,9 @@ def wgan(
         penalties=penalty,
         augmentation=augmentation,
         optimizer=rmsprop(lr),
-        critic_optimizer=clipped(rmsprop(lr), clip),
-        critic_turns=critic_turns,
-        average=average,
+        discriminator_optimizer=clipped(rmsprop(lr), clip),
+        discriminator_turns=discriminator_turns,
+        ema=ema,
         batch_size=64,
         steps=100_000,
     )

@@ -2,8 +2,9 @@
 
 from typing import Annotated, Any
 
-from aigc_zoo.game import Recipe, adam, linear, two_player
+from aigc_zoo.game import Recipe, adam, linear
 from aigc_zoo.spec import Range, Slot
+from aigc_zoo.two_player import two_player
 
 
 def wgan_gp(
@@ -16,9 +17,9 @@ def wgan_gp(
     latent: Annotated[int, Range(1, 4096)] = 128,
     lr: Annotated[float, Range(0, 1)] = 2e-4,
     decay: bool = True,
-    critic_turns: Annotated[int, Range(1, 100)] = 5,
+    discriminator_turns: Annotated[int, Range(1, 100)] = 5,
     conditional: bool = False,
-    average: Annotated[float, Range(0, 0.99999)] = 0.999,
+    ema: Annotated[float, Range(0, 0.99999)] = 0.999,
 ) -> Recipe:
     """WGAN-GP (Gulrajani et al., 2017, algorithm 1, eq. 3), by the settings of the survey's row "WGAN-GP MI".
 
@@ -30,9 +31,9 @@ def wgan_gp(
     latent: numbers in z.
     lr: Adam's rate, of both players.
     decay: let the rate fall to 0 in a straight line.
-    critic_turns: turns of the discriminator to each of the generator.
+    discriminator_turns: turns of the discriminator to each of the generator.
     conditional: make and judge samples by their labels.
-    average: decay of the generator's moving average, which samples are taken from; 0 takes the weights themselves.
+    ema: decay of the generator's moving average, which samples are taken from; 0 takes the weights themselves.
     """
     return two_player(
         generator,
@@ -44,8 +45,8 @@ def wgan_gp(
         augmentation=augmentation,
         optimizer=adam(lr, 0.0, 0.9),
         lr=linear(lr, 0.0) if decay else None,
-        critic_turns=critic_turns,
-        average=average,
+        discriminator_turns=discriminator_turns,
+        ema=ema,
         batch_size=64,
         steps=100_000,
     )

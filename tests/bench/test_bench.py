@@ -24,7 +24,8 @@ from typing import Annotated, Any
 
 import torch.nn.functional as F
 
-from aigc_zoo.game import Adversarial, adam, two_player
+from aigc_zoo.game import Adversarial, adam
+from aigc_zoo.two_player import two_player
 from aigc_zoo.spec import Component, Slot, hookimpl
 
 ZOO_API = 1
@@ -218,7 +219,7 @@ def test_of_few_samples_the_kernel_distance_is_compared(tmp_path: Path, num: int
     lines = [
         {"step": step, "images": 10 * step, "name": name, "value": value + step * rise, "protocol": {"num": num}}
         for step in (0, 5)
-        for name, value, rise in (("fid-x", 10.0, 1), ("kid-x", 0.5, 1), ("spread-x", 0.4, 0))
+        for name, value, rise in (("fid-x", 10.0, 1), ("kid-x", 0.5, 1), ("variance-ratio-x", 0.4, 0))
     ]
     (tmp_path / "metrics.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines), "utf-8")
     found = cells.history_of(tmp_path)

@@ -47,7 +47,7 @@ def doodle(
     shaded: with shadows.
     '''
     player = Player(controls=("G",), loss=None, optimizer=lambda parameters: None)
-    return Recipe(networks=lambda spec: {}, players={"only": player}, make=lambda nets, batch: {}, images=1000)
+    return Recipe(networks=lambda spec: {}, players={"only": player}, generate=lambda nets, batch: {}, images=1000)
 
 def round_pen(spec, latent, *, width: Annotated[int, Range(1, 99)] = 3, soft_edge: bool = True):
     '''A pen.

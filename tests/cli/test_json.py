@@ -23,7 +23,7 @@ ASKED = {
     "data prepare": ["data", "prepare", "FILE"],
     "data verify": ["data", "verify", "FOLDER"],
     "doctor": ["doctor"],
-    "eval": ["eval", "FILE", "--against", "FILE", "--extractor", "zoo-grey28", "--metrics", "spread"],
+    "eval": ["eval", "FILE", "--against", "FILE", "--extractor", "zoo-grey28", "--metrics", "variance-ratio"],
 }
 
 

@@ -123,9 +123,9 @@ FILES: dict[str, tuple[str, Callable[[], bytes], Any]] = {
     "turned png": ("a.png", lambda: turned("PNG"), np.rot90(COLOUR, -1)),
     "turned webp": ("a.webp", lambda: turned("WEBP", lossless=True), np.rot90(COLOUR, -1)),
     # of several pictures the first
-    "gif film": ("a.gif", lambda: saved(of(GREY), "GIF", save_all=True, append_images=[of(255 - GREY)]), GREY),
-    "png film": ("a.png", lambda: frames("PNG"), COLOUR),
-    "webp film": ("a.webp", lambda: frames("WEBP"), COLOUR),
+    "gif animation": ("a.gif", lambda: saved(of(GREY), "GIF", save_all=True, append_images=[of(255 - GREY)]), GREY),
+    "png animation": ("a.png", lambda: frames("PNG"), COLOUR),
+    "webp animation": ("a.webp", lambda: frames("WEBP"), COLOUR),
     "tiff pages": ("a.tiff", lambda: frames("TIFF"), COLOUR),
     # content counts, not the name
     "png called jpg": ("a.jpg", lambda: saved(of(COLOUR)), COLOUR),

@@ -13,7 +13,8 @@ from sketch.play import difference, play, snapshot
 
 from aigc_zoo.engine.trainer import Trainer
 from aigc_zoo.engine.turn import split
-from aigc_zoo.game import adam, linear, two_player
+from aigc_zoo.game import adam, linear
+from aigc_zoo.two_player import two_player
 
 from .test_fast import LAZY
 
@@ -27,10 +28,10 @@ def trainer(accumulate: int, seed: int = 0, **settings: Any) -> Trainer:
         steps=10,
         **{
             "optimizer": adam(1e-3, 0.5),
-            "critic_turns": 2,
+            "discriminator_turns": 2,
             "penalties": LAZY,
             "lr": linear(1e-3, 0.0),
-            "average": {"G": 0.9},
+            "ema": {"G": 0.9},
             **settings,
         },
     )

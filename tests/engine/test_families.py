@@ -149,7 +149,7 @@ def without(saved: Saved, what: str) -> Saved:
         }
     if what == "step":
         return tensors, {**scalars, "step": new["step"]}
-    names = {"averages": "average/", "state buffer": "nets/ada.p", "sign of ADA": "nets/ada.sign"}
+    names = {"averages": "ema/", "state buffer": "nets/ada.p", "sign of ADA": "nets/ada.sign"}
     changed = {name: fresh[name] for name in tensors if name.startswith(names[what])}
     assert changed
     return tensors | changed, scalars
@@ -174,7 +174,7 @@ def test_resume_without_a_part_of_the_state_is_noticed(what: str, promise: Any) 
 
 def decay_at(family: Family, a: Trainer, name: str) -> float:
     """The decay of the coming step, from the definition: min(d, (1 + n) / (10 + n)), or the schedule itself."""
-    decay: float | Schedule = family.recipe.average[name]
+    decay: float | Schedule = family.recipe.ema[name]
     if callable(decay):
         return float(decay(a.nets, a.batch(family.recipe.rounds - 1)))
     return min(decay, (1 + a.step) / (10 + a.step))
@@ -190,7 +190,7 @@ def test_the_average_is_the_one_computed_by_hand(name: str) -> None:
         decays.append(d := decay_at(family, a, "G"))
         a.play()
         expected = [d * mean + (1 - d) * w.detach() for mean, w in zip(expected, a.nets.G.parameters(), strict=True)]
-        for mean, ours in zip(expected, a.average.G.parameters(), strict=True):
+        for mean, ours in zip(expected, a.ema.G.parameters(), strict=True):
             torch.testing.assert_close(ours, mean, rtol=0, atol=1e-14)
     assert decays == sorted(decays)  # a warm-up, so that the first steps are soon forgotten
     assert decays[0] <= 0.1 < decays[-1]
@@ -234,7 +234,7 @@ def test_sampling_changes_nothing(family: Family) -> None:
 def test_samples_come_from_the_average_where_there_is_one() -> None:
     a = start(FAMILIES["wgan_gp"]())
     play(a, 4)
-    averaged, raw = a.sampler().samples(8), a.sampler(averaged=False).samples(8)
+    averaged, raw = a.sampler().samples(8), a.sampler(ema=False).samples(8)
     assert not torch.equal(averaged, raw)
-    a.average.G.load_state_dict(a.nets.G.state_dict())
+    a.ema.G.load_state_dict(a.nets.G.state_dict())
     assert torch.equal(a.sampler().samples(8), raw)

@@ -49,10 +49,10 @@ def game_of_two(**settings: Any) -> Trainer:
         dtype=torch.float32,
         **{
             "optimizer": adam(1e-3, 0.5),
-            "critic_turns": 2,
+            "discriminator_turns": 2,
             "penalties": LAZY,
             "lr": linear(1e-3, 0.0),
-            "average": {"G": 0.9},
+            "ema": {"G": 0.9},
             **settings,
         },
     )
@@ -69,7 +69,7 @@ def taped(a: Trainer, wanted: str = "graph") -> Tapes:
     """Lets a trainer play from tapes."""
 
     def state() -> list[Tensor]:
-        found = [*tensors(a.nets), *tensors(a.average), a.guard.first]
+        found = [*tensors(a.nets), *tensors(a.ema), a.guard.first]
         for optimizer in a._optimizers.values():
             found += [t for entry in optimizer.state.values() for t in entry.values() if isinstance(t, Tensor)]
             found += [group["lr"] for group in optimizer.param_groups if isinstance(group["lr"], Tensor)]
@@ -82,7 +82,7 @@ def taped(a: Trainer, wanted: str = "graph") -> Tapes:
             if isinstance(optimizer, torch.optim.Adam):
                 group["capturable"] = True  # which `tune` does on CUDA
     a.engine = fast.Engine(
-        fast.Choice(wanted, "asked for"), CPU, a._optimizers.values(), (a.nets, a.average), recorder=tapes
+        fast.Choice(wanted, "asked for"), CPU, a._optimizers.values(), (a.nets, a.ema), recorder=tapes
     )
     return tapes
 
@@ -105,7 +105,7 @@ def test_networks_batches_moments_and_averages_have_channels_last() -> None:
     a = game_of_two()
     play(a, 2)
     kernel = a.nets.D[0].weight
-    values = [kernel, a.average.G[4].weight, a.batch(0)["real"], kernel.grad]
+    values = [kernel, a.ema.G[4].weight, a.batch(0)["real"], kernel.grad]
     values += [v for v in a._optimizers["discriminator"].state[kernel].values() if v.ndim == 4]
     assert len(values) == 6
     for value in values:
@@ -334,11 +334,11 @@ def test_samples_are_made_in_float32_whatever_trains() -> None:
     a = in_bf16(game_of_two())
     play(a, 2)
     for averaged in (True, False):
-        G = (a.average if averaged else a.nets)["G"]
-        made = a.sampler(averaged=averaged).chunk(0)["fake"]
+        G = (a.ema if averaged else a.nets)["G"]
+        made = a.sampler(ema=averaged).chunk(0)["fake"]
         b = game_of_two()
         b.load(*snapshot(a))
-        assert torch.equal(made, b.sampler(averaged=averaged).chunk(0)["fake"]), type(G)
+        assert torch.equal(made, b.sampler(ema=averaged).chunk(0)["fake"]), type(G)
 
 
 # --- optimisers -------------------------------------------------------------------------------------------------------

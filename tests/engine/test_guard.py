@@ -64,7 +64,7 @@ def guarded(kind: type[Guard], change: Change) -> Trainer:
             "generator": player("G", "H", loss=pull("G"), optimizer=optimizer),
             "critic": player("D", loss=loss, optimizer=optimizer),
         },
-        average={"D": 0.5},
+        ema={"D": 0.5},
     )
     a.guard = kind(tuple(a.recipe.players), a.nets, CPU)
     for one in a._optimizers.values():
@@ -88,7 +88,7 @@ def test_from_the_first_bad_turn_on_nothing_moves(kind: type[Guard], said: str) 
     weights = [key for key in later if key.startswith(("nets/G", "nets/D.w", "nets/H", "optimizer/"))]
     assert len(weights) > 8
     assert all(torch.equal(later[key], after[key]) for key in weights), "nor did any turn after it"
-    assert all(later[key].isfinite().all() for key in later if key.startswith("average/"))
+    assert all(later[key].isfinite().all() for key in later if key.startswith("ema/"))
     assert a.diverged() == said
 
 

@@ -70,7 +70,7 @@ def one() -> dict[str, Tensor]:
 
 @pytest.mark.parametrize("name", together.GAMES)
 def test_two_ranks_equal_one_with_the_whole_batch(two: Outcome, one: dict[str, Tensor], name: str) -> None:
-    for part in ("nets", "average", "optimizer"):
+    for part in ("nets", "ema", "optimizer"):
         expected = under(f"{name}/{part}/", one)
         assert expected
         for found in two.under(f"{name}/{part}/"):
@@ -115,7 +115,7 @@ def test_statistics_are_saved_for_each_rank(two: Outcome) -> None:
     statistics = ("running_mean", "running_var")
     assert apart == {
         *(f"nets/{layer}.{what}" for layer in ("G.2", "D.1") for what in statistics),
-        *(f"average/G.2.{what}" for what in statistics),
+        *(f"ema/G.2.{what}" for what in statistics),
     }
 
 

@@ -58,7 +58,11 @@ def test_wgan_with_clipping_written_by_hand() -> None:
     """
     turns, bound = 3, 0.02
     a = pair(
-        False, wasserstein, optimizer=rmsprop(5e-4), critic_optimizer=clipped(rmsprop(5e-3), bound), critic_turns=turns
+        False,
+        wasserstein,
+        optimizer=rmsprop(5e-4),
+        discriminator_optimizer=clipped(rmsprop(5e-3), bound),
+        discriminator_turns=turns,
     )
     G, D = copies(a)
     for_g = torch.optim.RMSprop(G.parameters(), lr=5e-4)

@@ -21,7 +21,7 @@ from aigc_zoo.game import Batch, Nets, Player, Recipe, Spec
 def sampler(**settings: object) -> Sampler:
     """Of samples (N, 4) that are their own label, scaled by options, `t` and `images`."""
 
-    def make(nets: Nets, batch: Batch, *, scale: float = 1.0) -> Mapping[str, Tensor]:
+    def generate(nets: Nets, batch: Batch, *, scale: float = 1.0) -> Mapping[str, Tensor]:
         stamp = torch.stack([batch["t"], batch["images"]]).expand(len(batch["z"]), 2)
         return {"fake": nets.G.w * batch["label"] * scale, "z": batch["z"], "stamp": stamp}
 
@@ -29,7 +29,7 @@ def sampler(**settings: object) -> Sampler:
         networks=lambda spec: {"G": Weight(1.0)},
         players={"generator": player("G", loss=pull("G"))},
         draw=lambda batch: {"z": torch.randn(len(batch["real"]), 2)},
-        make=make,
+        generate=generate,
         steps=1,
     )
     return Sampler(recipe, Spec(shape=(CLASSES,), classes=CLASSES), Nets({"G": Weight(1.0)}), **settings)
@@ -74,7 +74,7 @@ def test_networks_are_in_evaluation_mode() -> None:
     a = game(
         {"generator": player("G", loss=pull("G"))},
         networks=lambda spec: {"G": Dropped(), "H": Weight()},
-        make=lambda nets, batch: {"fake": nets.G(batch["z"])},
+        generate=lambda nets, batch: {"fake": nets.G(batch["z"])},
     )
     assert int((a.nets.G(torch.ones(64, 1, dtype=torch.float64)) == 0).sum()) > 0
     assert int((a.sampler().samples(64) == 0).sum()) == 0
@@ -135,7 +135,7 @@ def test_a_maker_that_calls_view_is_sampled_in_the_plain_layout() -> None:
         recipe = Recipe(
             networks=lambda spec: {},
             players={"critic": Player(controls=("D",), loss=None, optimizer=lambda weights: None)},
-            make=lambda nets, batch: {"fake": nets.G(batch["z"])},
+            generate=lambda nets, batch: {"fake": nets.G(batch["z"])},
             draw=lambda batch: {"z": torch.randn(len(batch["real"]), 4)},
             steps=1,
         )

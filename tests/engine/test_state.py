@@ -33,7 +33,7 @@ def test_flatten_and_restore_are_inverse() -> None:
 
 
 def test_under_takes_names_by_prefix() -> None:
-    tensors = {"nets/G.w": torch.ones(1), "nets/D.w": torch.ones(2), "average/G.w": torch.ones(3)}
+    tensors = {"nets/G.w": torch.ones(1), "nets/D.w": torch.ones(2), "ema/G.w": torch.ones(3)}
     assert {name: len(value) for name, value in state.under("nets/", tensors).items()} == {"G.w": 1, "D.w": 2}
 
 
@@ -66,8 +66,8 @@ def noisy(optimizer: MakeOptimizer) -> Trainer:
             "generator": player("G", loss=generator, optimizer=optimizer),
         },
         draw=lambda batch: {"z": torch.randn(len(batch["real"]), 4)},
-        make=lambda nets, batch: {"fake": nets.G(batch["z"])},
-        average={"G": 0.9},
+        generate=lambda nets, batch: {"fake": nets.G(batch["z"])},
+        ema={"G": 0.9},
         steps=100,
     )
     return trainer(
@@ -100,7 +100,7 @@ def test_resume_differs_by_nothing(kind: str) -> None:
     assert all(difference(one, other) == 0.0 for one, other in zip(ours, theirs, strict=True))
 
 
-@pytest.mark.parametrize("lost", ["nets/G.1.running_mean", "nets/D.3.parametrizations.weight.0._v", "average/G.1"])
+@pytest.mark.parametrize("lost", ["nets/G.1.running_mean", "nets/D.3.parametrizations.weight.0._v", "ema/G.1"])
 def test_a_lost_statistic_would_be_noticed(lost: str) -> None:
     straight = noisy(OPTIMISERS["adam"])
     play(straight, 5)
@@ -118,7 +118,7 @@ def test_a_lost_statistic_would_be_noticed(lost: str) -> None:
 def test_averages_follow_statistics_and_copy_counts() -> None:
     a = noisy(OPTIMISERS["adam"])
     play(a, 4)
-    ours, theirs = a.average.G[1], a.nets.G[1]
+    ours, theirs = a.ema.G[1], a.nets.G[1]
     assert int(ours.num_batches_tracked) == int(theirs.num_batches_tracked) > 0
     assert 0 < float((ours.running_mean - theirs.running_mean).abs().max()) < float(theirs.running_mean.abs().max())
 

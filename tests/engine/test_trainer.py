@@ -12,9 +12,9 @@ from sketch.play import play, snapshot
 from sketch.toy import Weight, at, game, player, pull
 from torch import Tensor, nn
 
-from aigc_zoo.engine.trainer import Trainer, parameters_of, steps_for
+from aigc_zoo.engine.trainer import Trainer, steps_for
 from aigc_zoo.errors import ConfigError
-from aigc_zoo.game import Batch, Nets, Recipe, Spec, Terms
+from aigc_zoo.game import Batch, Nets, Recipe, Spec, Terms, count_parameters
 
 # --- frozen helpers ---------------------------------------------------------------------------------------------------
 
@@ -74,16 +74,16 @@ def shifted(name: str) -> Callable[[Nets, Batch], Terms]:
 
 def test_networks_that_fit_are_taken_over() -> None:
     players = {"a": player("G", loss=shifted("G")), "b": player("H", loss=shifted("H"))}
-    old = game(players, average={"G": 0.5})
+    old = game(players, ema={"G": 0.5})
     play(old, 3)
     tensors, _ = snapshot(old)
 
-    new = game(players, networks=wide, average={"G": 0.5, "H": 0.5})
+    new = game(players, networks=wide, ema={"G": 0.5, "H": 0.5})
     assert new.initialise(tensors) == ["G", "H"]  # D has other weights now, and "new" has none to take
     assert new.step == 0
     assert (at(new, "G"), at(new, "H")) == (at(old, "G"), at(old, "H"))
-    assert new.average.G.w.item() == old.average.G.w.item() != at(old, "G")
-    assert new.average.H.w.item() == at(old, "H")  # where none was kept, an average begins at the weights
+    assert new.ema.G.w.item() == old.ema.G.w.item() != at(old, "G")
+    assert new.ema.H.w.item() == at(old, "H")  # where none was kept, an average begins at the weights
 
 
 def test_nothing_that_fits_is_said() -> None:
@@ -108,14 +108,14 @@ def test_steps_for(own: Mapping[str, int], steps: int | None, images: int | None
     recipe = Recipe(
         networks=lambda spec: {},
         players={"critic": player("D", loss=pull("D"), turns=3)},
-        make=lambda nets, batch: {},
+        generate=lambda nets, batch: {},
         **own,
     )
     assert steps_for(recipe, 10, steps, images) == expected
 
 
 def test_parameters_are_counted() -> None:
-    assert parameters_of(nn.Linear(3, 4)) == 16
+    assert count_parameters(nn.Linear(3, 4)) == 16
 
 
 def test_the_seed_alone_makes_the_networks() -> None:

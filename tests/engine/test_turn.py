@@ -17,7 +17,7 @@ Make = Callable[[Nets, Batch], Mapping[str, Tensor]]
 
 
 class Counted:
-    """A `make` that remembers for which batches it was asked."""
+    """A `generate` that remembers for which batches it was asked."""
 
     def __init__(self) -> None:
         self.asked: list[int] = []
@@ -41,24 +41,24 @@ def looks(name: str, seen: list[Tensor]) -> Callable[[Nets, Batch], Terms]:
 
 
 def test_fakes_are_made_once_a_batch_whoever_looks() -> None:
-    make, seen = Counted(), []
+    generate, seen = Counted(), []
     players = {
         "critic": player("D", loss=looks("D", seen), turns=3),
         "generator": player("G", loss=looks("D", seen)),
         "late": player("D", loss=looks("D", seen)),
     }
-    play(game(players, make=make), 2)
-    assert make.asked == [0, 1, 2, 3, 4, 5]
+    play(game(players, generate=generate), 2)
+    assert generate.asked == [0, 1, 2, 3, 4, 5]
     assert len(seen) == 2 * (3 + 1 + 1)
 
 
 def test_fakes_that_nobody_looks_at_are_not_made() -> None:
-    make = Counted()
+    generate = Counted()
     critic = player("D", loss=pull("D"), turns=3)
-    play(game({"critic": critic}, make=make), 1)
-    assert make.asked == []
-    play(game({"critic": critic, "generator": player("G", loss=looks("D", []))}, make=make), 1)
-    assert make.asked == [2]
+    play(game({"critic": critic}, generate=generate), 1)
+    assert generate.asked == []
+    play(game({"critic": critic, "generator": player("G", loss=looks("D", []))}, generate=generate), 1)
+    assert generate.asked == [2]
 
 
 def test_fakes_come_detached_but_for_those_who_make_them() -> None:
@@ -75,16 +75,16 @@ def test_fakes_come_detached_but_for_those_who_make_them() -> None:
 
 
 def test_a_second_maker_gets_fakes_of_the_weights_as_they_are_now() -> None:
-    make, first, between, second = Counted(), [], [], []
+    generate, first, between, second = Counted(), [], [], []
     players = {
         "first": player("G", loss=looks("D", first)),
         "critic": player("D", loss=looks("D", between)),
         "second": player("H", loss=looks("D", second)),
     }
-    a = game(players, make=make)
+    a = game(players, generate=generate)
     z = a.batch(0)["z"]
     play(a, 1)
-    assert make.asked == [0, 0]
+    assert generate.asked == [0, 0]
     moved = 2.0 - 0.1 * z.mean()
     torch.testing.assert_close(first[0], 2.0 * z + 0.5)
     torch.testing.assert_close(between[0], 2.0 * z + 0.5)
@@ -92,22 +92,22 @@ def test_a_second_maker_gets_fakes_of_the_weights_as_they_are_now() -> None:
 
 
 def test_a_maker_with_two_turns_is_shown_its_own_last_move() -> None:
-    make, seen = Counted(), []
-    a = game({"generator": player("G", loss=looks("D", seen), turns=2)}, make=make)
+    generate, seen = Counted(), []
+    a = game({"generator": player("G", loss=looks("D", seen), turns=2)}, generate=generate)
     z = [a.batch(i)["z"] for i in range(2)]
     play(a, 1)
-    assert make.asked == [0, 1]
+    assert generate.asked == [0, 1]
     torch.testing.assert_close(seen[1], (2.0 - 0.1 * z[0].mean()) * z[1] + 0.5)
 
 
 def test_a_maker_after_a_critic_that_looked_ahead_makes_the_second_batch_anew() -> None:
-    make, critic, generator = Counted(), [], []
+    generate, critic, generator = Counted(), [], []
     players = {
         "critic": player("D", loss=looks("D", critic), turns=2),
         "generator": player("G", loss=looks("D", generator), turns=2),
     }
-    play(game(players, make=make), 1)
-    assert make.asked == [0, 1, 1]  # the second time after the generator's first move
+    play(game(players, generate=generate), 1)
+    assert generate.asked == [0, 1, 1]  # the second time after the generator's first move
     assert torch.equal(critic[0], generator[0])
     assert not torch.equal(critic[1], generator[1])
 
@@ -233,8 +233,12 @@ def test_a_term_that_cannot_be_lowered_is_named(terms: Callable[[Tensor], Terms]
     ("players", "settings", "message"),
     [
         ({"critic": player("E", loss=pull("D"))}, {}, "player critic controls E, but the networks are G, H, D"),
-        ({"critic": player("D", loss=pull("D"))}, {"makers": ("X",)}, "makers name X, but the networks are G, H, D"),
-        ({"critic": player("D", loss=pull("D"))}, {"average": {"X": 0.9}}, "average name X, but the networks are"),
+        (
+            {"critic": player("D", loss=pull("D"))},
+            {"generators": ("X",)},
+            "generators name X, but the networks are G, H, D",
+        ),
+        ({"critic": player("D", loss=pull("D"))}, {"ema": {"X": 0.9}}, "ema name X, but the networks are"),
         (
             {"critic": player("D", loss=pull("D"))},
             {"networks": lambda spec: {"D": nn.Identity(), "G": Weight(), "H": Weight()}},

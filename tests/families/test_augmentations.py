@@ -129,7 +129,9 @@ def test_reals_fakes_and_penalties_see_the_same_numbers(name: str, monkeypatch: 
         return forward(self, x, noise)
 
     monkeypatch.setattr(kind, "forward", noting)
-    recipe = small("wgan-gp", apart=True, generator="dcgan", discriminator="dcgan", augmentation=name, critic_turns=1)
+    recipe = small(
+        "wgan-gp", apart=True, generator="dcgan", discriminator="dcgan", augmentation=name, discriminator_turns=1
+    )
     trainer = Trainer(recipe, SPEC, reals, batch_size=6, steps=3)
     trainer.play()  # a trainer tries layouts before its first step
     seen.clear()
@@ -148,7 +150,7 @@ def test_samples_are_not_augmented() -> None:
     found = []
     for recipe, net in zip((plain, augmented), nets, strict=True):
         torch.manual_seed(0)
-        found.append(recipe.make(net.eval(), shown | dict(recipe.draw(shown)))["fake"])
+        found.append(recipe.generate(net.eval(), shown | dict(recipe.draw(shown)))["fake"])
     assert torch.equal(*found)
 
 

@@ -29,7 +29,7 @@ def test_every_recipe_makes_and_judges_by_labels(name: str) -> None:
     assert all(torch.isfinite(term) for term in terms.values())
     moved = {key for key, value in trainer.nets.named_parameters() if not torch.equal(value, before[key])}
     assert any(key.startswith("D.") and "embedding" in key for key in moved)
-    samples = [trainer.sampler(label=label, averaged=False).samples(8) for label in range(3)]
+    samples = [trainer.sampler(label=label, ema=False).samples(8) for label in range(3)]
     assert not torch.equal(samples[0], samples[1])
 
 

@@ -169,10 +169,10 @@ def test_resnet_is_the_papers_at_32x32() -> None:
     G, D = resnet.generator(spec, 128), resnet.discriminator(spec)
     conv = 9 * 256 * 256 + 256
     block = 2 * conv + (256 * 256 + 256) + 2 * 2 * 256
-    assert count_parameters([G]) == 129 * 4096 + 3 * block + 2 * 256 + (9 * 256 * 3 + 3)
+    assert count_parameters(G) == 129 * 4096 + 3 * block + 2 * 256 + (9 * 256 * 3 + 3)
     same = 2 * (9 * 128 * 128 + 128)
     first = (9 * 3 * 128 + 128) + (9 * 128 * 128 + 128) + (3 * 128 + 128)
-    assert count_parameters([D]) == first + (same + 128 * 128 + 128) + 2 * same + 129
+    assert count_parameters(D) == first + (same + 128 * 128 + 128) + 2 * same + 129
     sizes = []
     for layer in D:
         layer.register_forward_hook(lambda *args: sizes.append(tuple(args[2].shape[1:])))
@@ -308,7 +308,7 @@ def test_dcgan_size_by_hand() -> None:
     linear = 100 * 1024 * 16
     convolutions = 16 * (1024 * 512 + 512 * 256 + 256 * 128 + 128 * 3) + 3
     norms = 2 * (1024 + 512 + 256 + 128)
-    assert count_parameters([G]) == linear + convolutions + norms
+    assert count_parameters(G) == linear + convolutions + norms
 
 
 # --- primer -----------------------------------------------------------------------------------------------------------
@@ -317,8 +317,8 @@ def test_dcgan_size_by_hand() -> None:
 def test_primer_has_the_articles_number_of_weights() -> None:
     """Dense 100 -> 6272; 5x5 128 -> 128, twice; 5x5 128 -> 1; Dense 784 -> 128 -> 1; each with biases."""
     spec = Spec(shape=(1, 28, 28))
-    assert count_parameters([primer.generator(spec, 100)]) == 633_472 + 2 * 409_728 + 3_201 == 1_456_129
-    assert count_parameters([primer.discriminator(spec)]) == 100_480 + 129 == 100_609
+    assert count_parameters(primer.generator(spec, 100)) == 633_472 + 2 * 409_728 + 3_201 == 1_456_129
+    assert count_parameters(primer.discriminator(spec)) == 100_480 + 129 == 100_609
 
 
 @pytest.mark.parametrize(("shape", "side"), [((1, 30, 30), 32), ((1, 28, 27), 28), ((3, 2, 2), 4)])
@@ -346,8 +346,8 @@ def test_vanilla_maxout_is_the_largest_of_its_maps() -> None:
 def test_vanilla_size_by_hand() -> None:
     """The published networks: 100 -> 1200 -> 1200 -> 784, and 784 -> 240x5 -> 240x5 -> 1."""
     spec = Spec(shape=(1, 28, 28))
-    assert count_parameters([vanilla.generator(spec, 100)]) == 101 * 1200 + 1201 * 1200 + 1201 * 784
-    assert count_parameters([vanilla.discriminator(spec)]) == 785 * 1200 + 241 * 1200 + 241
+    assert count_parameters(vanilla.generator(spec, 100)) == 101 * 1200 + 1201 * 1200 + 1201 * 784
+    assert count_parameters(vanilla.discriminator(spec)) == 785 * 1200 + 241 * 1200 + 241
 
 
 def test_vanilla_critic_sees_samples_in_zero_to_one() -> None:

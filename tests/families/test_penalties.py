@@ -166,7 +166,7 @@ def test_every_legal_cell_takes_two_steps(loss: str, network: str) -> None:
 @pytest.mark.parametrize("name", PENALTIES)
 def test_every_illegal_cell_is_refused_in_one_sentence(name: str, network: str) -> None:
     recipe = small("dcgan", discriminator=network, discriminator__norm="batch", penalty=(name,))
-    with pytest.raises(ValueError, match=rf"^penalty {name} looks .*\(--discriminator.norm none\)$") as caught:
+    with pytest.raises(ValueError, match=rf"^penalty {name} differentiates .*\(--discriminator.norm none\)$") as caught:
         recipe.networks(SPEC)
     assert "\n" not in str(caught.value)
 

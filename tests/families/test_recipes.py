@@ -77,13 +77,13 @@ def test_the_losses_are_exchangeable(name: str) -> None:
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_average_zero_samples_the_weights_themselves(name: str) -> None:
-    assert built(name, average=0.5).average == {"G": 0.5}
-    assert built(name, average=0.0).average == {}
-    trainer = trained(built(name, average=0.0))
-    raw = trainer.sampler(averaged=False).samples(2)
+    assert built(name, ema=0.5).ema == {"G": 0.5}
+    assert built(name, ema=0.0).ema == {}
+    trainer = trained(built(name, ema=0.0))
+    raw = trainer.sampler(ema=False).samples(2)
     assert torch.equal(trainer.sampler().samples(2), raw)
-    averaging = trained(built(name, average=0.9))
-    assert not torch.equal(averaging.sampler().samples(2), averaging.sampler(averaged=False).samples(2))
+    averaging = trained(built(name, ema=0.9))
+    assert not torch.equal(averaging.sampler().samples(2), averaging.sampler(ema=False).samples(2))
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -96,12 +96,12 @@ def test_latent_and_rates_reach_the_game(name: str) -> None:
 
 
 def test_dcgan_critic_can_have_its_own_rate() -> None:
-    recipe = built("dcgan", lr=0.25, critic_lr=0.125, beta1=0.5)
+    recipe = built("dcgan", lr=0.25, discriminator_lr=0.125, beta1=0.5)
     weight = [nn.Parameter(torch.zeros(1))]
     groups = {name: player.optimizer(weight).param_groups[0] for name, player in recipe.players.items()}
     assert {name: float(group["lr"]) for name, group in groups.items()} == {"discriminator": 0.125, "generator": 0.25}
     assert all(group["betas"] == (0.5, 0.999) for group in groups.values())
-    still = built("dcgan", critic_lr=0.0)
+    still = built("dcgan", discriminator_lr=0.0)
     assert float(still.players["discriminator"].optimizer(weight).param_groups[0]["lr"]) == 0.0
 
 
@@ -121,7 +121,7 @@ def test_what_the_sources_state_is_the_default() -> None:
 @pytest.mark.parametrize("name", ["primer", "vanilla", "dcgan"])
 def test_a_penalty_against_batch_normalisation_is_refused(name: str) -> None:
     recipe = built(name, "dcgan", penalty=(penalised(),))
-    with pytest.raises(ValueError, match=r"penalty r1 .* batch normalisation .*--discriminator\.norm none"):
+    with pytest.raises(ValueError, match=r"penalty r1 .* batch normalization .*--discriminator\.norm none"):
         recipe.networks(SPEC)
 
 

@@ -77,7 +77,7 @@ def test_resume_differs_by_nothing(name: str, tmp_path: Path, promise: Any) -> N
         {"mapped": True},
         {"accumulate": 2},
         {"mapped": True, "accumulate": 2, "augmentation": "diffaugment"},
-        {"critic_turns": 3, "penalty": ("lp",), "penalty__lp__every": 2},
+        {"discriminator_turns": 3, "penalty": ("lp",), "penalty__lp__every": 2},
         {"name": "rpgan-r1r2", "accumulate": 2},
     ],
     ids=lambda how: ", ".join(f"{key} {value}" for key, value in how.items()),

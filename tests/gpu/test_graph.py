@@ -17,7 +17,8 @@ from aigc_zoo.data.samples import image_samples
 from aigc_zoo.engine import fast
 from aigc_zoo.engine.trainer import Trainer
 from aigc_zoo.errors import ConfigError
-from aigc_zoo.game import Batch, Nets, Player, Recipe, Spec, Terms, adam, linear, two_player
+from aigc_zoo.game import Batch, Nets, Player, Recipe, Spec, Terms, adam, linear
+from aigc_zoo.two_player import two_player
 
 from ..engine.test_fast import LAZY
 
@@ -49,10 +50,10 @@ def pair(engine: str, norm: bool = False, dropout: float = 0.0, precision: str =
         steps=40,
         **{
             "optimizer": adam(1e-3, 0.5),
-            "critic_turns": 2,
+            "discriminator_turns": 2,
             "penalties": () if norm else LAZY,
             "lr": linear(1e-3, 0.0),
-            "average": {"G": 0.9},
+            "ema": {"G": 0.9},
             **settings,
         },
     )
@@ -98,7 +99,7 @@ def test_replays_see_new_noise() -> None:
         recipe = Recipe(
             networks=lambda spec: {"G": nn.Linear(1, 1), "D": nn.Linear(1, 1)},
             players={"critic": Player(controls=("D",), loss=loss, optimizer=adam(1e-3))},
-            make=lambda nets, batch: {},
+            generate=lambda nets, batch: {},
             draw=lambda batch: {"z": torch.randn(len(batch["real"]), 3)},
             steps=20,
         )
@@ -149,7 +150,7 @@ def test_what_cannot_be_recorded_falls_back_and_goes_on() -> None:
         recipe = Recipe(
             networks=lambda spec: {"G": nn.Linear(1, 1), "D": nn.Linear(1, 1)},
             players={"critic": Player(controls=("D",), loss=reads, optimizer=adam(1e-3))},
-            make=lambda nets, batch: {},
+            generate=lambda nets, batch: {},
             steps=20,
         )
         source = lambda n: {"real": torch.zeros(8, 1, device=CUDA)}  # noqa: E731

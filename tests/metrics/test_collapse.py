@@ -13,7 +13,7 @@ from aigc_zoo.data.samples import image_samples
 from aigc_zoo.engine.seeds import generator
 from aigc_zoo.game import Samples
 from aigc_zoo.metrics.coverage import density_coverage, duplicate_rate, nearest, training_gap
-from aigc_zoo.metrics.evaluate import Judge
+from aigc_zoo.metrics.evaluate import Evaluator
 from aigc_zoo.metrics.features import coordinates, load_extractor
 from aigc_zoo.metrics.kinds import KINDS, groups_of, warnings
 from aigc_zoo.plugins import catalogue
@@ -24,7 +24,7 @@ from aigc_zoo_plugins.datasets.stacked import stacked
 pytestmark = pytest.mark.usefixtures("cache")
 
 EXTRACTORS = ["zoo-grey28", pytest.param("zoo-rgb32", marks=pytest.mark.real_data)]
-GROUPS = ("fid", "kid", "isc", "prc", "dac", "spread", "duplicates")
+GROUPS = ("fid", "kid", "isc", "prc", "dac", "variance-ratio", "duplicates")
 
 
 @pytest.fixture
@@ -37,15 +37,15 @@ def pictures(name: str, digits: tuple[Tensor, Tensor], request: pytest.FixtureRe
     return test[torch.randperm(len(test), generator=generator("photographs"))[:1_200]]
 
 
-def judge_of(name: str, reference: Tensor, held_out: Tensor | None = None, **more: object) -> Judge:
+def judge_of(name: str, reference: Tensor, held_out: Tensor | None = None, **more: object) -> Evaluator:
     extractor = load_extractor(catalogue(), name)
     samples = image_samples("digits", "train", reference)
     other = None if held_out is None else image_samples("digits", "test", held_out)
-    return Judge(extractor, samples, num=400, held_out=other, allow_few=True, **more)  # type: ignore[arg-type]
+    return Evaluator(extractor, samples, num=400, held_out=other, allow_few=True, **more)  # type: ignore[arg-type]
 
 
-def read(judge: Judge, images: Tensor) -> dict[str, float]:
-    records = judge.measure([images], weights="files", seed=None, num=len(images))
+def read(evaluator: Evaluator, images: Tensor) -> dict[str, float]:
+    records = evaluator.measure([images], weights="files", seed=None, num=len(images))
     return {record["protocol"]["metric"]: float(record["value"]) for record in records}
 
 
@@ -57,11 +57,11 @@ NOISES = {"zoo-grey28": (40, 60), "zoo-rgb32": (25, 40)}
 def test_worse_samples_read_worse_by_every_metric(name: str, pictures: Tensor) -> None:
     """M10 and M7: real < slightly noised < heavily noised < collapsed, by each metric. The generator has collapsed onto
     one picture, the even grey of a tanh that is given nothing."""
-    judge = judge_of(name, pictures[:400], metrics=GROUPS)
+    evaluator = judge_of(name, pictures[:400], metrics=GROUPS)
     real = pictures[400:800]
     noise = torch.randn(real.shape, generator=generator("noise"))
     noised = [(real + strength * noise).round().clamp(0, 255).byte() for strength in NOISES[name]]
-    found = [read(judge, images) for images in (real, *noised, torch.full_like(real, 128))]
+    found = [read(evaluator, images) for images in (real, *noised, torch.full_like(real, 128))]
     assert set(found[0]) <= set(KINDS)
     assert found[3]["isc"] == pytest.approx(1)
     for metric, kind in KINDS.items():
@@ -75,25 +75,25 @@ def test_worse_samples_read_worse_by_every_metric(name: str, pictures: Tensor) -
     # Noise makes no copies of anything.
     assert [one["duplicates"] < 0.1 for one in found] == [True, True, True, False]
     assert not warnings(found[0])
-    assert {"duplicates", "spread"} <= set(warnings(found[3]))
+    assert {"duplicates", "variance-ratio"} <= set(warnings(found[3]))
 
 
 @pytest.mark.parametrize("name", EXTRACTORS)
 def test_ten_good_pictures_or_one_again_and_again_are_found(name: str, pictures: Tensor) -> None:
-    """Precision and density judge each sample by itself and cannot see it, and the kernel distance reads the moments of
+    """Precision and density evaluator each sample by itself and cannot see it, and the kernel distance reads the moments of
     ten pictures as nearly the right ones; hence the count of near copies."""
-    judge = judge_of(name, pictures[:400], metrics=GROUPS)
+    evaluator = judge_of(name, pictures[:400], metrics=GROUPS)
     real = pictures[400:800]
     noise = torch.randn(real.shape, generator=generator("noise"))
     heavy = (real + NOISES[name][1] * noise).round().clamp(0, 255).byte()
     ten, one = (real[:count].repeat(400 // count, 1, 1, 1) for count in (10, 1))
-    good, heavy, ten, one = (read(judge, images) for images in (real, heavy, ten, one))
+    good, heavy, ten, one = (read(evaluator, images) for images in (real, heavy, ten, one))
     for metric in ("fid", "kid"):
         assert max(heavy[metric], ten[metric]) < one[metric], metric
     for metric in ("recall", "coverage"):
         assert good[metric] > ten[metric] >= one[metric], metric
     assert heavy["isc"] > one["isc"] == pytest.approx(1)
-    assert {"duplicates", "spread"} <= set(warnings(one))
+    assert {"duplicates", "variance-ratio"} <= set(warnings(one))
     assert ten["fid"] > 10 * good["fid"]
     assert ten["kid"] > good["kid"]
     assert ten["recall"] < 0.1 < good["recall"]
@@ -104,29 +104,29 @@ def test_ten_good_pictures_or_one_again_and_again_are_found(name: str, pictures:
 
 def test_a_generator_of_one_digit_lacks_variance(digits: tuple[Tensor, Tensor]) -> None:
     images, labels = digits
-    judge = judge_of("zoo-grey28", images[:400], metrics=("spread",))
+    evaluator = judge_of("zoo-grey28", images[:400], metrics=("variance-ratio",))
     for digit in range(10):
-        assert "spread" in warnings(read(judge, images[labels == digit][:100])), digit
+        assert "variance-ratio" in warnings(read(evaluator, images[labels == digit][:100])), digit
 
 
 @pytest.mark.parametrize("name", EXTRACTORS)
 def test_a_memoriser_is_found_and_a_generator_of_new_pictures_is_not(name: str, pictures: Tensor) -> None:
     images = pictures
     train, held_out, new = images[:500], images[500:800], images[800:]
-    judge = judge_of(name, train, held_out, metrics=("memorisation",))
-    honest = read(judge, new)
+    evaluator = judge_of(name, train, held_out, metrics=("memorisation",))
+    honest = read(evaluator, new)
     assert honest["gap"] == pytest.approx(1, abs=0.25)
     assert not warnings(honest)
     copied = train[torch.randperm(500, generator=generator("copies"))[:400]]
     hiss = torch.randint(-2, 3, copied.shape, generator=generator("hiss"))
     for copies in (copied, (copied + hiss).clamp(0, 255).byte()):
-        assert "gap" in warnings(read(judge, copies))
+        assert "gap" in warnings(read(evaluator, copies))
 
 
 def test_the_nearest_training_picture_of_a_copy_is_its_original(digits: tuple[Tensor, Tensor]) -> None:
-    judge = judge_of("zoo-grey28", digits[0][:500])
+    evaluator = judge_of("zoo-grey28", digits[0][:500])
     rows = torch.tensor([7, 123, 400])
-    distance, found = nearest(judge.extractor.features(digits[0][rows]), judge.data.features(), 2)
+    distance, found = nearest(evaluator.extractor.features(digits[0][rows]), evaluator.data.features(), 2)
     assert found[:, 0].tolist() == rows.tolist()
     assert float(distance[:, 0].max()) < 1e-3 < float(distance[:, 1].min())
 
@@ -147,17 +147,17 @@ def test_neighbours_have_their_closed_forms() -> None:
 
 def test_points_are_their_own_features() -> None:
     data = ring(Path())["train"]
-    judge = Judge(coordinates(), data, metrics=("modes", "spread", "duplicates", "dac"))
-    assert judge.num == 2_500
-    assert judge.names[:2] == ("modes-points", "kl-points")
-    good = read(judge, data.fields["real"][:2_500])
+    evaluator = Evaluator(coordinates(), data, metrics=("modes", "variance-ratio", "duplicates", "dac"))
+    assert evaluator.num == 2_500
+    assert evaluator.names[:2] == ("modes-points", "kl-points")
+    good = read(evaluator, data.fields["real"][:2_500])
     assert good["modes"] == 8
     assert good["kl"] < 0.01
     assert not warnings(good, 8)
     one = data.fields["real"][data.fields["label"] == 0][:2_500]
-    stuck = read(judge, one)
+    stuck = read(evaluator, one)
     assert (stuck["modes"], round(stuck["kl"], 2)) == (1, 2.08)
-    assert {"modes", "spread"} <= set(warnings(stuck, 8))
+    assert {"modes", "variance-ratio"} <= set(warnings(stuck, 8))
 
 
 def digits_as_samples(digits: tuple[Tensor, Tensor]) -> dict[str, Samples]:
@@ -174,21 +174,21 @@ def test_stacked_digits_have_a_thousand_modes(digits: tuple[Tensor, Tensor], mon
     train = splits["train"]
     assert train.spec.shape == (3, 28, 28)
     assert train.spec.classes == 1_000
-    judge = Judge(load_extractor(catalogue(), "zoo-stacked28"), train, metrics=("modes",), num=1_000)
-    good = read(judge, splits["test"].fields["real"])
+    evaluator = Evaluator(load_extractor(catalogue(), "zoo-stacked28"), train, metrics=("modes",), num=1_000)
+    good = read(evaluator, splits["test"].fields["real"])
     assert good["modes"] > 970, "the classifier reads nearly all stacks of real digits"
     assert good["kl"] < 0.1
     only_ones = splits["test"].fields["real"][splits["test"].fields["label"] < 100]
-    stuck = read(judge, only_ones)
+    stuck = read(evaluator, only_ones)
     assert stuck["modes"] <= 110
     assert stuck["kl"] > 2
 
 
 def test_a_group_that_cannot_be_measured_says_why(digits: tuple[Tensor, Tensor]) -> None:
-    judge = judge_of("zoo-grey28", digits[0][:300])
-    assert "no labels" in judge.can("modes")
-    assert "no held-out split" in judge.can("memorisation")
-    assert "no classifier" in Judge(coordinates(), ring(Path())["train"], metrics=()).can("isc")
+    evaluator = judge_of("zoo-grey28", digits[0][:300])
+    assert "no labels" in evaluator.can("modes")
+    assert "no held-out split" in evaluator.can("memorisation")
+    assert "no classifier" in Evaluator(coordinates(), ring(Path())["train"], metrics=()).can("isc")
     assert groups_of(("recall", "kid", "prc")) == ("prc", "kid")
 
 
@@ -200,7 +200,7 @@ def test_a_warning_is_given_once_until_it_comes_back() -> None:
     assert len(watch.samples({"duplicates-x": 0.5}, None)) == 1
     assert watch.samples({"duplicates-x": 0.6}, None) == []
     assert watch.samples({"duplicates-x": 0.01}, None) == []
-    assert len(watch.samples({"duplicates-x": 0.5, "spread-x": 0.1}, None)) == 2
+    assert len(watch.samples({"duplicates-x": 0.5, "variance-ratio-x": 0.1}, None)) == 2
 
 
 def test_a_saturated_discriminator_is_told_after_three_logs() -> None:

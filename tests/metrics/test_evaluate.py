@@ -1,4 +1,4 @@
-"""The judge: what it compares with, what it remembers, what it refuses, what it leaves alone."""
+"""The evaluator: what it compares with, what it remembers, what it refuses, what it leaves alone."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from aigc_zoo.data.samples import image_samples, point_samples
 from aigc_zoo.engine.seeds import generator
 from aigc_zoo.errors import ConfigError, DataError, StorageError
 from aigc_zoo.game import Samples
-from aigc_zoo.metrics.evaluate import NUM, REFERENCE_NUM, Judge, default_num, stored
+from aigc_zoo.metrics.evaluate import NUM, REFERENCE_NUM, Evaluator, default_num, stored
 from aigc_zoo.metrics.features import Extractor
 from aigc_zoo.metrics.protocol import differences
 from aigc_zoo_plugins.datasets.digits import digits as all_digits
@@ -26,8 +26,8 @@ from .conftest import Tiny, tiny_extractor, tiny_samples
 pytestmark = pytest.mark.usefixtures("cache")
 
 
-def value(judge: Judge, images: Tensor) -> float:
-    (record,) = judge.measure([images], weights="files", seed=None, num=len(images))
+def value(evaluator: Evaluator, images: Tensor) -> float:
+    (record,) = evaluator.measure([images], weights="files", seed=None, num=len(images))
     return float(record["value"])
 
 
@@ -35,56 +35,58 @@ def value(judge: Judge, images: Tensor) -> float:
 
 
 @pytest.fixture
-def judge_of_digits(grey28: Extractor, digits: tuple[Tensor, Tensor]) -> Judge:
-    return Judge(grey28, image_samples("digits", "train", digits[0][:600]), num=600)
+def evaluator_of_digits(grey28: Extractor, digits: tuple[Tensor, Tensor]) -> Evaluator:
+    return Evaluator(grey28, image_samples("digits", "train", digits[0][:600]), num=600)
 
 
-def test_worse_pictures_are_further_away(judge_of_digits: Judge, digits: tuple[Tensor, Tensor]) -> None:
+def test_worse_pictures_are_further_away(evaluator_of_digits: Evaluator, digits: tuple[Tensor, Tensor]) -> None:
     """M10: real < a little noise < much noise < a generator that knows ten pictures < one that knows one."""
     real = digits[0][600:]
     noise = torch.randn(real.shape, generator=generator("noise"))
     little, much = ((real + strength * noise).round().clamp(0, 255).byte() for strength in (10, 60))
     ten, one = real[:10].repeat(60, 1, 1, 1), real[:1].repeat(600, 1, 1, 1)
-    found = [value(judge_of_digits, images) for images in (real, little, much, ten, one)]
+    found = [value(evaluator_of_digits, images) for images in (real, little, much, ten, one)]
     assert found == sorted(found)
     assert found[-1] > 20 * found[0]
 
 
 def test_nothing_drawn_is_further_away_than_anything_drawn(
-    judge_of_digits: Judge, digits: tuple[Tensor, Tensor]
+    evaluator_of_digits: Evaluator, digits: tuple[Tensor, Tensor]
 ) -> None:
     """What a generator makes before it has learned anything; the README's run promises a 20-fold fall from there."""
-    real = value(judge_of_digits, digits[0][600:])
+    real = value(evaluator_of_digits, digits[0][600:])
     grey = torch.full((600, 1, 28, 28), 127, dtype=torch.uint8)
     static = torch.randint(0, 256, (600, 1, 28, 28), dtype=torch.uint8, generator=generator("static"))
-    assert min(value(judge_of_digits, grey), value(judge_of_digits, static)) > 100 * real
+    assert min(value(evaluator_of_digits, grey), value(evaluator_of_digits, static)) > 100 * real
 
 
 def test_two_evaluations_are_equal_to_the_last_bit_however_the_pictures_come(
-    judge_of_digits: Judge, digits: tuple[Tensor, Tensor]
+    evaluator_of_digits: Evaluator, digits: tuple[Tensor, Tensor]
 ) -> None:
     """M5, and what lets any number of ranks evaluate alike."""
     images = digits[0][600:]
-    first = judge_of_digits.measure([images], weights="averaged", seed=3)
-    again = Judge(judge_of_digits.extractor, judge_of_digits.reference, num=600)
+    first = evaluator_of_digits.measure([images], weights="averaged", seed=3)
+    again = Evaluator(evaluator_of_digits.extractor, evaluator_of_digits.reference, num=600)
     assert again.measure(images.split(17), weights="averaged", seed=3) == first
 
 
 def test_evaluating_leaves_random_numbers_and_modes_alone(
-    judge_of_digits: Judge, digits: tuple[Tensor, Tensor]
+    evaluator_of_digits: Evaluator, digits: tuple[Tensor, Tensor]
 ) -> None:
-    """M6, as far as the judge goes."""
+    """M6, as far as the evaluator goes."""
     state = torch.get_rng_state()
-    value(judge_of_digits, digits[0][600:])
+    value(evaluator_of_digits, digits[0][600:])
     assert torch.equal(state, torch.get_rng_state())
     assert torch.is_grad_enabled()
-    assert not judge_of_digits.extractor.module.training
+    assert not evaluator_of_digits.extractor.module.training
 
 
 def test_the_record_carries_its_protocol() -> None:
-    judge = Judge(tiny_extractor(versions={"torch": "2.15.0"}), replace(tiny_samples(150), resize="crop 4"), num=100)
-    (record,) = judge.measure([tiny_samples(100, seed=1).fields["real"]], weights="averaged", seed=7)
-    assert judge.names == ("fid-tiny",)
+    evaluator = Evaluator(
+        tiny_extractor(versions={"torch": "2.15.0"}), replace(tiny_samples(150), resize="crop 4"), num=100
+    )
+    (record,) = evaluator.measure([tiny_samples(100, seed=1).fields["real"]], weights="averaged", seed=7)
+    assert evaluator.names == ("fid-tiny",)
     assert record["name"] == "fid-tiny"
     assert record["value"] > 0
     assert json.loads(json.dumps(record)) == record
@@ -99,12 +101,12 @@ def test_the_record_carries_its_protocol() -> None:
         "reference": "squares",
         "split": "train",
         "reference_num": 150,
-        "reference_digest": judge.reference.digest,
+        "reference_digest": evaluator.reference.digest,
         "weights": "averaged",
         "seed": 7,
         "versions": {"torch": "2.15.0"},
     }
-    (raw,) = judge.measure([tiny_samples(100, seed=1).fields["real"]], weights="raw", seed=7, num=90)
+    (raw,) = evaluator.measure([tiny_samples(100, seed=1).fields["real"]], weights="raw", seed=7, num=90)
     assert differences(record["protocol"], raw["protocol"]) == ["num: 100 against 90", "weights: averaged against raw"]
 
 
@@ -116,18 +118,18 @@ def test_exactly_the_first_pictures_count_and_no_more_are_asked_for() -> None:
         yield from images[:100].split(30)
         raise AssertionError("asked for more than it judges")
 
-    judge = Judge(tiny_extractor(), tiny_samples(), num=100)
-    wanted = judge.measure([images[:100]], weights="raw", seed=0)
-    assert judge.measure(costly(), weights="raw", seed=0) == wanted
-    assert judge.measure([images], weights="raw", seed=0) == wanted
+    evaluator = Evaluator(tiny_extractor(), tiny_samples(), num=100)
+    wanted = evaluator.measure([images[:100]], weights="raw", seed=0)
+    assert evaluator.measure(costly(), weights="raw", seed=0) == wanted
+    assert evaluator.measure([images], weights="raw", seed=0) == wanted
     with pytest.raises(DataError, match="99 pictures came where 100 were to be judged: say --num 99"):
-        judge.measure([images[:99]], weights="raw", seed=0)
+        evaluator.measure([images[:99]], weights="raw", seed=0)
 
 
 def test_progress_is_told_and_may_stop_it() -> None:
     seen: list[tuple[str, int, int]] = []
-    judge = Judge(tiny_extractor(), tiny_samples(200), num=100, progress=lambda *told: seen.append(told))
-    judge.measure([tiny_samples(100).fields["real"]], weights="raw", seed=0)
+    evaluator = Evaluator(tiny_extractor(), tiny_samples(200), num=100, progress=lambda *told: seen.append(told))
+    evaluator.measure([tiny_samples(100).fields["real"]], weights="raw", seed=0)
     assert seen[:2] == [("samples", 64, 100), ("samples", 100, 100)]
     assert seen[2:] == [("squares train", done, 200) for done in (64, 128, 192, 200)]
 
@@ -135,7 +137,7 @@ def test_progress_is_told_and_may_stop_it() -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        Judge(tiny_extractor(), tiny_samples(seed=5), num=100, progress=stop).data.statistics()
+        Evaluator(tiny_extractor(), tiny_samples(seed=5), num=100, progress=stop).data.statistics()
 
 
 # --- what it compares with --------------------------------------------------------------------------------------------
@@ -158,16 +160,16 @@ def test_a_choice_is_fixed_and_of_all_classes() -> None:
 
 
 def test_a_part_of_the_data_can_be_the_reference() -> None:
-    judge = Judge(tiny_extractor(), tiny_samples(200), num=100, reference_num=120)
-    (record,) = judge.measure([tiny_samples(100).fields["real"]], weights="raw", seed=0)
-    assert record["protocol"]["reference_num"] == judge.data.statistics().num == 120
+    evaluator = Evaluator(tiny_extractor(), tiny_samples(200), num=100, reference_num=120)
+    (record,) = evaluator.measure([tiny_samples(100).fields["real"]], weights="raw", seed=0)
+    assert record["protocol"]["reference_num"] == evaluator.data.statistics().num == 120
 
 
 def test_defaults_suit_the_extractor() -> None:
     assert default_num(128) == NUM == 2_048
     assert default_num(2_048) == 4_096
-    judge = Judge(tiny_extractor(), tiny_samples(200))
-    assert (judge.num, judge.reference_num) == (2_048, 200)
+    evaluator = Evaluator(tiny_extractor(), tiny_samples(200))
+    assert (evaluator.num, evaluator.reference_num) == (2_048, 200)
     assert REFERENCE_NUM == 60_000
 
 
@@ -177,31 +179,31 @@ def test_defaults_suit_the_extractor() -> None:
 def test_what_does_not_fit_is_said_before_anything_is_judged() -> None:
     colour = image_samples("colour", "train", torch.zeros(20, 3, 4, 4, dtype=torch.uint8))
     with pytest.raises(ConfigError, match="zoo/tiny does not take these pictures: only 4x4"):
-        Judge(tiny_extractor(), colour)
+        Evaluator(tiny_extractor(), colour)
     with pytest.raises(ConfigError, match="looks at pictures, and ring holds points"):
-        Judge(tiny_extractor(), point_samples("ring", "train", torch.randn(20, 2, generator=generator("ring"))))
+        Evaluator(tiny_extractor(), point_samples("ring", "train", torch.randn(20, 2, generator=generator("ring"))))
     with pytest.raises(DataError, match=r"8 samples are too few .* at least 9 .*--num"):
-        Judge(tiny_extractor(), tiny_samples(), num=8)
+        Evaluator(tiny_extractor(), tiny_samples(), num=8)
     with pytest.raises(DataError, match="8 pictures of squares are too few"):
-        Judge(tiny_extractor(), tiny_samples(8), num=100)
-    assert Judge(tiny_extractor(), tiny_samples(9), num=9).num == 9
+        Evaluator(tiny_extractor(), tiny_samples(8), num=100)
+    assert Evaluator(tiny_extractor(), tiny_samples(9), num=9).num == 9
 
 
 def test_pictures_of_another_shape_are_refused() -> None:
-    judge = Judge(tiny_extractor(), tiny_samples(), num=10)
+    evaluator = Evaluator(tiny_extractor(), tiny_samples(), num=10)
     with pytest.raises(ConfigError, match="3x4x4 cannot be compared with data of 1x4x4: say --size"):
-        judge.measure([torch.zeros(10, 3, 4, 4, dtype=torch.uint8)], weights="raw", seed=0)
+        evaluator.measure([torch.zeros(10, 3, 4, 4, dtype=torch.uint8)], weights="raw", seed=0)
 
 
 # --- what it remembers ------------------------------------------------------------------------------------------------
 
 
 def counted(extractor: Extractor, samples: Samples, **settings: int) -> int:
-    """How many of the data's pictures a fresh judge has to look at."""
+    """How many of the data's pictures a fresh evaluator has to look at."""
     seen = [0]
-    judge = Judge(extractor, samples, num=100, progress=lambda what, done, total: seen.append(done), **settings)
-    judge.data.statistics()
-    assert len(judge.data.features()) == judge.reference_num
+    evaluator = Evaluator(extractor, samples, num=100, progress=lambda what, done, total: seen.append(done), **settings)
+    evaluator.data.statistics()
+    assert len(evaluator.data.features()) == evaluator.reference_num
     return seen[-1]
 
 
@@ -237,8 +239,8 @@ def test_whatever_they_depend_on_makes_them_new(
 
 @pytest.mark.parametrize("damage", ["flip", "cut", "text", "other"])
 def test_a_damaged_file_is_made_anew(damage: str, cache: Path) -> None:
-    judge = Judge(tiny_extractor(), tiny_samples(), num=100)
-    wanted = judge.data.statistics()
+    evaluator = Evaluator(tiny_extractor(), tiny_samples(), num=100)
+    wanted = evaluator.data.statistics()
     (path,) = (cache / "statistics").iterdir()
     data = bytearray(path.read_bytes())
     if damage == "flip":
@@ -255,7 +257,7 @@ def test_a_damaged_file_is_made_anew(damage: str, cache: Path) -> None:
     for features in (cache / "features").iterdir():
         features.write_bytes(data)
     assert counted(tiny_extractor(), tiny_samples()) == 200
-    found = Judge(tiny_extractor(), tiny_samples(), num=100).data.statistics()
+    found = Evaluator(tiny_extractor(), tiny_samples(), num=100).data.statistics()
     assert torch.equal(found.mu, wanted.mu)
     assert torch.equal(found.sigma, wanted.sigma)
     assert found.num == 200
@@ -273,7 +275,7 @@ def test_a_cache_that_cannot_be_written_is_done_without(monkeypatch: pytest.Monk
 
 def test_remembered_statistics_give_the_same_value_to_the_last_bit() -> None:
     images = tiny_samples(100, seed=1).fields["real"]
-    first, second = (value(Judge(tiny_extractor(), tiny_samples(), num=100), images) for _ in range(2))
+    first, second = (value(Evaluator(tiny_extractor(), tiny_samples(), num=100), images) for _ in range(2))
     assert first == second
 
 
@@ -288,8 +290,8 @@ def test_the_second_time_is_at_least_twenty_times_faster(grey28: Extractor) -> N
     data = all_digits(Path())["train"]
     seconds = []
     for _ in range(2):
-        judge = Judge(grey28, data)
+        evaluator = Evaluator(grey28, data)
         start = time.perf_counter()
-        judge.data.statistics()
+        evaluator.data.statistics()
         seconds.append(time.perf_counter() - start)
     assert seconds[0] > 20 * seconds[1], seconds

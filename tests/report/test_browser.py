@@ -38,11 +38,11 @@ addEventListener("load", async () => {
   const input = board.querySelector("input[type=search]");
   input.value = "DCGAN digits"; input.dispatchEvent(new Event("input")); seen.filtered = names();
   input.value = ""; input.dispatchEvent(new Event("input")); seen.all = names();
-  const film = document.querySelector(".film"), slider = film.querySelector("input");
-  const last = film.querySelector("img").src;
+  const animation = document.querySelector(".animation"), slider = animation.querySelector("input");
+  const last = animation.querySelector("img").src;
   slider.value = 0; slider.dispatchEvent(new Event("input"));
-  seen.moved = film.querySelector("img").src !== last;
-  seen.step = film.querySelector(".controls span").textContent;
+  seen.moved = animation.querySelector("img").src !== last;
+  seen.step = animation.querySelector(".controls span").textContent;
   seen.wide = document.documentElement.scrollWidth <= innerWidth;
   seen.width = innerWidth;
   const [r, g, b] = getComputedStyle(document.body).backgroundColor.match(/[0-9]+/g).map(Number);

@@ -140,7 +140,7 @@ def test_all_metrics_are_those_that_can_be_measured(
     names = [line.split()[0] for line in out.splitlines() if "-zoo-grey28" in line.split()[0]]
     assert names == [
         f"{name}-zoo-grey28"
-        for name in ("kid", "fid", "isc", "precision", "recall", "density", "coverage", "spread", "duplicates")
+        for name in ("kid", "fid", "isc", "precision", "recall", "density", "coverage", "variance-ratio", "duplicates")
     ], "of few samples the kernel distance is read first"
 
 

@@ -45,7 +45,7 @@ def planted(run: Prepared, place: str, value: float) -> tuple[Prepared, str]:
     """The run with one value that is not finite at step BAD, and what is to be said of it."""
     recipe = run.recipe
     critic, maker = sorted(
-        recipe.players, key=lambda name: not set(recipe.players[name].controls).isdisjoint(recipe.makers)
+        recipe.players, key=lambda name: not set(recipe.players[name].controls).isdisjoint(recipe.generators)
     )
     first = BAD * BATCH * recipe.rounds
     if place == "input":

@@ -53,12 +53,12 @@ def test_a_run_leaves_what_the_design_says(done: Run) -> None:
     assert [line["step"] for line in done.log] == [2, 4, 6, 8, 10, 12]
     assert done.log[-1]["images"] == 12 * 8
     assert {"discriminator/loss", "generator/loss"} <= done.log[-1]["terms"].keys()
-    names = [f"{name}-zoo-grey28" for name in ("fid", "spread", "duplicates")]
+    names = [f"{name}-zoo-grey28" for name in ("fid", "variance-ratio", "duplicates")]
     assert [(line["step"], line["name"]) for line in done.metrics] == [(s, n) for s in (0, 6, 12) for n in names]
     assert all(line["protocol"]["num"] == 192 for line in done.metrics)
     assert not list(done.path.rglob("*.tmp"))
-    with Image.open(done.path / "samples.gif") as film:
-        assert film.n_frames == 4
+    with Image.open(done.path / "samples.gif") as animation:
+        assert animation.n_frames == 4
 
 
 def test_the_same_command_on_a_finished_run_does_nothing(done: Run, blobs: Path) -> None:
@@ -316,11 +316,11 @@ def test_listeners_hear_of_a_run(blobs: Path, tmp_path: Path, capsys: pytest.Cap
     whole, cut = (file.with_suffix(".txt").read_text().splitlines() for file in files)
     assert whole == [
         "start run",
-        "log 0 duplicates-zoo-grey28 fid-zoo-grey28 spread-zoo-grey28",
+        "log 0 duplicates-zoo-grey28 fid-zoo-grey28 variance-ratio-zoo-grey28",
         "log 2 discriminator/loss generator/loss",
         "log 4 discriminator/loss generator/loss",
         "log 6 discriminator/loss generator/loss",
-        "log 6 duplicates-zoo-grey28 fid-zoo-grey28 spread-zoo-grey28",
+        "log 6 duplicates-zoo-grey28 fid-zoo-grey28 variance-ratio-zoo-grey28",
         "saved 000000006.safetensors",
         "end None",
     ]
@@ -334,7 +334,7 @@ def test_listeners_hear_of_a_run(blobs: Path, tmp_path: Path, capsys: pytest.Cap
 def test_points_are_measured_by_their_modes(tmp_path: Path) -> None:
     settings = {"generator.width": 8, "discriminator.width": 8, "steps": 12, "eval_every": 6, "batch_size": 8}
     run = aigc_zoo.train("vanilla", "ring", out=tmp_path / "run", **settings)
-    names = ["modes-points", "kl-points", "spread-points", "duplicates-points"]
+    names = ["modes-points", "kl-points", "variance-ratio-points", "duplicates-points"]
     assert [line["name"] for line in run.metrics if line["step"] == 12] == names
     assert run.metrics[0]["protocol"]["settings"]["of"] == 8
     assert run.metrics[0]["protocol"]["num"] == 2_500
@@ -356,7 +356,7 @@ def test_a_run_ends_with_what_was_not_trained_on(blobs: Path, tmp_path: Path) ->
         def say(self, text: str) -> None:
             said.append(text)
 
-    settings = {**TINY, "metrics": "duplicates,spread", "steps": 6, "eval_num": 64}
+    settings = {**TINY, "metrics": "duplicates,variance-ratio", "steps": 6, "eval_num": 64}
     run = aigc_zoo.train("dcgan", str(tmp_path / "data"), out=tmp_path / "run", screen=Heard(), **settings)
     held = json.loads((run.path / "held_out.json").read_text())
     assert held["selected_by"] == "duplicates-zoo-grey28 on train"

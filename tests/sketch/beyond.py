@@ -41,8 +41,8 @@ def cyclegan() -> Family:
             "translators": Player(controls=("G_ab", "G_ba"), loss=translators, optimizer=adam(2e-4, 0.5), lr=rate),
             "critics": Player(controls=("D_a", "D_b"), loss=critics, optimizer=adam(2e-4, 0.5), lr=rate),
         },
-        make=lambda nets, batch: {"fake_b": nets.G_ab(batch["a"]), "fake_a": nets.G_ba(batch["b"])},
-        makers=("G_ab", "G_ba"),
+        generate=lambda nets, batch: {"fake_b": nets.G_ab(batch["a"]), "fake_a": nets.G_ba(batch["b"])},
+        generators=("G_ab", "G_ba"),
         inputs=("a", "b"),
         imitates="b",
         steps=100,
@@ -69,7 +69,7 @@ def pix2pix() -> Family:
             "critic": Player(controls=("D",), loss=critic, optimizer=adam(2e-4, 0.5)),
             "generator": Player(controls=("G",), loss=generator, optimizer=adam(2e-4, 0.5)),
         },
-        make=lambda nets, batch: {"fake": nets.G(batch["a"])},
+        generate=lambda nets, batch: {"fake": nets.G(batch["a"])},
         inputs=("a",),
         imitates="b",
         steps=100,
@@ -102,7 +102,7 @@ def text() -> Family:
             "generator": Player(controls=("G",), loss=Until(3, likelihood, generator), optimizer=adam(1e-3)),
         },
         draw=draw,
-        make=lambda nets, batch: {"fake": nets.G(batch["gumbel"], 1 - 0.9 * batch["t"])},
+        generate=lambda nets, batch: {"fake": nets.G(batch["gumbel"], 1 - 0.9 * batch["t"])},
         steps=100,
     )
     return Family(recipe=recipe, spec=Spec(shape=(6,), range=None, dtype="int64", modality="text"), source=parts.tokens)
@@ -146,7 +146,7 @@ def video() -> Family:
             "generator": Player(controls=("G",), loss=generator, optimizer=adam(2e-4)),
         },
         draw=draw,
-        make=lambda nets, batch: {"fake": nets.G(batch["z"])},
+        generate=lambda nets, batch: {"fake": nets.G(batch["z"])},
         steps=100,
     )
     return Family(recipe=recipe, spec=Spec(shape=shape, modality="video"), source=parts.clips)
@@ -155,7 +155,7 @@ def video() -> Family:
 def audio() -> Family:
     """HiFi-GAN in small (Kong et al., 2020): wave from mel, matched in the critic's features and in mel."""
 
-    def make(nets: Nets, batch: Batch) -> dict[str, Tensor]:
+    def generate(nets: Nets, batch: Batch) -> dict[str, Tensor]:
         return {"fake": torch.tanh(nets.G(F.interpolate(batch["mel"], scale_factor=8)))}
 
     def critic(nets: Nets, batch: Batch) -> Terms:
@@ -175,7 +175,7 @@ def audio() -> Family:
             "critic": Player(controls=("D",), loss=critic, optimizer=adam(2e-4, 0.8, 0.99)),
             "generator": Player(controls=("G",), loss=generator, optimizer=adam(2e-4, 0.8, 0.99)),
         },
-        make=make,
+        generate=generate,
         inputs=("mel",),
         imitates="wave",
         steps=100,

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from aigc_zoo.engine.dist import Ranks
 from aigc_zoo.engine.trainer import Trainer
-from aigc_zoo.game import Adversarial, Spec, two_player
+from aigc_zoo.game import Adversarial, Spec
+from aigc_zoo.two_player import two_player
 
 SPEC = Spec(shape=parts.IMAGE, classes=parts.CLASSES)
 LATENT = 6

@@ -37,8 +37,8 @@ def wgan_gp() -> Family:
             "generator": Player(controls=("G",), loss=generator, optimizer=adam(2e-4, 0.0, 0.9)),
         },
         draw=noise(8),
-        make=lambda nets, batch: {"fake": nets.G(batch["z"])},
-        average={"G": 0.999},
+        generate=lambda nets, batch: {"fake": nets.G(batch["z"])},
+        ema={"G": 0.999},
         steps=100,
     )
     return Family(recipe=recipe, spec=PICTURES, source=parts.images)
@@ -65,7 +65,7 @@ def infogan() -> Family:
             "generator": Player(controls=("G", "Q"), loss=generator, optimizer=adam(1e-3, 0.5)),
         },
         draw=draw,
-        make=lambda nets, batch: {"fake": nets.G(torch.cat([batch["z"], batch["code"]], 1))},
+        generate=lambda nets, batch: {"fake": nets.G(torch.cat([batch["z"], batch["code"]], 1))},
         steps=100,
     )
     return Family(recipe=recipe, spec=PICTURES, source=parts.images)
@@ -78,7 +78,7 @@ def stylegan2() -> Family:
         n = len(batch["real"])
         return noise(8)(batch) | {"u_fake": torch.rand(n), "directions": torch.randn(n, *IMAGE)}
 
-    def make(nets: Nets, batch: Batch) -> dict[str, Tensor]:
+    def generate(nets: Nets, batch: Batch) -> dict[str, Tensor]:
         w = nets.G.mapping(torch.cat([batch["z"], batch["label"]], 1))
         return {"w": w, "fake": nets.G.synthesis(w)}
 
@@ -119,8 +119,8 @@ def stylegan2() -> Family:
             "generator": Player(controls=("G",), loss=Every(4, fool_with_path, fool), optimizer=adam(2e-3, 0.0, 0.99)),
         },
         draw=draw,
-        make=make,
-        average={"G": ramped},
+        generate=generate,
+        ema={"G": ramped},
         steps=100,
     )
     return Family(recipe=recipe, spec=PICTURES, source=parts.images)
@@ -155,8 +155,8 @@ def r3gan() -> Family:
             "generator": Player(controls=("G",), loss=generator, optimizer=adam(2e-4, 0.0, 0.9), lr=rate),
         },
         draw=noise(8),
-        make=lambda nets, batch: {"fake": nets.G(torch.cat([batch["z"], batch["label"]], 1))},
-        average={"G": ramped},
+        generate=lambda nets, batch: {"fake": nets.G(torch.cat([batch["z"], batch["label"]], 1))},
+        ema={"G": ramped},
         steps=100,
     )
     return Family(recipe=recipe, spec=PICTURES, source=parts.images)
@@ -201,7 +201,7 @@ def multiscale() -> Family:
             "generator": Player(controls=("G",), loss=Until(3, fool_low, fool_both), optimizer=adam(2e-4)),
         },
         draw=noise(8),
-        make=lambda nets, batch: dict(zip(("low", "fake"), nets.G(batch["z"]), strict=True)),
+        generate=lambda nets, batch: dict(zip(("low", "fake"), nets.G(batch["z"]), strict=True)),
         steps=100,
     )
     return Family(recipe=recipe, spec=PICTURES, source=parts.images)

@@ -24,7 +24,8 @@ from aigc_zoo.artefacts import checkpoint
 from aigc_zoo.engine import dist
 from aigc_zoo.engine.dist import Ranks
 from aigc_zoo.engine.trainer import Trainer
-from aigc_zoo.game import Batch, Nets, Terms, adam, two_player
+from aigc_zoo.game import Batch, Nets, Terms, adam
+from aigc_zoo.two_player import two_player
 
 Found = dict[str, Tensor]
 STEPS = 3
@@ -32,7 +33,7 @@ STEPS = 3
 
 
 def installed(name: str, ranks: Ranks) -> Trainer:
-    recipe = small(name, apart=True, average=0.9)
+    recipe = small(name, apart=True, ema=0.9)
     return trainer(recipe, SPEC, parts.images, dtype=torch.float64, ranks=ranks)
 
 
@@ -76,8 +77,8 @@ def normal(ranks: Ranks, *, norm: bool = True, **settings: bool | int) -> Traine
         logistic,
         latent=LATENT,
         optimizer=lambda weights: torch.optim.SGD(weights, lr=0.1),
-        critic_turns=2,
-        average={"G": 0.9},
+        discriminator_turns=2,
+        ema={"G": 0.9},
         steps=10,
     )
     share = ranks.share(parts.SIZE)
@@ -92,13 +93,13 @@ def normal(ranks: Ranks, *, norm: bool = True, **settings: bool | int) -> Traine
 
 
 def normalised(ranks: Ranks) -> Trainer:
-    return pair(True, logistic, dtype=torch.float32, ranks=ranks, optimizer=adam(1e-3, 0.5), average={"G": 0.9})
+    return pair(True, logistic, dtype=torch.float32, ranks=ranks, optimizer=adam(1e-3, 0.5), ema={"G": 0.9})
 
 
 def own(a: Trainer) -> Found:
     """What this rank holds, whatever it would save."""
-    nets, average = a.nets.state_dict(), a.average.state_dict()
-    return {f"nets/{k}": v.clone() for k, v in nets.items()} | {f"average/{k}": v.clone() for k, v in average.items()}
+    nets, average = a.nets.state_dict(), a.ema.state_dict()
+    return {f"nets/{k}": v.clone() for k, v in nets.items()} | {f"ema/{k}": v.clone() for k, v in average.items()}
 
 
 def resumed(ranks: Ranks, folder: Path) -> Found:
@@ -177,7 +178,7 @@ def talk(ranks: Ranks) -> dict[str, object]:
     mine = torch.tensor([float(ranks.rank), 1.0])
     copied = mine.clone()
     ranks.copy_from_first([copied])
-    averaged = ranks.average([mine, None, mine.double().view(2, 1), torch.tensor(float(ranks.rank))])
+    averaged = ranks.all_reduce_mean([mine, None, mine.double().view(2, 1), torch.tensor(float(ranks.rank))])
     return {
         "rank": [ranks.rank, ranks.world, ranks.first],
         "any": [ranks.any(ranks.rank == ranks.world - 1), ranks.any(False)],

@@ -56,9 +56,9 @@ def game(players: Mapping[str, Player], *, ranks: Ranks | None = None, **setting
     """Players over three weights: G and H make, D does not."""
     given: dict[str, Any] = {
         "networks": lambda spec: {"G": Weight(2.0), "H": Weight(0.5), "D": Weight(1.0)},
-        "make": lambda nets, batch: {"fake": nets.G.w * batch["z"] + nets.H.w},
+        "generate": lambda nets, batch: {"fake": nets.G.w * batch["z"] + nets.H.w},
         "draw": lambda batch: {"z": torch.randn(len(batch["real"]), 1)},
-        "makers": ("G", "H"),
+        "generators": ("G", "H"),
         "steps": 100,
     }
     recipe = Recipe(players=players, **(given | settings))

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from aigc_zoo.data.samples import point_samples
-from aigc_zoo.game import Adversarial, Nets, Noisy, Player, Recipe, Samples, Spec, adam, two_player
+from aigc_zoo.game import Adversarial, Nets, Noisy, Player, Recipe, Samples, Spec, adam
 from aigc_zoo.spec import Component, Range, Slot, hookimpl
+from aigc_zoo.two_player import two_player
 
 ZOO_API = 1
 
@@ -133,7 +134,7 @@ def game(
         latent=latent,
         optimizer=adam(lr),
         penalties=penalty,
-        average={"G": 0.9},
+        ema={"G": 0.9},
         steps=50,
     )
 
@@ -147,7 +148,7 @@ def own(*, lr: float = 1e-2) -> Recipe:
     def draw(batch: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         return {"z": torch.randn(len(batch["real"]), 8)}
 
-    def make(nets: Nets, batch: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    def generate(nets: Nets, batch: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         return {"fake": nets.G(batch["z"], batch["label"])}
 
     def critic(nets: Nets, batch: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
@@ -162,4 +163,4 @@ def own(*, lr: float = 1e-2) -> Recipe:
         "critic": Player(controls=("D",), loss=critic, optimizer=adam(lr)),
         "generator": Player(controls=("G",), loss=fool, optimizer=adam(lr)),
     }
-    return Recipe(networks=networks, players=players, make=make, draw=draw, steps=50)
+    return Recipe(networks=networks, players=players, generate=generate, draw=draw, steps=50)

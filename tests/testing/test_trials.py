@@ -17,7 +17,7 @@ from aigc_zoo.testing.trials import together, trial_of
 
 def test_collectives_see_every_rank_in_order() -> None:
     def play(ranks: Ranks) -> tuple[Any, ...]:
-        mean = ranks.average([torch.tensor([2.0 * ranks.rank]), None])
+        mean = ranks.all_reduce_mean([torch.tensor([2.0 * ranks.rank]), None])
         copied = torch.tensor([float(ranks.rank + 5)])
         ranks.copy_from_first([copied])
         ranks.wait()

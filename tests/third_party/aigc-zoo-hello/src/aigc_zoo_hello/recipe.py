@@ -2,8 +2,9 @@
 
 from typing import Annotated, Any
 
-from aigc_zoo.game import Recipe, adam, two_player
+from aigc_zoo.game import Recipe, adam
 from aigc_zoo.spec import Range, Slot
+from aigc_zoo.two_player import two_player
 
 
 def hello(
