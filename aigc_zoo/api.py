@@ -11,11 +11,11 @@ from torch import Tensor
 from aigc_zoo import options, plugins
 from aigc_zoo.artefacts.runs import RunFolder, read_lines
 from aigc_zoo.errors import DataError
-from aigc_zoo.run.export import Generator, load_generator
+from aigc_zoo.run.generator import Generator, load_generator
 from aigc_zoo.run.loop import train as _train
 from aigc_zoo.run.prepare import default_folder, prepare
-from aigc_zoo.run.screen import Result, Screen
-from aigc_zoo.run.weights import located
+from aigc_zoo.run.progress import Result, Screen
+from aigc_zoo.run.published import located
 
 
 def list_models(pattern: str = "*", *, kind: str = "recipe") -> list[str]:

@@ -5,14 +5,11 @@ from __future__ import annotations
 import copy
 import importlib.util
 import json
-import warnings
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
-
-from aigc_zoo.deprecation import ZooDeprecationWarning, deprecated, renamed, warn
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -39,7 +36,7 @@ def test_the_snapshot_holds_what_plugins_use() -> None:
     assert OLD["names"]["aigc_zoo.spec.Component"]["target"] == "needed"
     for name in (
         "game.Recipe",
-        "game.two_player",
+        "two_player.two_player",
         "game.Adversarial",
         "data.samples.image_samples",
         "testing.run_checks",
@@ -86,50 +83,3 @@ def test_a_stored_snapshot_that_differs_is_stale(tmp_path: Path) -> None:
     assert "API 1 breaks: the kind tracker is gone" in TOOL.stale(path)
     path.write_text(json.dumps({**OLD, "api": 0, "kinds": [*OLD["kinds"], "tracker"]}))
     assert "stale" in TOOL.stale(path)
-
-
-# --- how things go ----------------------------------------------------------------------------------------------------
-
-
-def test_a_deprecated_function_works_and_says_what_to_use() -> None:
-    @deprecated(since="0.3", gone="0.5", instead="double()")
-    def twice(x: int) -> int:
-        """Two of it."""
-        return 2 * x
-
-    with pytest.warns(
-        ZooDeprecationWarning, match=r"twice is deprecated since aigc-zoo 0.3 and is gone in 0.5: use dou"
-    ):
-        assert twice(2) == 4
-    assert twice.__doc__ == "Two of it."
-
-
-def test_a_renamed_keyword_is_taken_under_both_names() -> None:
-    @renamed("rate", "lr", since="0.3", gone="1.0")
-    def step(*, lr: float) -> float:
-        return lr
-
-    with pytest.warns(ZooDeprecationWarning, match=r"step\(rate=...\) is deprecated .* use lr=..."):
-        assert step(rate=0.5) == 0.5
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert step(lr=0.25) == 0.25
-    with pytest.raises(TypeError, match="give one of them"):
-        step(rate=1, lr=1)
-
-
-def test_nobody_has_to_follow_faster_than_in_two_minor_releases() -> None:
-    with pytest.raises(ValueError, match="two minor releases"):
-        warn("x", since="0.3", gone="0.4", instead="y")
-    with pytest.warns(ZooDeprecationWarning):
-        warn("x", since="0.9", gone="1.0", instead="y")
-
-
-def test_the_warning_points_at_the_caller() -> None:
-    @deprecated(since="0.1", gone="0.3", instead="nothing")
-    def old() -> None: ...
-
-    with warnings.catch_warnings(record=True) as seen:
-        warnings.simplefilter("always")
-        old()
-    assert Path(seen[0].filename).name == Path(__file__).name

@@ -114,7 +114,7 @@ def stale(path: Path = PAGE) -> str:
     old, new = json.loads(path.read_text(encoding="utf-8")), snapshot()
     broken = list(breaks(old, new))
     if broken and old["api"] == new["api"]:
-        return f"API {new['api']} breaks: {'; '.join(broken)}\nkeep what there was (aigc_zoo.deprecation), or raise API"
+        return f"API {new['api']} breaks: {'; '.join(broken)}\nkeep what there was, or raise API"
     return "" if old == new else f"{path.name} is stale: run `make docs` and look at what it adds"
 
 

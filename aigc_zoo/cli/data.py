@@ -59,7 +59,7 @@ def prepare(zoo: Globals, data: str, size: int | None, skip_bad: int, as_json: b
     A dataset is a name, a folder or zip of images, .npy, .npz or IDX. Folders and zips of images are decoded once, and
     a manifest of their files is kept: path, size, SHA-256, kind of pixels.
     """
-    from aigc_zoo.cli.screen import Reading
+    from aigc_zoo.cli.progress import Reading
     from aigc_zoo.data import resolve
 
     splits = resolve.load(zoo.catalogue(), data, size=size, progress=Reading(), skip_bad=skip_bad)

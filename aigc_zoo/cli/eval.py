@@ -36,13 +36,13 @@ from aigc_zoo.cli.device import device_option
 def command(obj: Any, /, source: Path, metrics: str, device: str, best: bool, as_json: bool, **settings: Any) -> None:
     """Measure samples of RUN or FILE, or the images of a FOLDER, against a dataset."""
     from aigc_zoo.artefacts.runs import nulled
-    from aigc_zoo.cli.screen import Looking
+    from aigc_zoo.cli.progress import Looking
     from aigc_zoo.errors import DataError
     from aigc_zoo.metrics.kinds import leading, modes_of, warnings
     from aigc_zoo.metrics.protocol import described, valued
-    from aigc_zoo.run.evaluation import evaluate
+    from aigc_zoo.run.evaluate import evaluate
     from aigc_zoo.run.prepare import choose_device
-    from aigc_zoo.run.weights import located
+    from aigc_zoo.run.published import located
 
     source = located(obj.catalogue(), source)
     if not source.exists():

@@ -22,7 +22,7 @@ def command(obj: Any, source: Path, to: str, onnx: bool, licence: str) -> None:
     protocols. Each file is re-run and compared with the generator, to 1e-5 of the range of its samples.
     """
     from aigc_zoo.errors import DataError
-    from aigc_zoo.run.publish import publish
+    from aigc_zoo.run.export import publish
 
     if not source.exists():
         raise DataError(f"{source}: no such run or file")

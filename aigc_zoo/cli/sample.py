@@ -33,8 +33,8 @@ def command(obj: Any, /, source: Path, count: int, out: Path | None, more: tuple
     a truncation: give them as --NAME VALUE.
     """
     from aigc_zoo.run.prepare import choose_device
-    from aigc_zoo.run.sampling import sample_to
-    from aigc_zoo.run.weights import located
+    from aigc_zoo.run.published import located
+    from aigc_zoo.run.sample import sample_to
 
     device = choose_device(settings.pop("device"))
     path = located(obj.catalogue(), source)

@@ -13,12 +13,12 @@ from aigc_zoo.cli.dynamic import Inputs, RecipeCommand
 def run(obj: Any, inputs: Inputs, out: Path | None, fresh: bool, dry_run: bool, allow_inexact_resume: bool) -> int:
     catalogue = obj.catalogue()
     configuration = inputs.resolve(catalogue)
-    from aigc_zoo.cli.screen import Reading, Terminal, last_screen
+    from aigc_zoo.cli.progress import Reading, Terminal, last_screen
     from aigc_zoo.engine import dist
+    from aigc_zoo.run.dry_run import rehearse
     from aigc_zoo.run.loop import train
     from aigc_zoo.run.prepare import default_folder, prepare
-    from aigc_zoo.run.rehearsal import rehearse
-    from aigc_zoo.run.screen import Screen
+    from aigc_zoo.run.progress import Screen
     from aigc_zoo.run.signals import stopping
 
     try:

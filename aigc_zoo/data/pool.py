@@ -9,8 +9,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from aigc_zoo.engine.seeds import generator, permutation
 from aigc_zoo.game import Batch, Samples
+from aigc_zoo.random import generator, permutation
 
 SHARE_OF_DEVICE = 0.25
 """Of the device's free memory, what rows may take: networks, moments and activations are to follow."""

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from aigc_zoo.engine import fast
 from aigc_zoo.engine.dist import Ranks
-from aigc_zoo.engine.seeds import generator, reseed, seeded
 from aigc_zoo.errors import UsageError
 from aigc_zoo.game import Nets, Recipe, Spec
+from aigc_zoo.random import generator, reseed, seeded
 
 CHUNK = 64
 """Samples a chunk. A part of this library's meaning: to change it changes every picture."""

@@ -17,10 +17,10 @@ from aigc_zoo.engine.ema import Follower
 from aigc_zoo.engine.guard import guard_for
 from aigc_zoo.engine.norm import synchronise
 from aigc_zoo.engine.sampler import Sampler
-from aigc_zoo.engine.seeds import reseed, seeded, untouched
 from aigc_zoo.engine.turn import Round, losses_of, split, turn
 from aigc_zoo.errors import ConfigError
 from aigc_zoo.game import Batch, Loss, Nets, Recipe, Schedule, Spec, play_at
+from aigc_zoo.random import reseed, seeded, untouched
 
 FEW = 8
 """Rows on which a loss is tried; some compare samples in groups of four."""

@@ -17,12 +17,12 @@ from torch import Tensor, nn
 
 from aigc_zoo.artefacts.checkpoint import digest
 from aigc_zoo.data.download import fetch
-from aigc_zoo.engine.seeds import seeded
 from aigc_zoo.errors import ConfigError, DataError, ZooError
 from aigc_zoo.metrics.fidelity import library
 from aigc_zoo.metrics.protocol import versions_of
 from aigc_zoo.options import bind
 from aigc_zoo.plugins import Catalogue
+from aigc_zoo.random import seeded
 
 BATCH = 64
 """Pictures a forward pass, recorded in the protocol: kernels may round differently for other numbers."""

@@ -14,11 +14,11 @@ from aigc_zoo.artefacts import checkpoint
 from aigc_zoo.data.place import cache_folder
 from aigc_zoo.data.pool import Pool
 from aigc_zoo.data.writers import to_uint8
-from aigc_zoo.engine.seeds import permutation
 from aigc_zoo.errors import DataError, StorageError
 from aigc_zoo.game import Samples
 from aigc_zoo.metrics.features import BATCH, Extractor, Features, joined
 from aigc_zoo.metrics.fidelity import Statistics, statistics
+from aigc_zoo.random import permutation
 
 Progress = Callable[[str, int, int], None]
 """`progress(what, done, all)`: told while pictures are looked at; what it raises ends the evaluation."""

@@ -22,7 +22,7 @@ from aigc_zoo.metrics.evaluate import Evaluator
 from aigc_zoo.metrics.fidelity import KID_LEAST
 from aigc_zoo.metrics.reference import stored
 from aigc_zoo.plugins import Catalogue
-from aigc_zoo.run.export import load_generator
+from aigc_zoo.run.generator import load_generator
 from aigc_zoo.run.monitor import EVALUATION_SEED, best_of, evaluation_seed, judged
 
 SHOWN, NEIGHBOURS = 12, 3

@@ -26,14 +26,14 @@ from aigc_zoo.metrics.evaluate import Evaluator
 from aigc_zoo.metrics.features import coordinates, load_extractor
 from aigc_zoo.metrics.fidelity import library
 from aigc_zoo.metrics.kinds import groups_of, modes_of
-from aigc_zoo.run.evaluation import HELD_OUT
-from aigc_zoo.run.export import save_generator
-from aigc_zoo.run.fitting import too_large
+from aigc_zoo.run.disk_full import Patience
+from aigc_zoo.run.evaluate import HELD_OUT
+from aigc_zoo.run.generator import save_generator
 from aigc_zoo.run.held_out import judge_ends, read_held_out
+from aigc_zoo.run.memory import too_large
 from aigc_zoo.run.monitor import EVALUATION_SEED, Target, Watch, best_of, evaluation_seed, looked, parse_target
-from aigc_zoo.run.patience import Patience
 from aigc_zoo.run.prepare import Prepared
-from aigc_zoo.run.screen import Result, Screen
+from aigc_zoo.run.progress import Result, Screen
 from aigc_zoo.run.signals import Interrupted, Stop
 
 

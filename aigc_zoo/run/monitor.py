@@ -14,12 +14,12 @@ from torch import Tensor
 from aigc_zoo.data.writers import to_uint8
 from aigc_zoo.engine.dist import Ranks
 from aigc_zoo.engine.sampler import CHUNK, Sampler
-from aigc_zoo.engine.seeds import derive
 from aigc_zoo.errors import UsageError
 from aigc_zoo.game import Spec
 from aigc_zoo.metrics.evaluate import Evaluator
 from aigc_zoo.metrics.features import Features, joined
 from aigc_zoo.metrics.kinds import improves, short_name, warnings
+from aigc_zoo.random import derive
 
 _COMPARE: Mapping[str, Callable[[float, float], bool]] = {
     "<=": operator.le, "<": operator.lt, ">=": operator.ge, ">": operator.gt,

@@ -411,7 +411,7 @@ def card_rebuilds_it(part: Part) -> None:
 @check("R-RUN", needs="cpu", kinds=("recipe",))
 def trains_from_beginning_to_end(part: Part) -> str:
     """`zoo train` for two steps: a run folder, a checkpoint, a generator file that is read back and sampled."""
-    from aigc_zoo.run.export import load_generator
+    from aigc_zoo.run.generator import load_generator
     from aigc_zoo.run.loop import train
     from aigc_zoo.run.prepare import prepare
 

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from aigc_zoo.data.samples import image_samples
-from aigc_zoo.engine.seeds import generator
 from aigc_zoo.game import Samples
 from aigc_zoo.metrics.features import Extractor, load_extractor
 from aigc_zoo.plugins import catalogue
+from aigc_zoo.random import generator
 from aigc_zoo_plugins.datasets.digits import draw
 
 MakeSamples = Callable[..., Samples]

@@ -10,13 +10,13 @@ from torch import Tensor
 
 from aigc_zoo.data.open import open_path
 from aigc_zoo.data.samples import image_samples
-from aigc_zoo.engine.seeds import generator
 from aigc_zoo.game import Samples
 from aigc_zoo.metrics.coverage import density_coverage, duplicate_rate, nearest, training_gap
 from aigc_zoo.metrics.evaluate import Evaluator
 from aigc_zoo.metrics.features import coordinates, load_extractor
 from aigc_zoo.metrics.kinds import KINDS, groups_of, warnings
 from aigc_zoo.plugins import catalogue
+from aigc_zoo.random import generator
 from aigc_zoo.run.monitor import Watch
 from aigc_zoo_plugins.datasets.points import ring
 from aigc_zoo_plugins.datasets.stacked import stacked

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from aigc_zoo.engine.seeds import generator
 from aigc_zoo.metrics.coverage import divergence, mixture_of, mode_counts, modes_found
+from aigc_zoo.random import generator
 
 
 def ring(modes: int = 8) -> Tensor:

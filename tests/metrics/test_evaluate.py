@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 
 from aigc_zoo.data.samples import image_samples, point_samples
-from aigc_zoo.engine.seeds import generator
 from aigc_zoo.errors import ConfigError, DataError, StorageError
 from aigc_zoo.game import Samples
 from aigc_zoo.metrics.evaluate import NUM, REFERENCE_NUM, Evaluator, default_num, stored
 from aigc_zoo.metrics.features import Extractor
 from aigc_zoo.metrics.protocol import differences
+from aigc_zoo.random import generator
 from aigc_zoo_plugins.datasets.digits import digits as all_digits
 
 from .conftest import Tiny, tiny_extractor, tiny_samples

@@ -14,10 +14,10 @@ from safetensors import safe_open
 from torch import Tensor, nn
 
 from aigc_zoo.data.open import open_path
-from aigc_zoo.engine.seeds import generator
 from aigc_zoo.errors import ConfigError, DataError, ZooError
 from aigc_zoo.metrics.features import Extractor, Weights, joined, load_extractor, read_weights, rebatched
 from aigc_zoo.plugins import catalogue
+from aigc_zoo.random import generator
 from aigc_zoo_plugins.datasets.digits import digits as all_digits
 from aigc_zoo_plugins.extractors import inception, rgb32, train_grey28, train_rgb32
 from aigc_zoo_plugins.extractors.grey28 import FILE, Grey28

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from aigc_zoo.engine.seeds import generator
 from aigc_zoo.errors import ConfigError, DataError
 from aigc_zoo.metrics.fidelity import frechet, library, statistics
+from aigc_zoo.random import generator
 
 
 def gaussian(mean: Tensor, covariance: Tensor, n: int = 500, seed: int = 0) -> Tensor:

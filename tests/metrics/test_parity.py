@@ -17,10 +17,10 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from aigc_zoo.cli import main
-from aigc_zoo.engine.seeds import generator
 from aigc_zoo.metrics import fidelity
 from aigc_zoo.metrics.features import Extractor, joined, load_extractor
 from aigc_zoo.plugins import catalogue
+from aigc_zoo.random import generator
 
 NAMES = {
     "fid": "frechet_inception_distance",

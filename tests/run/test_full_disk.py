@@ -15,7 +15,7 @@ from aigc_zoo.api import Run
 from aigc_zoo.artefacts import checkpoint
 from aigc_zoo.artefacts.runs import RunFolder
 from aigc_zoo.errors import StorageError
-from aigc_zoo.run.screen import Screen
+from aigc_zoo.run.progress import Screen
 
 from .conftest import TINY, prints
 

@@ -15,7 +15,7 @@ from aigc_zoo.discovery import Manager
 from aigc_zoo.plugins import Catalogue
 from aigc_zoo.run.loop import train
 from aigc_zoo.run.prepare import prepare
-from aigc_zoo.run.screen import Screen
+from aigc_zoo.run.progress import Screen
 from aigc_zoo.run.signals import Stop
 from aigc_zoo.spec import HOOKS
 

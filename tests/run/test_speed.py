@@ -17,10 +17,10 @@ from aigc_zoo.cli import main
 from aigc_zoo.engine import fast
 from aigc_zoo.errors import ConfigError
 from aigc_zoo.game import Batch, Nets, Player, Terms
-from aigc_zoo.run.fitting import largest
 from aigc_zoo.run.loop import train
+from aigc_zoo.run.memory import largest
 from aigc_zoo.run.prepare import Prepared, prepare
-from aigc_zoo.run.screen import Screen
+from aigc_zoo.run.progress import Screen
 
 from .conftest import TINY
 

@@ -29,7 +29,7 @@ from aigc_zoo.report.collect import read_run
 from aigc_zoo.run.loop import train
 from aigc_zoo.run.monitor import parse_target
 from aigc_zoo.run.prepare import prepare
-from aigc_zoo.run.screen import Screen
+from aigc_zoo.run.progress import Screen
 from aigc_zoo.run.signals import Stop
 
 from .conftest import TINY, prints

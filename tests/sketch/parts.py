@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from aigc_zoo.engine.seeds import generator
 from aigc_zoo.game import Batch, Recipe, Spec
+from aigc_zoo.random import generator
 
 SIZE = 8
 """Samples in a whole batch of the sketch."""

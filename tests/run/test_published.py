@@ -16,11 +16,11 @@ from aigc_zoo import options
 from aigc_zoo.discovery import Manager
 from aigc_zoo.errors import ConfigError, DataError
 from aigc_zoo.plugins import Catalogue, catalogue
-from aigc_zoo.run.export import load_generator
+from aigc_zoo.run.export import publish
+from aigc_zoo.run.generator import load_generator
 from aigc_zoo.run.loop import train
 from aigc_zoo.run.prepare import prepare
-from aigc_zoo.run.publish import publish
-from aigc_zoo.run.weights import located
+from aigc_zoo.run.published import located
 from aigc_zoo.spec import Component, Weights
 
 from .conftest import TINY

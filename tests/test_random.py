@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from aigc_zoo.engine.seeds import derive, generator, permutation, seeded
+from aigc_zoo.random import derive, generator, permutation, seeded
 
 
 def test_derived_seeds_are_part_of_the_library() -> None:

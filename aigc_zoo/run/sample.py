@@ -13,7 +13,7 @@ from aigc_zoo.data.pool import Pool
 from aigc_zoo.engine.sampler import CHUNK
 from aigc_zoo.errors import UsageError
 from aigc_zoo.plugins import Catalogue
-from aigc_zoo.run.export import Generator, load_generator
+from aigc_zoo.run.generator import Generator, load_generator
 
 
 def sample_to(

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from aigc_zoo.errors import printable
 from aigc_zoo.metrics.kinds import warnings
 from aigc_zoo.metrics.protocol import valued
-from aigc_zoo.run.screen import Result, Screen
+from aigc_zoo.run.progress import Result, Screen
 
 
 class Reading:

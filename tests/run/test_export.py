@@ -19,11 +19,11 @@ from aigc_zoo import options
 from aigc_zoo.cli import main
 from aigc_zoo.errors import ConfigError
 from aigc_zoo.plugins import catalogue
-from aigc_zoo.run import publish as module
-from aigc_zoo.run.export import load_generator
+from aigc_zoo.run import export as module
+from aigc_zoo.run.export import Program, batch_of, publish
+from aigc_zoo.run.generator import load_generator
 from aigc_zoo.run.loop import train
 from aigc_zoo.run.prepare import prepare
-from aigc_zoo.run.publish import Program, batch_of, publish
 
 from .conftest import TINY
 

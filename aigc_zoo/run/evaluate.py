@@ -18,7 +18,7 @@ from aigc_zoo.metrics.fidelity import KID_LEAST
 from aigc_zoo.metrics.kinds import groups_of
 from aigc_zoo.metrics.reference import Progress
 from aigc_zoo.plugins import Catalogue
-from aigc_zoo.run.export import Generator, load_generator
+from aigc_zoo.run.generator import Generator, load_generator
 from aigc_zoo.run.monitor import evaluation_seed, judged
 
 HELD_OUT = ("test", "val")

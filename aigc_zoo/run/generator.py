@@ -1,0 +1,185 @@
+"""Generators that need nothing else to be sampled: one file of weights with a card, written and read back."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from aigc_zoo import options, plugins
+from aigc_zoo.artefacts import checkpoint
+from aigc_zoo.artefacts.runs import RunFolder
+from aigc_zoo.engine.sampler import Sampler
+from aigc_zoo.engine.state import under
+from aigc_zoo.engine.trainer import Trainer, build_networks
+from aigc_zoo.errors import ConfigError, DataError
+from aigc_zoo.game import Nets, Recipe, Spec
+
+
+def save_generator(path: Path, trainer: Trainer, card: Mapping[str, Any]) -> None:
+    """Writes the generators, averaged where an average exists, and what is needed to rebuild them."""
+    nets = trainer.sampler().nets
+    generators = {name: nets[name] for name in trainer.recipe.generators}
+    tensors = {f"{name}.{key}": value for name, net in generators.items() for key, value in net.state_dict().items()}
+    about = describe(card, trainer.step, trainer.images, trainer.progress) | {
+        "generators": {name: "averaged" if name in trainer.ema else "raw" for name in generators},
+        "frozen": {name: digest_of(helper) for name, helper in trainer.frozen.items()},
+    }
+    checkpoint.save(path, tensors, about)
+
+
+def describe(card: Mapping[str, Any], step: int, images: int, t: float) -> dict[str, Any]:
+    """The card of a generator, from that of its run."""
+    data = card["data"]
+    since = {"inexact": card["inexact"]} if "inexact" in card else {}
+    kept = ("schema", "recipe", "slots", "options", "plugins", "versions", "extractor")
+    return (
+        {key: card[key] for key in kept}
+        | since
+        | {
+            "kind": "generator",
+            "spec": data["spec"],
+            "data": {key: data.get(key) for key in ("name", "reference", "size", "split", "digest", "skipped")},
+            "classes": data["classes"],
+            "frequencies": data["frequencies"],
+            "t": t,
+            "step": step,
+            "images": images,
+        }
+    )
+
+
+@dataclass(frozen=True)
+class Generator:
+    """A trained generator, ready to be sampled."""
+
+    path: Path
+    card: Mapping[str, Any]
+    recipe: Recipe
+    spec: Spec
+    nets: Nets
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return tuple(self.card["classes"])
+
+    @property
+    def weights(self) -> str:
+        """`averaged` where any maker is a moving average, else `raw`."""
+        return "averaged" if "averaged" in self.card["generators"].values() else "raw"
+
+    def sampler(
+        self,
+        *,
+        seed: int = 0,
+        label: int | None = None,
+        inputs: Callable[[Tensor], Mapping[str, Tensor]] | None = None,
+        **keywords: Any,
+    ) -> Sampler:
+        """Samples as a function of the seed; `keywords` are the recipe's own sampling options."""
+        return Sampler(
+            self.recipe,
+            self.spec,
+            self.nets,
+            seed=seed,
+            t=float(self.card["t"]),
+            images=int(self.card["images"]),
+            frequencies=self.card["frequencies"],
+            label=label,
+            inputs=inputs,
+            options=keywords,
+        )
+
+    def sample(self, n: int = 64, *, seed: int = 0, label: int | None = None, **keywords: Any) -> Tensor:
+        """`n` samples (n, *spec.shape) in `spec.range`, on the CPU; the first k are the same whatever n is."""
+        return self.sampler(seed=seed, label=label, **keywords).samples(n)
+
+
+def load_generator(catalogue: plugins.Catalogue, path: Path, *, device: torch.device | str = "cpu") -> Generator:
+    """A run's generator (that of its newest checkpoint while it is unfinished), or the one in a file.
+
+    The code of its networks comes from installed plugins, never from the file. Raises DataError for a file that is
+    missing, damaged or something else, ConfigError where a plugin is missing.
+    """
+    tensors, card = read_generator(path)
+    _need_plugins(catalogue, card)
+    configuration = options.resolve(catalogue, None, file={k: card[k] for k in ("recipe", "slots", "options")})
+    recipe = options.build(catalogue, configuration)
+    spec = spec_from(card["spec"])
+    nets = build_networks(recipe, spec, seed=0)
+    generators = Nets({name: nets[name] for name in recipe.generators})
+    for name, net in generators.items():
+        try:
+            net.load_state_dict(under(f"{name}.", tensors))
+        except RuntimeError as error:
+            raise ConfigError(
+                f"{path}: its weights do not fit the {name} that {card['recipe']} builds now "
+                f"(it was saved by {_origins(card)}): install that version"
+            ) from error
+    for name, make in recipe.frozen.items():
+        generators[name] = make()
+        if card["frozen"].get(name, "") not in ("", digest_of(generators[name])):
+            raise ConfigError(f"{path}: the helper network {name} differs from the one that it was trained with")
+    return Generator(path, card, recipe, spec, generators.requires_grad_(False).eval().to(device))
+
+
+def read_generator(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The generators' tensors, as "G.weight", and the card of a generator."""
+    if path.is_dir():
+        home = RunFolder(path)
+        if home.generator_path.exists():
+            return read_generator(home.generator_path)
+        found = home.newest_valid()
+        if found is None:
+            raise DataError(f"{path} has neither a generator.safetensors nor a checkpoint: train it first")
+        return _from_checkpoint(found[0], found[1])
+    if not path.exists():
+        raise DataError(f"{path}: no such run or file")
+    tensors, card = checkpoint.load(path)
+    if card.get("kind") == "generator":
+        return tensors, card
+    if "run" in card:
+        return _from_checkpoint(tensors, card)
+    raise DataError(f"{path} holds no generator of this library")
+
+
+def _from_checkpoint(
+    tensors: Mapping[str, Tensor], saved: Mapping[str, Any]
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    card = saved["run"]
+    averaged = under("ema/", tensors)
+    names = {name.split(".", 1)[0] for name in averaged}
+    raw = {name: tensor for name, tensor in under("nets/", tensors).items() if name.split(".", 1)[0] not in names}
+    about = describe(card, saved["step"], saved["images"], min(1.0, saved["step"] / card["steps"]))
+    return raw | averaged, about | {"generators": dict.fromkeys(names, "averaged"), "frozen": {}}
+
+
+def spec_from(stored: Mapping[str, Any]) -> Spec:
+    """A Spec from its JSON form."""
+    bounds = stored["range"]
+    return Spec(**{**stored, "shape": tuple(stored["shape"]), "range": tuple(bounds) if bounds is not None else None})
+
+
+def digest_of(module: nn.Module) -> str:
+    """SHA-256 over a module's named tensors."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _need_plugins(catalogue: plugins.Catalogue, card: Mapping[str, Any]) -> None:
+    installed = {record.distribution for record in catalogue.records if record.status == "ok"}
+    for distribution, about in card["plugins"].items():
+        if distribution not in installed:
+            raise ConfigError(f"{card['recipe']} {plugins.needs(distribution, about['version'])}")
+
+
+def _origins(card: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {about['version']}" for name, about in card["plugins"].items())
