@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from aigc_zoo import options, plugins
-from aigc_zoo.artefacts.runs import RunFolder, read_lines
+from aigc_zoo.artefacts.runs import RunDirectory, read_lines
 from aigc_zoo.errors import DataError
 from aigc_zoo.run.generator import Generator, load_generator
 from aigc_zoo.run.loop import train as _train
@@ -48,7 +48,7 @@ class Run:
     def card(self) -> Mapping[str, Any]:
         """What the run was started with, or what its generator's file says."""
         if self.path.is_dir():
-            return RunFolder(self.path).read_card()
+            return RunDirectory(self.path).read_card()
         return self.generator.card
 
     @property
@@ -65,12 +65,12 @@ class Run:
     @property
     def log(self) -> list[dict[str, Any]]:
         """The lines of log.jsonl."""
-        return read_lines(RunFolder(self.path).log_path)
+        return read_lines(RunDirectory(self.path).log_path)
 
     @property
     def metrics(self) -> list[dict[str, Any]]:
         """The lines of metrics.jsonl."""
-        return read_lines(RunFolder(self.path).metrics_path)
+        return read_lines(RunDirectory(self.path).metrics_path)
 
 
 def train(

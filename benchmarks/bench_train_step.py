@@ -48,7 +48,7 @@ def prepared(recipe: str, precision: str = "auto", engine: str = "auto", **more:
 
 def stepping(trainer: Trainer) -> Callable[[], object]:
     """One step, waited for."""
-    return waited(trainer.play, trainer.device)
+    return waited(trainer.train_step, trainer.device)
 
 
 def waited(step: Callable[[], object], device: torch.device) -> Callable[[], object]:
@@ -106,7 +106,7 @@ def bench_train_step(benchmark: Any, recipe: str, precision: str, engine: str) -
     pair = measure.Paired(waited(bare.step, device))
     benchmark.pedantic(step, setup=pair.setup, teardown=pair.teardown, rounds=rounds)
     seconds = benchmark.stats.stats.median
-    terms = {name: value.item() for name, value in trainer.play().items()}
+    terms = {name: value.item() for name, value in trainer.train_step().items()}
     benchmark.extra_info |= about(trainer, run, environment) | {
         "images_per_second": trainer.batch_size * trainer.recipe.rounds / seconds,
         "milliseconds": 1000 * seconds,

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import measure
 
-from aigc_zoo.artefacts.runs import RunFolder, read_lines
+from aigc_zoo.artefacts.runs import RunDirectory, read_lines
 
 HERE = Path(__file__).resolve().parent
 
@@ -48,7 +48,7 @@ def main() -> int:
             words += ["--images", str(given.images)] if given.images else []
             words += ["--eval-num", "10000", "--metrics", "fid"]
             subprocess.run([sys.executable, "-m", "aigc_zoo", "train", "dcgan", *words], check=True)
-            last = read_lines(RunFolder(out).metrics_path)[-1]  # the final generator's distance, the only metric
+            last = read_lines(RunDirectory(out).metrics_path)[-1]  # the final generator's distance, the only metric
             found[precision].append(float(last["value"]))
             print(precision, seed, last["name"], last["value"], flush=True)
     result = {**verdict(found["bf16"], found["fp32"]), "fid": found, "protocol": last["protocol"]}

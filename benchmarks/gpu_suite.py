@@ -85,7 +85,7 @@ def trainer(recipe: str, engine: str, precision: str = "auto", **given: Any) -> 
 def steps_of(one: Any, steps: int) -> Callable[[], None]:
     def play() -> None:
         for _ in range(steps):
-            one.play()
+            one.train_step()
 
     return play
 
@@ -143,12 +143,12 @@ def share_of_roofline() -> dict[str, Any]:
             times.append((time.perf_counter() - start) / 5)
         seconds = sorted(times)[len(times) // 2]
         eager = trainer("dcgan", "eager", side=64, batch_size=batch_size)  # counted is the same work, uncovered
-        eager.play()
+        eager.train_step()
         found[str(batch_size)] = {
             "milliseconds": 1000 * seconds,
             "images_per_second": batch_size / seconds,
             "peak_memory": measure.peak_memory(one.device),
-            "roofline": report(eager.play, seconds, one.device, "bf16"),
+            "roofline": report(eager.train_step, seconds, one.device, "bf16"),
         }
         del one, eager
         torch.cuda.empty_cache()

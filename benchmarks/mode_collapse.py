@@ -89,7 +89,7 @@ def play(case: Case, data: str, seed: int) -> dict[str, Any]:
     trainer = prepared.trainer()
     began = time.process_time()
     for _ in range(prepared.steps):
-        trainer.play()
+        trainer.train_step()
     train = prepared.train
     centres = torch.stack([train.fields["real"][train.fields["label"] == i].mean(0) for i in range(DATA[data])])
 

@@ -176,7 +176,7 @@ def _against_bare(recipe: str, precision: str, most: int) -> dict[str, Any]:
     device, chosen = run.device, run.precision.name
     loop = Bare(run.recipe, run.train, batch_size=run.batch_size, device=device, precision=chosen)
     wait = torch.cuda.synchronize if device.type == "cuda" else lambda: None
-    found = measure.pairs(trainer.play, loop.step, most=most, wait=wait)
+    found = measure.pairs(trainer.train_step, loop.step, most=most, wait=wait)
     images = run.batch_size * run.recipe.rounds
     # The bare step is counted: it is the same work, and the engine's may lie in a graph.
     return found | {
@@ -218,7 +218,7 @@ def guard(most: int) -> dict[str, Any]:
 def _play_under(trainer: Trainer, guard: Guard, change: Callable[[], None]) -> None:
     trainer.guard = guard
     change()
-    trainer.play()
+    trainer.train_step()
 
 
 class _Blind(Guard):
@@ -276,12 +276,12 @@ def second_start(most: int) -> dict[str, Any]:
 
     def from_archive() -> float:
         start = time.perf_counter()
-        prepared("dcgan", data=str(archive)).trainer().play()
+        prepared("dcgan", data=str(archive)).trainer().train_step()
         return time.perf_counter() - start
 
     def from_memory() -> float:
         start = time.perf_counter()
-        replace(run, splits={"train": replace(run.train, fields=memory)}).trainer().play()
+        replace(run, splits={"train": replace(run.train, fields=memory)}).trainer().train_step()
         return time.perf_counter() - start
 
     return differences(from_archive, from_memory, most)

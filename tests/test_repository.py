@@ -273,7 +273,7 @@ def test_the_guides_plugin_is_found_and_trains(tmp_path: Path) -> None:
     real = torch.linspace(-1, 1, 8 * 16).view(8, 1, 4, 4)
     trainer = Trainer(recipe, Spec(shape=(1, 4, 4)), lambda n: {"real": real}, batch_size=8, steps=2)
     before = trainer.nets.G.layers[0].weight.clone()
-    terms = [trainer.play() for _ in range(2)][-1]
+    terms = [trainer.train_step() for _ in range(2)][-1]
     assert all(torch.isfinite(term) for term in terms.values())
     assert before.shape == (8, 16)
     assert not torch.equal(before, trainer.nets.G.layers[0].weight)

@@ -40,8 +40,8 @@ class Restored(NamedTuple):
     skipped: list[str]
 
 
-class RunFolder:
-    """A run at `path`. Reading needs nothing; to write, hold it: `with RunFolder(path) as run: run.begin(card)`."""
+class RunDirectory:
+    """A run at `path`. Reading needs nothing; to write, hold it: `with RunDirectory(path) as run: run.begin(card)`."""
 
     def __init__(self, path: Path | str) -> None:
         path = Path(path)

@@ -112,9 +112,9 @@ def bench_train_step(suite: Suite, benchmark: Any, recipe: str) -> None:
     trainer = run.trainer()
     images = trainer.batch_size * trainer.recipe.rounds
     about = {"data": run.train.name, "batch_size": trainer.batch_size, "parameters": count_parameters(trainer.nets)}
-    measure(suite, benchmark, group, recipe, trainer.play, trainer.device, images=images, **about)
+    measure(suite, benchmark, group, recipe, trainer.train_step, trainer.device, images=images, **about)
     # A step that became faster by computing something else shows here.
-    terms = {name: value.item() for name, value in trainer.play().items()}
+    terms = {name: value.item() for name, value in trainer.train_step().items()}
     suite.entries[-1]["terms"] = {"step": trainer.step, **terms}
 
 
@@ -145,7 +145,7 @@ def bench_checkpoint(suite: Suite, benchmark: Any, recipe: str) -> None:
     group = "checkpoint"
     run = prepared(suite, recipe, group)
     trainer = run.trainer()
-    trainer.play()
+    trainer.train_step()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "0.safetensors"
 

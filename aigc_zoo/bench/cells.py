@@ -15,7 +15,7 @@ from typing import Any
 from aigc_zoo import options
 from aigc_zoo.artefacts.atomic import make_folder, write_json
 from aigc_zoo.artefacts.checkpoint import json_object
-from aigc_zoo.artefacts.runs import RunFolder, nulled, read_lines
+from aigc_zoo.artefacts.runs import RunDirectory, nulled, read_lines
 from aigc_zoo.errors import ConfigError, DataError, DivergedError
 from aigc_zoo.metrics.kinds import improves, kind_of, leading, modes_of, warnings
 from aigc_zoo.plugins import Catalogue
@@ -64,7 +64,7 @@ class Cell:
         try:
             prepared = self._prepared(catalogue)
             trainer = prepared.trainer()  # what does not fit together says so here, or in the first step
-            trainer.play()
+            trainer.train_step()
             del trainer
         except (ConfigError, DataError) as error:
             return self._kept(record, {"incompatible": " ".join(str(error).split("\n")[0].split())})
@@ -104,7 +104,7 @@ def steps_in(prepared: Prepared, seconds: float) -> int:
     times = []
     for _ in range(2 + TRIAL):
         start = time.perf_counter()
-        trainer.play()
+        trainer.train_step()
         trainer.diverged()  # waits for the device
         times.append(time.perf_counter() - start)
     return max(1, round(seconds / statistics.median(times[2:])))
@@ -112,7 +112,7 @@ def steps_in(prepared: Prepared, seconds: float) -> int:
 
 def history_of(folder: Path) -> dict[str, Any]:
     """What a finished run's logs say of the metric that leads: values over images and seconds, and what is wrong."""
-    home = RunFolder(folder)
+    home = RunDirectory(folder)
     metrics, log = read_lines(home.metrics_path), read_lines(home.log_path)
     if not metrics:
         raise ConfigError(f"{folder} measured nothing: choose a evaluator with --extractor")

@@ -124,7 +124,7 @@ class Trainer:
         """`t`: the share of the run that is done."""
         return min(1.0, self.step / self.steps)
 
-    def play(self) -> Mapping[str, Tensor]:
+    def train_step(self) -> Mapping[str, Tensor]:
         """One step: every player's turns, then the averages. Returns the last terms, as "player/term", unread.
 
         Whatever comes from the host, noise and seeds among it, is settled here; `_turns` is work for the device alone,

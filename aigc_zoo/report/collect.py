@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from aigc_zoo.artefacts.checkpoint import json_object, judged
-from aigc_zoo.artefacts.runs import RunFolder, read_lines
+from aigc_zoo.artefacts.runs import RunDirectory, read_lines
 from aigc_zoo.bench.results import is_results, read_results
 from aigc_zoo.errors import DataError
 from aigc_zoo.metrics.kinds import improves, modes_of, warnings
@@ -147,7 +147,7 @@ def collect(sources: Sequence[Path]) -> Material:
 
 def read_run(path: Path) -> RunReport:
     """A run's folder. Raises DataError where its card is missing or damaged, or a line is not what a run writes."""
-    home = RunFolder(path)
+    home = RunDirectory(path)
     card = home.read_card()
     grids = [(int(grid.stem), grid) for grid in home.samples() if grid.suffix == ".png"]
     held_out: Sequence[Mapping[str, Any]] = ()

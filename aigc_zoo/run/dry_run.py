@@ -29,7 +29,7 @@ def rehearse(prepared: Prepared, folder: Path) -> Iterator[str]:
     seconds = []
     for _ in range(1 + STEPS):  # the first one warms up
         began = time.perf_counter()
-        trainer.play()
+        trainer.train_step()
         trainer.diverged()  # waits for the device
         seconds.append(time.perf_counter() - began)
     step = sum(seconds[1:]) / STEPS

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from aigc_zoo.artefacts import checkpoint
 from aigc_zoo.artefacts.atomic import explained, make_folder, write_json
-from aigc_zoo.artefacts.runs import RunFolder, read_lines
+from aigc_zoo.artefacts.runs import RunDirectory, read_lines
 from aigc_zoo.engine.sampler import CHUNK
 from aigc_zoo.errors import ConfigError, DataError
 from aigc_zoo.plugins import Catalogue
@@ -195,7 +195,7 @@ def _record(
 ) -> dict[str, Any]:
     """What the files are, that they are whole, what they may be used for, how good they are."""
     card = generator.card
-    metrics = read_lines(RunFolder(source).metrics_path) if source.is_dir() else []
+    metrics = read_lines(RunDirectory(source).metrics_path) if source.is_dir() else []
     return {
         "schema": 1,
         **{key: card[key] for key in ("recipe", "options", "slots", "plugins", "versions", "spec", "classes", "data")},

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from aigc_zoo import options, plugins
 from aigc_zoo.artefacts import checkpoint
-from aigc_zoo.artefacts.runs import RunFolder
+from aigc_zoo.artefacts.runs import RunDirectory
 from aigc_zoo.engine.sampler import Sampler
 from aigc_zoo.engine.state import under
 from aigc_zoo.engine.trainer import Trainer, build_networks
@@ -131,7 +131,7 @@ def load_generator(catalogue: plugins.Catalogue, path: Path, *, device: torch.de
 def read_generator(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The generators' tensors, as "G.weight", and the card of a generator."""
     if path.is_dir():
-        home = RunFolder(path)
+        home = RunDirectory(path)
         if home.generator_path.exists():
             return read_generator(home.generator_path)
         found = home.newest_valid()

@@ -13,7 +13,7 @@ from torch import Tensor
 from aigc_zoo.artefacts.atomic import write_json
 from aigc_zoo.artefacts.checkpoint import json_object
 from aigc_zoo.artefacts.checkpoint import judged as judged_file
-from aigc_zoo.artefacts.runs import RunFolder, nulled
+from aigc_zoo.artefacts.runs import RunDirectory, nulled
 from aigc_zoo.data.writers import grid, png
 from aigc_zoo.errors import ZooError
 from aigc_zoo.game import Samples, Spec
@@ -31,7 +31,7 @@ SHOWN, NEIGHBOURS = 12, 3
 
 def judge_ends(
     catalogue: Catalogue,
-    home: RunFolder,
+    home: RunDirectory,
     evaluator: Evaluator,
     split: Samples,
     history: Sequence[Mapping[str, Any]],
@@ -79,7 +79,7 @@ def judge_ends(
     return ""
 
 
-def read_held_out(home: RunFolder) -> tuple[dict[str, Any], ...]:
+def read_held_out(home: RunDirectory) -> tuple[dict[str, Any], ...]:
     """The records of held_out.json; none where there is no such file."""
     if not home.held_out_path.exists():
         return ()

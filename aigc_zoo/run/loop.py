@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from aigc_zoo.artefacts import checkpoint
-from aigc_zoo.artefacts.runs import RunFolder, read_lines
+from aigc_zoo.artefacts.runs import RunDirectory, read_lines
 from aigc_zoo.data import writers
 from aigc_zoo.engine.sampler import Sampler
 from aigc_zoo.engine.trainer import Trainer
@@ -54,7 +54,7 @@ def train(
     """
     screen = Screen() if screen is None else screen
     stop = Stop() if stop is None else stop
-    home = RunFolder(folder)
+    home = RunDirectory(folder)
     if home.card_path.exists() and not fresh:
         prepared = prepared.keeping(home.read_card())
     begins = fresh or not home.checkpoints()
@@ -87,7 +87,7 @@ POINTS_METRICS = ("modes", "variance-ratio", "duplicates")
 class _Run:
     """One run while it is played."""
 
-    def __init__(self, prepared: Prepared, home: RunFolder, screen: Screen, stop: Stop, begins: bool) -> None:
+    def __init__(self, prepared: Prepared, home: RunDirectory, screen: Screen, stop: Stop, begins: bool) -> None:
         self.prepared, self.home, self.screen, self.stop = prepared, home, screen, stop
         self.ranks, self.first = prepared.ranks, prepared.ranks.first
         self.trainer: Trainer = prepared.trainer()
@@ -142,7 +142,7 @@ class _Run:
 
     def _step(self) -> Mapping[str, Tensor]:
         with too_large(self.prepared):
-            terms = self.trainer.play()
+            terms = self.trainer.train_step()
         while self.trainer.notes:
             self.screen.say(self.trainer.notes.pop(0))
         choice = self.trainer.engine.choice
@@ -338,7 +338,7 @@ class _Run:
             return None
         path = Path(str(given))
         if path.is_dir():
-            found = RunFolder(path).newest_valid()
+            found = RunDirectory(path).newest_valid()
             if found is None:
                 raise ConfigError(f"--init {path}: the folder has no checkpoint")
             return found.tensors
@@ -419,7 +419,7 @@ def _outcome(history: list[dict[str, Any]]) -> dict[str, Any]:
     return {"final": final, "best": best_of(history, next(iter(final))) if final else None}
 
 
-def _finished(home: RunFolder) -> Result:
+def _finished(home: RunDirectory) -> Result:
     state = home.finished() or {}
     return Result(
         folder=home.path,

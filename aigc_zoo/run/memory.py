@@ -67,7 +67,7 @@ def _fits(prepared: Prepared, rows: int) -> bool:
     try:
         trainer = prepared.trial(rows)
         for _ in range(2):  # the optimisers' state comes with the first
-            trainer.play()
+            trainer.train_step()
         trainer.diverged()  # waits for the device
     except (RuntimeError, MemoryError) as error:
         if not fast.out_of_memory(error):

@@ -33,7 +33,7 @@ def plays_in_bfloat16(part: Part) -> None:
     """In bfloat16, as --precision bf16 plays it, four steps stay finite."""
     trainer = trial_of(part).trainer(device="cuda", precision="bf16")
     for _ in range(4):
-        terms = trainer.play()
+        terms = trainer.train_step()
     for name, value in terms.items():
         need(torch.isfinite(value).all(), f"term {name} is not finite in bfloat16: reduce in float32")
 
@@ -47,7 +47,7 @@ def graphs_equal_eager(part: Part) -> None:
         for engine in ("eager", "graph"):
             trainer = trial.trainer(device="cuda", steps=8, engine=engine)
             for _ in range(8):
-                trainer.play()
+                trainer.train_step()
             ends.append({name: value.cpu() for name, value in trainer.nets.state_dict().items()})
     odd = differing(*ends)
     need(not odd, f"after eight steps as graphs {joined(odd)} differ: whatever varies comes in through the batch")
@@ -58,11 +58,11 @@ def never_waits_for_the_host(part: Part) -> None:
     """No loss, draw or make reads a value on the host: the device is never waited for."""
     trainer = trial_of(part).trainer(device="cuda", steps=8)
     for _ in range(3):
-        trainer.play()
+        trainer.train_step()
     torch.cuda.synchronize()
     torch.cuda.set_sync_debug_mode("error")
     try:
-        trainer.play()
+        trainer.train_step()
     except RuntimeError as error:
         if "synchroniz" not in str(error):
             raise

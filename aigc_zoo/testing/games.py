@@ -55,7 +55,7 @@ def plays(part: Part) -> str:
     trial = trial_of(part)
     trainer = trial.trainer()
     for _ in range(2):
-        for name, term in trainer.play().items():
+        for name, term in trainer.train_step().items():
             need(torch.isfinite(term).all(), f"term {name} is not finite at step {trainer.step - 1}")
     need(trainer.diverged() is None, str(trainer.diverged()))
     return f"on samples of {trial.spec.shape}"
@@ -119,7 +119,7 @@ def turns_touch_their_own(part: Part) -> None:
         trainer = trial.trainer(players=[name])
         others = Nets({net: module for net, module in trainer.nets.items() if net not in player.controls})
         before = {key: value.clone() for key, value in others.state_dict().items()}
-        trainer.play()
+        trainer.train_step()
         weights = {key for key, _ in others.named_parameters()}
         changed = differing(before, others.state_dict())
         moved = [key for key in changed if key in weights]
@@ -203,7 +203,7 @@ def runs_follow_the_seed(part: Part) -> None:
 
 def _played(trainer: Trainer, steps: int) -> dict[str, Tensor]:
     for _ in range(steps):
-        trainer.play()
+        trainer.train_step()
     return {key: value.clone() for key, value in trainer.state()[0].items()}
 
 
@@ -255,7 +255,7 @@ def ranks_are_fair(part: Part) -> str:
         trainer = trial.trainer(ranks=ranks, dtype=torch.float64, batch_size=2 * BATCH)
         noise = {key: trainer.batch(0)[key] for key in trainer.recipe.draw(dict(trial.rows(0, 2 * BATCH)))}
         for _ in range(2):
-            trainer.play()
+            trainer.train_step()
         kept.append(noise)
         return dict(trainer.nets.named_parameters()), noise
 
@@ -268,7 +268,7 @@ def ranks_are_fair(part: Part) -> str:
     if _noisy(alone):
         return "its networks mix samples or draw noise, so one rank and two differ by right"
     for _ in range(2):
-        alone.play()
+        alone.train_step()
     far = [
         key
         for key, value in alone.nets.named_parameters()
@@ -306,7 +306,7 @@ def critics_learn(part: Part) -> str | None:
         trainer = trial.trainer(players=[name], same_batch=True, steps=24)
         seen = []
         for _ in range(24):
-            terms = trainer.play()
+            terms = trainer.train_step()
             seen.append(sum(float(value) for key, value in terms.items() if not key.rpartition("/")[2].startswith("_")))
         need(np.isfinite(seen).all(), f"what {name} lowers is not finite")
         early, late = sum(seen[:4]) / 4, sum(seen[-4:]) / 4
@@ -323,7 +323,7 @@ def samples_like_its_data(part: Part) -> None:
     change them.
     """
     trainer = trial_of(part).trainer()
-    trainer.play()
+    trainer.train_step()
     rows = trial_of(part).rows(0, 64)
     read = {name: rows[name] for name in trainer.recipe.inputs}
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 import aigc_zoo
 from aigc_zoo.api import Run
-from aigc_zoo.artefacts.runs import RunFolder
+from aigc_zoo.artefacts.runs import RunDirectory
 from aigc_zoo.data.writers import to_uint8
 
 FOLDER = Path(__file__).parent.parent / "golden" / "releases"
@@ -48,7 +48,7 @@ def main() -> None:
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         run = aigc_zoo.train("dcgan", "digits", out=Path(folder) / "run", **SETTINGS)
-        newest = RunFolder(run.path).checkpoints()[-1][1]
+        newest = RunDirectory(run.path).checkpoints()[-1][1]
         stem = FOLDER / aigc_zoo.__version__
         target = stem.with_name(f"{stem.name}.safetensors")
         target.write_bytes(newest.read_bytes())

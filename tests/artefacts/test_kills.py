@@ -16,7 +16,7 @@ import torch
 from forked import ended, fork
 
 from aigc_zoo.artefacts import checkpoint
-from aigc_zoo.artefacts.runs import RunFolder
+from aigc_zoo.artefacts.runs import RunDirectory
 from aigc_zoo.errors import LockedError
 
 # Python 3.12 warns of fork beside threads; the children here start nothing on the threads of the parent.
@@ -27,11 +27,11 @@ def at(step: int, size: int = 4) -> dict[str, torch.Tensor]:
     return {"G.weight": torch.full((size,), float(step)), "D.weight": torch.full((size,), -float(step))}
 
 
-def temporaries(run: RunFolder) -> list[str]:
+def temporaries(run: RunDirectory) -> list[str]:
     return [name for name in os.listdir(run.checkpoints_path) if name.endswith(".tmp")]
 
 
-def check(run: RunFolder, size: int = 4) -> int:
+def check(run: RunDirectory, size: int = 4) -> int:
     """Everything that stands is whole; the newest step."""
     for step, path in run.checkpoints():
         tensors, card = checkpoint.load(path)
@@ -43,14 +43,14 @@ def check(run: RunFolder, size: int = 4) -> int:
 @pytest.mark.promise("R1", 30, 200)
 def test_random_kills(tmp_path, promise):  # R1, R3, R9
     size = 1 << 17  # two tensors of 512 KB
-    with RunFolder(tmp_path / "x") as run:
+    with RunDirectory(tmp_path / "x") as run:
         run.begin({})
         started = time.perf_counter()
         run.save_checkpoint(0, at(0, size), {})
         once = time.perf_counter() - started
 
     def save_for_ever() -> None:
-        with RunFolder(run.path) as mine:
+        with RunDirectory(run.path) as mine:
             first = mine.newest_valid().card["step"] + 1
             for step in itertools.count(first):
                 os.write(ready[1], b"x")
@@ -87,7 +87,7 @@ def test_random_kills(tmp_path, promise):  # R1, R3, R9
     ("boundary", "newest"), [(0, 2), (1, 2), (2, 3), (3, 3)], ids=["fsync", "replace", "folder", "unlink"]
 )
 def test_killed_at_a_boundary(boundary, newest, tmp_path, promise):  # R4
-    with RunFolder(tmp_path / "x") as run:
+    with RunDirectory(tmp_path / "x") as run:
         run.begin({})
         for step in (1, 2):
             run.save_checkpoint(step, at(step), {})
@@ -102,7 +102,7 @@ def test_killed_at_a_boundary(boundary, newest, tmp_path, promise):  # R4
 
     def save() -> None:
         count = itertools.count()
-        with RunFolder(run.path) as mine:
+        with RunDirectory(run.path) as mine:
             for name in ("fsync", "replace", "unlink"):
                 setattr(os, name, killed_before(getattr(os, name), count))
             mine.save_checkpoint(3, at(3), {})
@@ -138,14 +138,14 @@ class Half:
 
 @pytest.mark.promise("R4", 1, 1)
 def test_killed_in_the_middle_of_writing(tmp_path, promise):  # R4
-    with RunFolder(tmp_path / "x") as run:
+    with RunDirectory(tmp_path / "x") as run:
         run.begin({})
         run.save_checkpoint(1, at(1), {})
 
     def save() -> None:
         whole = Path.open
         Path.open = lambda path, mode="r", *more: Half(whole(path, mode)) if mode == "xb" else whole(path, mode, *more)
-        with RunFolder(run.path) as mine:
+        with RunDirectory(run.path) as mine:
             mine.save_checkpoint(2, at(2), {})
 
     child = fork(save)
@@ -162,30 +162,30 @@ def test_killed_in_the_middle_of_writing(tmp_path, promise):  # R4
 
 
 def test_the_second_writer_is_told_who_writes(tmp_path):
-    with RunFolder(tmp_path / "x") as run:
+    with RunDirectory(tmp_path / "x") as run:
         run.begin({})
         with pytest.raises(LockedError) as caught:
-            RunFolder(run.path).acquire()
+            RunDirectory(run.path).acquire()
         assert caught.value.exit_code == 4
         assert str(caught.value) == (
             f"run {run.path} is being written by process {os.getpid()}: wait, or choose another --out"
         )
-    with RunFolder(tmp_path / "x") as run:
+    with RunDirectory(tmp_path / "x") as run:
         assert run.begin({}) == "unfinished"
 
 
 def test_a_killed_writer_holds_nothing(tmp_path):
     def hold() -> None:
-        RunFolder(tmp_path / "x").acquire().begin({})
+        RunDirectory(tmp_path / "x").acquire().begin({})
         os.kill(os.getpid(), signal.SIGKILL)
 
     child = fork(hold)
     os.waitpid(child, 0)
     assert (tmp_path / "x" / ".lock").read_text() == f"{child}\n"
-    with RunFolder(tmp_path / "x") as run:
+    with RunDirectory(tmp_path / "x") as run:
         assert run.begin({}) == "unfinished"
         with pytest.raises(LockedError, match=f"process {os.getpid()}:"):
-            RunFolder(run.path).acquire()
+            RunDirectory(run.path).acquire()
 
 
 @pytest.mark.parametrize("replaced", [False, True], ids=["removed", "replaced"])
@@ -202,10 +202,10 @@ def test_a_lock_file_that_goes_while_it_is_being_locked(replaced, tmp_path, monk
         flock(descriptor, how)
 
     monkeypatch.setattr(fcntl, "flock", late)
-    with RunFolder(tmp_path / "x") as run:
+    with RunDirectory(tmp_path / "x") as run:
         assert path.read_text() == f"{os.getpid()}\n"
         with pytest.raises(LockedError):
-            RunFolder(run.path).acquire()
+            RunDirectory(run.path).acquire()
         run.begin({})
     assert path.read_text() == ""
 
@@ -218,7 +218,7 @@ RACERS = 20
 def test_racing_starts_have_one_winner(fresh, tmp_path, promise):  # R11
     for number in range(promise.count):
         path = tmp_path / str(number)
-        with RunFolder(path) as run:
+        with RunDirectory(path) as run:
             run.begin({"number": -1 if fresh else 0})
         start, end, says = os.pipe(), os.pipe(), os.pipe()
 
@@ -227,7 +227,7 @@ def test_racing_starts_have_one_winner(fresh, tmp_path, promise):  # R11
             os.close(end[1])
             os.read(start[0], 1)
             try:
-                with RunFolder(path) as run:
+                with RunDirectory(path) as run:
                     run.begin({"number": 0}, fresh=fresh)
                     os.write(says[1], f"won {os.getpid()}\n".encode())
                     os.read(end[0], 1)  # until the parent closes it
@@ -253,7 +253,7 @@ def test_racing_starts_have_one_winner(fresh, tmp_path, promise):  # R11
         named = set(re.findall(r"written by process (\d+): wait", heard.decode()))
         assert named <= {str(child) for child in children} if fresh else named == set(won)
         assert heard.count(b"written by process ") == RACERS - 1
-        assert RunFolder(path).read_card() == {"number": 0}
+        assert RunDirectory(path).read_card() == {"number": 0}
         assert (tmp_path / f"{number}-1").exists() == fresh
         assert not (tmp_path / f"{number}-2").exists()
     promise.kept(races=promise.count, starts_each=RACERS, winners_each=1)
@@ -266,7 +266,7 @@ def test_racing_starts_that_never_begin(tmp_path):
         held = 0
         while held < 100:
             try:
-                with RunFolder(tmp_path / "x") as run:
+                with RunDirectory(tmp_path / "x") as run:
                     assert os.listdir(run.path) == [".lock"]
                     assert (run.path / ".lock").read_text() == f"{os.getpid()}\n"
                     held += 1

@@ -48,4 +48,4 @@ def test_an_old_checkpoint_trains_on(release: str, tmp_path: Path) -> None:
     trainer = prepare(catalogue, options.resolve(catalogue, None, file=file)).trainer()
     trainer.load(tensors, card)
     assert trainer.step == card["step"] > 0
-    assert all(bool(torch.isfinite(term).all()) for term in trainer.play().values())
+    assert all(bool(torch.isfinite(term).all()) for term in trainer.train_step().values())

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from aigc_zoo.artefacts import checkpoint
-from aigc_zoo.artefacts.runs import RunFolder, read_lines
+from aigc_zoo.artefacts.runs import RunDirectory, read_lines
 from aigc_zoo.errors import ConfigError, DataError, StorageError
 
 CARD = {"recipe": "zoo/x", "options": {"lr": 2e-4, "widths": (1, 2)}, "run": {"batch_size": 64, "seed": 0}, "host": "a"}
@@ -22,7 +22,7 @@ def at(step: int) -> dict[str, torch.Tensor]:
     return {"G.weight": torch.full((5,), float(step))}
 
 
-def steps(run: RunFolder) -> list[int]:
+def steps(run: RunDirectory) -> list[int]:
     return [step for step, _ in run.checkpoints()]
 
 
@@ -34,7 +34,7 @@ def spoil(path: Path) -> None:
 
 @pytest.fixture
 def run(tmp_path):
-    with RunFolder(tmp_path / "runs" / "x") as run:
+    with RunDirectory(tmp_path / "runs" / "x") as run:
         assert run.begin(CARD) == "new"
         yield run
 
@@ -44,16 +44,16 @@ def run(tmp_path):
 
 def test_new_then_unfinished_then_finished(tmp_path):
     path = tmp_path / "runs" / "x"
-    with RunFolder(path) as run:
+    with RunDirectory(path) as run:
         assert run.begin(CARD) == "new"
         assert run.read_card() == json.loads(json.dumps(CARD))
         assert run.newest_valid() is None
         assert run.finished() is None
-    with RunFolder(path) as run:
+    with RunDirectory(path) as run:
         assert run.begin({**CARD, "host": "b"}) == "unfinished"
         assert run.read_card()["host"] == "a"
         run.finish(10, 640, "steps")
-    with RunFolder(path) as run:
+    with RunDirectory(path) as run:
         assert run.begin(CARD) == "finished"
         assert run.finished() == {"step": 10, "images": 640, "reason": "steps"}
 
@@ -75,7 +75,7 @@ def test_a_changed_configuration_is_refused(run):
 def test_another_machine_is_refused_unless_it_is_allowed(tmp_path):
     card = {"recipe": "zoo/x", "threads": 1, "device": "cpu", "versions": {"torch": "2.14"}, "seed": 0}
     other = {**card, "threads": 2, "versions": {"torch": "2.15"}}
-    with RunFolder(tmp_path / "x") as run:
+    with RunDirectory(tmp_path / "x") as run:
         run.begin(card)
         run.save_checkpoint(7, at(7), {})
         with pytest.raises(ConfigError, match="threads 1, now 2") as caught:
@@ -98,14 +98,14 @@ def test_another_machine_is_refused_unless_it_is_allowed(tmp_path):
 def test_fresh_sets_older_runs_aside(tmp_path):
     path = tmp_path / "x"
     for number in range(3):
-        with RunFolder(path) as run:
+        with RunDirectory(path) as run:
             assert run.begin({"number": number}, fresh=True) == "new"
             run.save_checkpoint(1, at(number), {})
             assert sorted(found.name for found in tmp_path.iterdir()) == ["x", "x-1", "x-2"][: number + 1]
             with pytest.raises(ConfigError):  # the new folder is locked and used
                 run.begin({"number": -1})
     for name, number in (("x-1", 0), ("x-2", 1), ("x", 2)):
-        with RunFolder(tmp_path / name) as run:
+        with RunDirectory(tmp_path / name) as run:
             assert run.begin({"number": number}) == "unfinished"
             assert run.newest_valid().tensors["G.weight"][0] == number
 
@@ -113,7 +113,7 @@ def test_fresh_sets_older_runs_aside(tmp_path):
 def test_fresh_takes_no_free_name_from_others(tmp_path):
     (tmp_path / "x-1").symlink_to(tmp_path / "nowhere")
     for _ in range(2):
-        with RunFolder(tmp_path / "x") as run:
+        with RunDirectory(tmp_path / "x") as run:
             assert run.begin(CARD, fresh=True) == "new"
     assert (tmp_path / "x-1").is_symlink()
     assert (tmp_path / "x-2" / "card.json").exists()
@@ -124,7 +124,7 @@ def test_fresh_in_the_folder_itself(tmp_path, monkeypatch):
     (tmp_path / "x").mkdir()
     monkeypatch.chdir(tmp_path / "x")
     for number in range(2):
-        with RunFolder(".") as run:
+        with RunDirectory(".") as run:
             assert run.begin({"number": number}, fresh=True) == "new"
             os.chdir(tmp_path / "x")
     assert json.loads((tmp_path / "x" / "card.json").read_text()) == {"number": 1}
@@ -148,22 +148,22 @@ def test_a_damaged_card_is_told(run):
 
 def test_reading_a_run_that_is_none(tmp_path):
     with pytest.raises(DataError, match=r"nosuch/card\.json cannot be read: No such file or directory"):
-        RunFolder(tmp_path / "nosuch").read_card()
+        RunDirectory(tmp_path / "nosuch").read_card()
     assert not list(tmp_path.iterdir())
 
 
 def test_a_run_that_never_began_leaves_nothing(tmp_path):
-    with RunFolder(tmp_path / "x"):
+    with RunDirectory(tmp_path / "x"):
         assert (tmp_path / "x").is_dir()
     assert not list(tmp_path.iterdir())
     (tmp_path / "mine").mkdir()
-    with RunFolder(tmp_path / "mine"):
+    with RunDirectory(tmp_path / "mine"):
         pass
     assert (tmp_path / "mine").is_dir()
 
 
 def test_a_folder_that_vanishes_can_be_released(tmp_path):
-    with RunFolder(tmp_path / "x") as run:
+    with RunDirectory(tmp_path / "x") as run:
         (run.path / ".lock").unlink()
         run.path.rmdir()
 
@@ -185,7 +185,7 @@ def test_an_unwritable_out(code, tmp_path, monkeypatch):
 
     monkeypatch.setattr(Path, "mkdir", refuse)
     with pytest.raises(StorageError, match=f"cannot write .*x: {os.strerror(code)}: .*choose another --out") as caught:
-        RunFolder(tmp_path / "x").acquire()
+        RunDirectory(tmp_path / "x").acquire()
     assert caught.value.exit_code == 74
     assert not list(tmp_path.iterdir())
 
@@ -193,7 +193,7 @@ def test_an_unwritable_out(code, tmp_path, monkeypatch):
 def test_out_is_a_file(tmp_path):
     (tmp_path / "x").write_bytes(b"photo")
     with pytest.raises(StorageError, match=r"x: a file stands in its place: choose another --out"):
-        RunFolder(tmp_path / "x").acquire()
+        RunDirectory(tmp_path / "x").acquire()
     assert (tmp_path / "x").read_bytes() == b"photo"
 
 

@@ -198,7 +198,7 @@ given = {"steps": 100, "batch_size": 16, "generator.width": 8, "discriminator.wi
 prepared = prepare(catalogue, options.resolve(catalogue, "dcgan", data=sys.argv[1], given=given, origin="python"))
 trainer = prepared.trainer()
 for _ in range(20):
-    trainer.play()
+    trainer.train_step()
 print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("RssAnon")))
 """
 

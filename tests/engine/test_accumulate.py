@@ -45,7 +45,7 @@ def test_parts_make_the_step_of_the_whole(accumulate: int) -> None:
     """Several critic turns, lazy penalties with second derivatives, a falling rate, an average: all to 1e-12."""
     whole, in_parts = trainer(1), trainer(accumulate)
     for _ in range(4):
-        one, other = whole.play(), in_parts.play()
+        one, other = whole.train_step(), in_parts.train_step()
         assert one.keys() == other.keys()
         for name in one:
             torch.testing.assert_close(one[name], other[name], rtol=0, atol=1e-12)
@@ -63,7 +63,7 @@ def test_a_network_never_sees_more_than_a_part() -> None:
 def test_fakes_of_parts_keep_no_graph_for_later() -> None:
     a, grads = trainer(2), []
     a.nets.G.register_forward_hook(lambda net, given, made: grads.append(made.requires_grad))
-    a.play()
+    a.train_step()
     # Two critic turns see two parts each without a graph; the generator makes its own again.
     assert grads == [False, False, False, False, True, True]
 

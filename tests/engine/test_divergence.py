@@ -44,7 +44,7 @@ def test_the_player_and_the_step_are_named_and_stay(value: float) -> None:
     a = broken(None, 2, value)
     play(a, 2)
     assert a.diverged() is None
-    a.play()
+    a.train_step()
     assert a.diverged() == "the loss of player generator is not finite at step 2"
     play(a, 4)  # in which the loss is finite again
     assert a.diverged() == "the loss of player generator is not finite at step 2"

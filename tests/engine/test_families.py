@@ -65,7 +65,7 @@ def test_every_controlled_weight_gets_a_gradient_and_moves(name: str) -> None:
     }
     reached = set()
     for _ in range(STEPS):
-        terms = a.play()
+        terms = a.train_step()
         assert all(torch.isfinite(term) for term in terms.values())
         reached |= {part for part, weight in controlled.items() if weight.grad is not None}
     assert a.diverged() is None
@@ -188,7 +188,7 @@ def test_the_average_is_the_one_computed_by_hand(name: str) -> None:
     decays = []
     for _ in range(STEPS):
         decays.append(d := decay_at(family, a, "G"))
-        a.play()
+        a.train_step()
         expected = [d * mean + (1 - d) * w.detach() for mean, w in zip(expected, a.nets.G.parameters(), strict=True)]
         for mean, ours in zip(expected, a.ema.G.parameters(), strict=True):
             torch.testing.assert_close(ours, mean, rtol=0, atol=1e-14)

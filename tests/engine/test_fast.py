@@ -154,7 +154,7 @@ def test_view_means_the_plain_layout_from_the_first_step_on(where: str) -> None:
 
     a = begin()
     assert a.nets.D[0].weight.is_contiguous(memory_format=torch.channels_last)
-    a.play()
+    a.train_step()
     assert len(a.notes) == 1
     assert "view" in a.notes[0]
     assert a.nets.D[0].weight.is_contiguous()
@@ -240,7 +240,7 @@ def test_networks_work_in_bf16_and_everything_around_them_in_float32() -> None:
     a = game({"critic": player("D", loss=loss)}, networks=lambda spec: nets)
     a.dtype, _ = torch.float32, a.nets.float()
     a._autocast = fast.Autocast(CPU, a.nets.values())
-    a.play()
+    a.train_step()
     assert a.nets.D.seen == (torch.float32, torch.bfloat16)
     assert kinds == dict.fromkeys(("logits", "outside", "state"), torch.float32)
     assert a.nets.D.weight.grad is not None
@@ -412,7 +412,7 @@ def test_a_loss_that_reads_is_noticed() -> None:
 
 def same(ours: Trainer, theirs: Trainer, steps: int) -> None:
     for _ in range(steps):
-        one, other = ours.play(), theirs.play()
+        one, other = ours.train_step(), theirs.train_step()
         assert one.keys() == other.keys()
         for name in one:
             assert torch.equal(one[name], other[name]), name
@@ -470,7 +470,7 @@ def test_a_tape_freezes_what_comes_from_the_host() -> None:
     a, b = begin(), begin()
     taped(a)
     for step in range(6):
-        ours, theirs = a.play(), b.play()
+        ours, theirs = a.train_step(), b.train_step()
         same_gradient = torch.equal(a.nets.D.w.grad, b.nets.D.w.grad)
         assert same_gradient == (step <= fast.WARM_UP), step
         assert ours.keys() == theirs.keys()

@@ -79,7 +79,7 @@ def test_from_the_first_bad_turn_on_nothing_moves(kind: type[Guard], said: str) 
     play(a, 2)
     assert a.diverged() is None
     critic = {key: value for key, value in snapshot(a)[0].items() if key.startswith(("nets/D.w", "optimizer/critic"))}
-    a.play()
+    a.train_step()
     assert a.diverged() == said
     after = snapshot(a)[0]
     assert all(torch.equal(after[key], value) for key, value in critic.items()), "the bad turn itself moved nothing"

@@ -65,7 +65,7 @@ def test_rates_follow_their_schedule(kind: str, rate_is: str) -> None:
     a = game({"critic": player("D", loss=loss, optimizer=optimizer, lr=lr)})
     seen, places = [], [1.0]
     for _ in range(3):
-        a.play()
+        a.train_step()
         seen.append(float(made[0].param_groups[0]["lr"]))
         places.append(at(a, "D"))
     assert seen == pytest.approx(expected, abs=1e-12)

@@ -46,7 +46,7 @@ def test_dcgan_written_by_hand() -> None:
         F.softplus(-D(fake)).mean().backward()
         for_g.step()
 
-        a.play()
+        a.train_step()
         assert_same((G, D), a)
     assert not torch.equal(a.nets.G[2].running_mean, torch.zeros(8))  # batch normalisation has seen as much, too
 
@@ -81,7 +81,7 @@ def test_wgan_with_clipping_written_by_hand() -> None:
         (-D(G(given["z"])).mean()).backward()
         for_g.step()
 
-        a.play()
+        a.train_step()
         assert_same((G, D), a)
         assert max(weight.abs().max().item() for weight in D.parameters()) == bound
 
@@ -102,7 +102,7 @@ def test_a_schedule_equals_rates_set_by_hand() -> None:
         for_g.zero_grad()
         F.softplus(-D(fake)).mean().backward()
         for_g.step()
-        a.play()
+        a.train_step()
         assert_same((G, D), a)
 
 
@@ -192,7 +192,7 @@ def test_a_game_with_lazy_penalties_equals_one_written_by_hand() -> None:
         for_g.zero_grad()
         F.softplus(-D(fake)).mean().backward()
         for_g.step()
-        a.play()
+        a.train_step()
         assert_same((G, D), a)
 
 
@@ -200,5 +200,5 @@ def test_a_penalty_on_reals_costs_no_further_look_at_them() -> None:
     calls: list[int] = []
     a = pair(False, logistic, optimizer=adam(2e-4), penalties=PENALTIES[:2])
     a.nets.D.register_forward_hook(lambda *_: calls.append(1))
-    a.play()
+    a.train_step()
     assert len(calls) == 3  # reals and fakes for the critic, fakes for the generator

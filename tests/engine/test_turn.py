@@ -115,7 +115,7 @@ def test_a_maker_after_a_critic_that_looked_ahead_makes_the_second_batch_anew() 
 def test_a_key_that_nobody_provides_is_named_with_those_that_are_there() -> None:
     a = game({"critic": player("D", loss=lambda nets, batch: {"loss": nets.D.w * batch["fakes"].mean()})})
     with pytest.raises(KeyError, match=r"'fakes' is not in this batch, which has fake, images, real, t, z"):
-        a.play()
+        a.train_step()
 
 
 # --- whose turn, on which batch ---------------------------------------------------------------------------------------
@@ -151,7 +151,7 @@ def test_who_sits_out_moves_nothing_and_logs_nothing() -> None:
     terms = play(a, 3)
     assert all(set(found) == {"generator/pull"} for found in terms)
     assert at(a, "D") == 1.0
-    assert set(a.play()) == {"critic/pull", "generator/pull"}
+    assert set(a.train_step()) == {"critic/pull", "generator/pull"}
     assert at(a, "D") == 0.9
 
 
@@ -225,7 +225,7 @@ def test_of_several_turns_the_last_terms_are_returned() -> None:
 def test_a_term_that_cannot_be_lowered_is_named(terms: Callable[[Tensor], Terms], message: str) -> None:
     a = game({"critic": player("D", loss=lambda nets, batch: terms(nets.D.w))})
     with pytest.raises(ConfigError, match=rf"^player critic, step 0: .*{message}") as caught:
-        a.play()
+        a.train_step()
     assert str(caught.value).count("\n") < 3
 
 

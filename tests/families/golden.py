@@ -40,7 +40,7 @@ def losses(recipe: Recipe, real: Tensor, steps: int = STEPS) -> dict[str, list[f
     trainer = Trainer(recipe, spec, source, batch_size=BATCH, steps=steps, seed=0, dtype=torch.float64)
     found: dict[str, list[float]] = {f"{player}/loss": [] for player in recipe.players}
     for _ in range(steps):
-        terms = trainer.play()
+        terms = trainer.train_step()
         for name, values in found.items():
             values.append(terms[name].item())
     return found

@@ -133,12 +133,12 @@ def test_reals_fakes_and_penalties_see_the_same_numbers(name: str, monkeypatch: 
         "wgan-gp", apart=True, generator="dcgan", discriminator="dcgan", augmentation=name, discriminator_turns=1
     )
     trainer = Trainer(recipe, SPEC, reals, batch_size=6, steps=3)
-    trainer.play()  # a trainer tries layouts before its first step
+    trainer.train_step()  # a trainer tries layouts before its first step
     seen.clear()
-    trainer.play()
+    trainer.train_step()
     assert len(seen) == 4  # real, fake, what the penalty looks at, fake again for the generator
     assert all(torch.equal(one, seen[0]) for one in seen)
-    trainer.play()
+    trainer.train_step()
     assert not torch.equal(seen[4], seen[0])
 
 

@@ -25,7 +25,7 @@ def test_every_recipe_makes_and_judges_by_labels(name: str) -> None:
     trainer = Trainer(small(name, conditional=True), SPEC, reals, batch_size=N, steps=3)
     before = {key: value.clone() for key, value in trainer.nets.named_parameters()}
     for _ in range(3):
-        terms = trainer.play()
+        terms = trainer.train_step()
     assert all(torch.isfinite(term) for term in terms.values())
     moved = {key for key, value in trainer.nets.named_parameters() if not torch.equal(value, before[key])}
     assert any(key.startswith("D.") and "embedding" in key for key in moved)
@@ -36,7 +36,7 @@ def test_every_recipe_makes_and_judges_by_labels(name: str) -> None:
 @pytest.mark.parametrize("name", RECIPES)
 def test_labels_play_no_part_without_being_asked_for(name: str) -> None:
     trainer = Trainer(small(name), SPEC, reals, batch_size=N, steps=1)
-    trainer.play()
+    trainer.train_step()
     assert torch.equal(*(trainer.sampler(label=label).samples(4) for label in (0, 1)))
 
 

@@ -120,7 +120,7 @@ def test_logits_that_the_loss_has_are_not_computed_again(name: str) -> None:
     for penalties in ((), (name,)):
         recipe = small("dcgan", apart=True, penalty=penalties)
         nets = Trainer(recipe, SPEC, reals, batch_size=N, steps=2)
-        nets.play()  # a trainer tries layouts before its first step
+        nets.train_step()  # a trainer tries layouts before its first step
         calls = 0
 
         def count(*_: object) -> None:
@@ -128,7 +128,7 @@ def test_logits_that_the_loss_has_are_not_computed_again(name: str) -> None:
             calls += 1
 
         nets.nets.D.register_forward_hook(count)
-        nets.play()
+        nets.train_step()
         looks["with" if penalties else "without"] = calls
     assert looks["with"] == looks["without"] == 3  # real and fake in the critic's turn, fake in the generator's
 
@@ -154,7 +154,7 @@ def test_every_legal_cell_takes_two_steps(loss: str, network: str) -> None:
         slots = {"generator": network, "discriminator": network, "loss": loss, "penalty": (name,) if name else ()}
         trainer = Trainer(small("dcgan", apart=True, **slots), SPEC, reals, batch_size=N, steps=2)
         before = [p.clone() for p in trainer.nets.parameters()]
-        terms = [trainer.play() for _ in range(2)][-1]
+        terms = [trainer.train_step() for _ in range(2)][-1]
         assert all(torch.isfinite(term) for term in terms.values()), (loss, name, network)
         assert name is None or f"discriminator/{name}" in terms
         assert trainer.diverged() is None
@@ -189,7 +189,7 @@ def test_a_weight_may_follow_a_schedule() -> None:
         shown = dict(trainer.batch(0))
         (penalised,) = (cell.cell_contents for cell in weight.__closure__ if _penalties(cell.cell_contents))
         values.append(float(penalised[0].weight(trainer.nets, shown)))
-        trainer.play()
+        trainer.train_step()
     assert values[0] == pytest.approx(0.5)
     assert values == sorted(values, reverse=True)
     assert values[-1] > 0.05

@@ -49,7 +49,7 @@ def reals(number: int) -> Mapping[str, Tensor]:
 def trained(recipe: Recipe, steps: int = 2) -> Trainer:
     trainer = Trainer(recipe, SPEC, reals, batch_size=6, steps=steps)
     for _ in range(steps):
-        trainer.play()
+        trainer.train_step()
     assert trainer.diverged() is None
     return trainer
 
@@ -70,7 +70,7 @@ def test_every_pair_of_networks_trains(name: str, critic: str) -> None:
 @pytest.mark.parametrize("name", RECIPES)
 def test_the_losses_are_exchangeable(name: str) -> None:
     recipe = built(name, loss=minimax)
-    terms = Trainer(recipe, SPEC, reals, batch_size=6, steps=1).play()
+    terms = Trainer(recipe, SPEC, reals, batch_size=6, steps=1).train_step()
     assert terms["generator/loss"] < 0  # E log(1 - D), below zero where the other loss is above
     assert terms["discriminator/loss"] > 0
 
@@ -130,7 +130,7 @@ def test_a_penalty_joins_a_critic_that_keeps_samples_apart(norm: str) -> None:
     critic = partial(dcgan_networks.discriminator, width=4, norm=norm)
     recipe = built("dcgan", discriminator=critic, penalty=(penalised(weight=10.0, every=2),))
     trainer = Trainer(recipe, SPEC, reals, batch_size=6, steps=3)
-    first, second, third = (trainer.play() for _ in range(3))
+    first, second, third = (trainer.train_step() for _ in range(3))
     assert first["discriminator/r1"] > 0
     assert "discriminator/r1" not in second
     assert third["discriminator/r1"] > 0
@@ -146,7 +146,7 @@ def test_an_augmentation_sees_reals_and_fakes(name: str) -> None:
             return -x
 
     trainer = Trainer(built(name, augmentation=Negative), SPEC, reals, batch_size=6, steps=2)
-    trainer.play()  # a trainer tries layouts before its first step
+    trainer.train_step()  # a trainer tries layouts before its first step
     seen.clear()
-    trainer.play()
+    trainer.train_step()
     assert seen == [False, False, True]  # a real and a fake for the critic, and a fake with its graph

@@ -47,7 +47,7 @@ def resumes(tmp_path: Path, name: str, mapped: bool = False, accumulate: int = 1
 
     straight = trainer()
     for step in range(1, STEPS + 1):
-        straight.play()
+        straight.train_step()
         if step in MOMENTS.values():
             checkpoint.save(tmp_path / f"{step}.safetensors", *straight.state())
     undisturbed = trainer()

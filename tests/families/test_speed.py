@@ -48,7 +48,7 @@ def test_bf16_follows_float32(name: str) -> None:
 def test_a_batch_in_parts_is_the_whole_batch(name: str) -> None:
     whole, parts = begin(name, torch.float64, True), begin(name, torch.float64, True, accumulate=4)
     # One step: RMSprop and Adam make 1e-3 of a gradient of 1e-17 that should be none.
-    one, other = whole.play(), parts.play()
+    one, other = whole.train_step(), parts.train_step()
     for term in one:
         torch.testing.assert_close(one[term], other[term], rtol=0, atol=1e-12)
     for player, optimizer in whole._optimizers.items():

@@ -79,7 +79,7 @@ CASES: dict[str, dict[str, Any]] = {
 def test_a_graph_equals_eager_bit_for_bit(case: str) -> None:
     graph, eager = pair("graph", **CASES[case]), pair("eager", **CASES[case])
     for _ in range(20):
-        ours, theirs = graph.play(), eager.play()
+        ours, theirs = graph.train_step(), eager.train_step()
         for name in theirs:
             assert torch.equal(ours[name], theirs[name]), name
     assert difference(snapshot(graph)[0], snapshot(eager)[0]) == 0.0
@@ -109,7 +109,7 @@ def test_replays_see_new_noise() -> None:
 
     graph, eager = trainer("graph"), trainer("eager")
     for _ in range(12):
-        ours, theirs = graph.play(), eager.play()
+        ours, theirs = graph.train_step(), eager.train_step()
         seen += [float(ours["critic/_noise"]), float(ours["critic/_z"])]
         assert torch.equal(ours["critic/_noise"], theirs["critic/_noise"])
         assert torch.equal(ours["critic/_z"], theirs["critic/_z"])

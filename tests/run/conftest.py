@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from aigc_zoo.artefacts import checkpoint
-from aigc_zoo.artefacts.runs import RunFolder
+from aigc_zoo.artefacts.runs import RunDirectory
 
 
 @pytest.fixture(scope="session")
@@ -46,7 +46,7 @@ def prints(folder: Path) -> dict[str, str]:
     """Digests of what a run made: grids, weights, metrics; and its log without the clock."""
     files = [*sorted((folder / "samples").iterdir()), folder / "generator.safetensors", folder / "metrics.jsonl"]
     found = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
-    restored = RunFolder(folder).newest_valid()
+    restored = RunDirectory(folder).newest_valid()
     assert restored is not None
     found["weights"] = checkpoint.digest(restored.tensors, {})
     log = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]

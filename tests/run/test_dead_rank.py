@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from aigc_zoo.artefacts import checkpoint
-from aigc_zoo.artefacts.runs import RunFolder, read_lines
+from aigc_zoo.artefacts.runs import RunDirectory, read_lines
 
 from .conftest import TINY
 
@@ -78,7 +78,7 @@ def test_a_dead_rank_ends_the_job_cleanly(blobs: Path, tmp_path: Path, promise: 
         while processes(out) and time.monotonic() < deadline:
             time.sleep(0.1)
         assert processes(out) == {}, "nobody is left"
-        found = RunFolder(out).newest_valid()
+        found = RunDirectory(out).newest_valid()
         assert found is not None
         assert found.skipped == []
         longest = max(longest, took)
@@ -91,7 +91,7 @@ def test_a_job_that_restarts_ends_where_it_would_have(blobs: Path, tmp_path: Pat
     finished(start(blobs, tmp_path / "whole", STEPS))
     code, told, _ = killed(blobs, tmp_path / "killed", 10, STEPS, "--max-restarts", "1")
     assert code == 0, told
-    one, other = (RunFolder(tmp_path / name).newest_valid() for name in ("whole", "killed"))
+    one, other = (RunDirectory(tmp_path / name).newest_valid() for name in ("whole", "killed"))
     assert one is not None
     assert other is not None
     assert one.card["step"] == other.card["step"] == STEPS
@@ -113,11 +113,11 @@ def test_a_signal_to_two_ranks_saves_one_step(blobs: Path, tmp_path: Path, promi
     job.send_signal(signal.SIGTERM)
     told, _ = job.communicate(timeout=120)
     assert job.returncode != 0
-    found = RunFolder(out).newest_valid()
+    found = RunDirectory(out).newest_valid()
     assert found is not None
     assert 10 <= found.card["step"] < STEPS, told
     finished(start(blobs, out, STEPS))
-    one, other = (RunFolder(path).newest_valid() for path in (tmp_path / "whole", out))
+    one, other = (RunDirectory(path).newest_valid() for path in (tmp_path / "whole", out))
     assert one is not None
     assert other is not None
     assert checkpoint.digest(one.tensors, {}) == checkpoint.digest(other.tensors, {})

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from aigc_zoo import options, plugins
 from aigc_zoo.artefacts import checkpoint
-from aigc_zoo.artefacts.runs import RunFolder
+from aigc_zoo.artefacts.runs import RunDirectory
 from aigc_zoo.errors import DivergedError
 from aigc_zoo.game import Batch, Every, Nets, Play, Terms, Until
 from aigc_zoo.run.loop import train
@@ -135,11 +135,11 @@ def test_nothing_that_is_not_finite_reaches_a_file(name: str, blobs: Path, tmp_p
         assert f"at step {BAD}" in told
         assert "the checkpoint of step 2 is whole" in told
         assert len(told.splitlines()) <= 3
-        assert [step for step, _ in RunFolder(folder).checkpoints()] == [2], "and it was noticed at the next log"
+        assert [step for step, _ in RunDirectory(folder).checkpoints()] == [2], "and it was noticed at the next log"
         assert not_finite(folder) == []
         healthy = planted(prepared(name, blobs), place, 0.0)[0] if place == "buffer" else prepared(name, blobs)
         assert train(healthy, folder).step == STEPS, "and goes on from there"
-        mine, whole = RunFolder(folder).newest_valid(), RunFolder(tmp_path / "straight").newest_valid()
+        mine, whole = RunDirectory(folder).newest_valid(), RunDirectory(tmp_path / "straight").newest_valid()
         assert whole is not None
         assert mine is not None
         kept = {key: value for key, value in mine.tensors.items() if not key.endswith("planted")}

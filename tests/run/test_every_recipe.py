@@ -37,7 +37,7 @@ def test_five_hundred_steps_stay_finite(recipe: str, data: str, request: pytest.
         assert (folder / "mnist").is_dir()
     trainer = prepare(plugins.catalogue(), narrow(recipe, data)).trainer()
     for _ in range(STEPS):
-        terms = trainer.play()
+        terms = trainer.train_step()
         if trainer.step % 100 == 0:
             assert all(math.isfinite(float(term)) for term in terms.values()), trainer.step
     assert trainer.diverged() is None

@@ -13,7 +13,7 @@ import aigc_zoo
 from aigc_zoo import plugins
 from aigc_zoo.api import Run
 from aigc_zoo.artefacts import checkpoint
-from aigc_zoo.artefacts.runs import RunFolder
+from aigc_zoo.artefacts.runs import RunDirectory
 from aigc_zoo.errors import StorageError
 from aigc_zoo.run.progress import Screen
 
@@ -80,7 +80,7 @@ def test_a_disk_that_stays_full_ends_the_run_with_74(
     undisturbed: Path, blobs: Path, tmp_path: Path, promise: Any
 ) -> None:
     """After three checkpoints in a row; what stands loads, and the same command continues once there is room."""
-    size = RunFolder(undisturbed).checkpoints()[-1][1].stat().st_size
+    size = RunDirectory(undisturbed).checkpoints()[-1][1].stat().st_size
     for number in range(promise.count):
         offset = 1 + number * (size - 512) // max(1, promise.count - 1)  # the first ones are a little smaller
         out = tmp_path / str(number)
@@ -89,7 +89,7 @@ def test_a_disk_that_stays_full_ends_the_run_with_74(
             play(blobs, out, screen=screen)
         assert caught.value.exit_code == 74
         assert len(str(caught.value).splitlines()) <= 3
-        home = RunFolder(out)
+        home = RunDirectory(out)
         assert [step for step, _ in home.checkpoints()] == [2]
         assert checkpoint.load(home.checkpoint_path(2))[1]["step"] == 2
         assert not list(out.rglob("*.tmp"))
@@ -104,14 +104,14 @@ def test_the_last_checkpoint_is_not_waited_for(blobs: Path, tmp_path: Path) -> N
     """At the end there is no next one: the run fails at once, unfinished, rather than call itself done."""
     with pytest.raises(StorageError, match="free space"):
         play(blobs, tmp_path / "run", screen=Full(12, 99))
-    assert RunFolder(tmp_path / "run").finished() is None
-    assert [step for step, _ in RunFolder(tmp_path / "run").checkpoints()] == [8, 10]
+    assert RunDirectory(tmp_path / "run").finished() is None
+    assert [step for step, _ in RunDirectory(tmp_path / "run").checkpoints()] == [8, 10]
 
 
 def test_the_best_checkpoint_stays(blobs: Path, tmp_path: Path) -> None:
     run = play(blobs, tmp_path / "run", steps=20, eval_every=3, keep=1)
     best = min(run.metrics, key=lambda record: record["value"])["step"]
-    kept = [step for step, _ in RunFolder(run.path).checkpoints()]
+    kept = [step for step, _ in RunDirectory(run.path).checkpoints()]
     assert kept == sorted({best, 20} - {0})
     again = play(blobs, tmp_path / "run", steps=20, eval_every=3, keep=5)  # which is no other configuration
     assert again.result is not None

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from aigc_zoo.artefacts.runs import RunFolder, read_lines
+from aigc_zoo.artefacts.runs import RunDirectory, read_lines
 
 from .conftest import TINY
 
@@ -48,7 +48,7 @@ def zoo_run_end(run, error):
 """
 
 
-def run(ranks: int, blobs: Path, out: Path) -> RunFolder:
+def run(ranks: int, blobs: Path, out: Path) -> RunDirectory:
     settings = {
         **TINY,
         "steps": 2,
@@ -69,16 +69,16 @@ def run(ranks: int, blobs: Path, out: Path) -> RunFolder:
         start, capture_output=True, text=True, timeout=120, env={**os.environ, "OMP_NUM_THREADS": "1"}
     )
     assert done.returncode == 0, done.stderr
-    return RunFolder(out)
+    return RunDirectory(out)
 
 
 @pytest.fixture(scope="module")
-def both(blobs: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[RunFolder, RunFolder]:
+def both(blobs: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[RunDirectory, RunDirectory]:
     folder = tmp_path_factory.mktemp("ranks")
     return run(1, blobs, folder / "one"), run(2, blobs, folder / "two")
 
 
-def test_two_ranks_sample_and_evaluate_exactly_what_one_does(both: tuple[RunFolder, RunFolder]) -> None:
+def test_two_ranks_sample_and_evaluate_exactly_what_one_does(both: tuple[RunDirectory, RunDirectory]) -> None:
     """From the same weights, which both have at step 0; 150 samples are three chunks, the last of them cut."""
     one, two = both
     assert one.sample_path(0).read_bytes() == two.sample_path(0).read_bytes()
@@ -88,7 +88,7 @@ def test_two_ranks_sample_and_evaluate_exactly_what_one_does(both: tuple[RunFold
     assert first["protocol"] == second["protocol"]
 
 
-def test_two_ranks_train_to_the_same_weights(both: tuple[RunFolder, RunFolder]) -> None:
+def test_two_ranks_train_to_the_same_weights(both: tuple[RunDirectory, RunDirectory]) -> None:
     """In float32 to its rounding; the test of the engine shows 1e-12 in float64."""
     one, two = (folder.newest_valid() for folder in both)
     assert one is not None
@@ -100,7 +100,7 @@ def test_two_ranks_train_to_the_same_weights(both: tuple[RunFolder, RunFolder]) 
     assert two.card["run"]["world"] == 2
 
 
-def test_listeners_hear_the_first_rank_alone(both: tuple[RunFolder, RunFolder]) -> None:
+def test_listeners_hear_the_first_rank_alone(both: tuple[RunDirectory, RunDirectory]) -> None:
     one, two = (folder.path.with_name(f"{folder.path.name}.heard").read_text().splitlines() for folder in both)
     assert two[0] == "0 start"
     assert two[-1] == "0 end None"

@@ -18,7 +18,7 @@ from forked import ended, fork
 
 from aigc_zoo import options, plugins
 from aigc_zoo.artefacts import checkpoint
-from aigc_zoo.artefacts.runs import RunFolder, read_lines
+from aigc_zoo.artefacts.runs import RunDirectory, read_lines
 from aigc_zoo.data import pool, writers
 from aigc_zoo.engine import trainer
 from aigc_zoo.run import loop
@@ -52,7 +52,7 @@ def test_a_signal_saves_and_leaves(blobs: Path, tmp_path: Path, sent: signal.Sig
     assert process.returncode == code
     assert "continues" in told
     last = json.loads((out / "log.jsonl").read_text().splitlines()[-1])["step"]
-    (saved, _), *_ = RunFolder(out).checkpoints()[::-1]
+    (saved, _), *_ = RunDirectory(out).checkpoints()[::-1]
     assert saved >= last >= 1
     assert not (out / "finished.json").exists()
 
@@ -126,7 +126,7 @@ def test_at_every_moment_a_signal_costs_nothing(
         assert struck(blobs, out, phase, moment, mapped) == 143, (phase, moment)
         assert not (out / "finished.json").exists()
         logged = max((line["step"] for line in read_lines(out / "log.jsonl")), default=0)
-        saved = max((step for step, _ in RunFolder(out).checkpoints()), default=0)
+        saved = max((step for step, _ in RunDirectory(out).checkpoints()), default=0)
         assert saved >= logged, "what was played is saved"
         assert moment == 1 or saved > 0, "and something was, unless the first of its kind was struck"
         assert ended(fork(lambda out=out, mapped=mapped: os._exit(play(blobs, out, mapped)))) == 0
@@ -163,7 +163,7 @@ def test_a_second_interrupt_leaves_at_once(blobs: Path, tmp_path: Path, promise:
     os.kill(child, signal.SIGINT)
     assert ended(child) == 130
     assert time.monotonic() - began < 5
-    found = RunFolder(tmp_path / "run").newest_valid()
+    found = RunDirectory(tmp_path / "run").newest_valid()
     assert found is not None
     assert found.card["step"] == 3
     promise.kept(exit_130=1, checkpoint_whole=1)

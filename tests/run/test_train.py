@@ -22,7 +22,7 @@ import aigc_zoo
 from aigc_zoo import options, plugins
 from aigc_zoo.api import Run
 from aigc_zoo.artefacts import checkpoint
-from aigc_zoo.artefacts.runs import RunFolder
+from aigc_zoo.artefacts.runs import RunDirectory
 from aigc_zoo.errors import ConfigError, DivergedError, LockedError, UsageError
 from aigc_zoo.game import Batch, Nets, Terms
 from aigc_zoo.report.collect import read_run
@@ -79,8 +79,8 @@ def test_a_changed_configuration_is_refused_with_the_difference(done: Run, blobs
 def test_fresh_sets_the_old_run_aside(blobs: Path, tmp_path: Path) -> None:
     play(blobs, tmp_path / "run", steps=3)
     play(blobs, tmp_path / "run", steps=4, fresh=True)
-    assert RunFolder(tmp_path / "run").finished()["step"] == 4
-    assert RunFolder(tmp_path / "run-1").finished()["step"] == 3
+    assert RunDirectory(tmp_path / "run").finished()["step"] == 4
+    assert RunDirectory(tmp_path / "run-1").finished()["step"] == 3
 
 
 @pytest.mark.parametrize("cut", [1, 4, 7, 11, 14, 15])  # the last two: before and after the last evaluation
@@ -127,7 +127,7 @@ def test_another_number_of_threads_is_another_run(done: Run, blobs: Path, tmp_pa
     assert run.result.step == 12
     for card in (
         run.card,
-        RunFolder(run.path).newest_valid().card["run"],
+        RunDirectory(run.path).newest_valid().card["run"],
         checkpoint.read_card(run.path / "generator.safetensors"),
     ):
         (since,) = card["inexact"]
@@ -212,7 +212,7 @@ def test_kills_leave_no_trace(
 
 
 def test_a_second_writer_is_turned_away(blobs: Path, tmp_path: Path) -> None:
-    with RunFolder(tmp_path / "run"), pytest.raises(LockedError, match=str(os.getpid())):
+    with RunDirectory(tmp_path / "run"), pytest.raises(LockedError, match=str(os.getpid())):
         play(blobs, tmp_path / "run")
 
 
@@ -243,7 +243,7 @@ def test_divergence_ends_in_an_error_and_leaves_no_bad_file(blobs: Path, tmp_pat
     players["generator"] = replace(sound, loss=explode)
     with pytest.raises(DivergedError, match=r"generator is not finite at step 6(.|\n)*step 6 is whole"):
         train(replace(prepared, recipe=replace(prepared.recipe, players=players)), tmp_path / "run")
-    for _, path in RunFolder(tmp_path / "run").checkpoints():
+    for _, path in RunDirectory(tmp_path / "run").checkpoints():
         assert all(bool(torch.isfinite(t).all()) for t in checkpoint.load(path)[0].values() if t.is_floating_point())
 
 
@@ -263,7 +263,7 @@ def test_an_unfinished_run_is_sampled_from_its_newest_checkpoint(done: Run, tmp_
 
 
 def test_init_starts_from_another_runs_weights(done: Run, blobs: Path, tmp_path: Path) -> None:
-    path = RunFolder(done.path).checkpoints()[-1][1]
+    path = RunDirectory(done.path).checkpoints()[-1][1]
     run = play(blobs, tmp_path / "run", init=str(path), steps=1, sample_every=1)
     first = Image.open(tmp_path / "run" / "samples" / "000000000.png")
     last = Image.open(done.path / "samples" / "000000012.png")

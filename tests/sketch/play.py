@@ -41,7 +41,7 @@ def start(family: Family, **settings: Any) -> Trainer:
 
 
 def play(a: Trainer, steps: int) -> list[dict[str, Tensor]]:
-    return [a.play() for _ in range(steps)]
+    return [a.train_step() for _ in range(steps)]
 
 
 def snapshot(a: Trainer) -> Saved:

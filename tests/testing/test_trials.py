@@ -73,7 +73,7 @@ def test_ranks_in_threads_end_where_one_rank_does() -> None:
     def play(ranks: Ranks) -> dict[str, torch.Tensor]:
         trainer = trial.trainer(ranks=ranks, dtype=torch.float64)
         for _ in range(2):
-            trainer.play()
+            trainer.train_step()
         return dict(trainer.nets.named_parameters())
 
     one, two = together(play)

@@ -42,7 +42,7 @@ def losses(reference):
         return {"real": torch.rand(8, 1, 32, 32, generator=generator) * 2 - 1, "label": label}
 
     trainer = Trainer(recipe, Spec(shape=(1, 32, 32), classes=4), source, batch_size=8, steps=2)
-    return [{name: term.item() for name, term in sorted(trainer.play().items())} for _ in range(2)]
+    return [{name: term.item() for name, term in sorted(trainer.train_step().items())} for _ in range(2)]
 
 
 found = {}
