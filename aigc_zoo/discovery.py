@@ -59,12 +59,13 @@ class Record:
 
 @dataclass(frozen=True, eq=False)
 class Entry:
-    """A component and where it comes from."""
+    """A component, the distribution that it comes from, and the recipe that it extends, if any."""
 
     component: Component
     namespace: str
     distribution: str
     version: str
+    base: Entry | None = None
 
     @property
     def id(self) -> str:
@@ -78,14 +79,24 @@ class Entry:
     def name(self) -> str:
         return self.component.name
 
+    @property
+    def lineage(self) -> tuple[Entry, ...]:
+        """The recipe that has a target, those that extend it in turn, and this component last."""
+        return (*(self.base.lineage if self.base is not None else ()), self)
+
+    @property
+    def target(self) -> str:
+        """The component's target, or that of the recipe that it extends."""
+        return self.lineage[0].component.target
+
     def load(self) -> Callable[..., Any]:
         """Import the target. Whatever it raises becomes a ConfigError that says whose it is and what to install."""
-        module, _, attribute = self.component.target.partition(":")
+        module, _, attribute = self.target.partition(":")
         try:
             with redirect_stdout(sys.stderr):
                 target = getattr(importlib.import_module(module), attribute)
             if not callable(target):
-                raise TypeError(f"{self.component.target} is a {type(target).__name__}, nothing that can be called")
+                raise TypeError(f"{self.target} is a {type(target).__name__}, nothing that can be called")
         except (Exception, SystemExit) as error:
             extra = self.component.extra if self.namespace != "local" else ""
             raise ConfigError(

@@ -145,8 +145,8 @@ class Recipe:
     def __post_init__(self) -> None:
         if not self.players:
             raise ValueError("a recipe needs at least one player")
-        if (self.steps is None) == (self.images is None):
-            raise ValueError("a recipe states either steps or images, as its default length")
+        if self.steps is not None and self.images is not None:
+            raise ValueError("a recipe states either steps or images as its default length, not both")
         for name, player in self.players.items():
             if player.turns < 1:
                 raise ValueError(f"player {name} needs at least one turn, not {player.turns}")

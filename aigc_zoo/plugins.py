@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Sequence
 from contextlib import redirect_stdout
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
@@ -33,8 +34,9 @@ class Catalogue:
     """All components that are installed, by kind and name, and the plugins that listen to runs."""
 
     def __init__(self, manager: Manager) -> None:
-        self.records = manager.records
+        self.records = list(manager.records)
         self._entries = dict(sorted(manager.entries.items(), key=lambda item: _order(item[1])))
+        self._resolve_extends()
         self._listeners = {
             hook: [(manager.registered[impl.plugin_name], impl) for impl in getattr(manager.hook, hook).get_hookimpls()]
             for hook in HOOKS
@@ -45,10 +47,32 @@ class Catalogue:
         """The same catalogue, of entries that load in another way: `SketchedEntry` reads signatures without torch."""
         other = copy(self)
         other._entries = {
-            key: kind(entry.component, entry.namespace, entry.distribution, entry.version)
+            key: kind(entry.component, entry.namespace, entry.distribution, entry.version, entry.base)
             for key, entry in self._entries.items()
         }
         return other
+
+    def _resolve_extends(self) -> None:
+        """Connect each recipe that extends another with it; one whose base is missing is recorded as broken."""
+        for key, entry in list(self._entries.items()):
+            if not entry.component.extends:
+                continue
+            try:
+                self._entries[key] = replace(entry, base=self._base_of(entry, (entry.id,)))
+            except ConfigError as error:
+                del self._entries[key]
+                reason = f"recipe {entry.id} extends {entry.component.extends!r}: {str(error).splitlines()[0]}"
+                record = Record(entry.distribution, entry.version, entry.name, entry.namespace, "broken", reason)
+                self.records.append(record)
+                if os.environ.get("ZOO_STRICT") == "1":
+                    raise ConfigError(str(record)) from error
+
+    def _base_of(self, entry: Entry, chain: tuple[str, ...]) -> Entry:
+        """The recipe that a recipe extends, connected with its own base."""
+        base = self.find(entry.kind, entry.component.extends, entry.namespace).entry
+        if base.id in chain:
+            raise ConfigError(f"it extends itself: {' -> '.join((*chain, base.id))}")
+        return replace(base, base=self._base_of(base, (*chain, base.id))) if base.component.extends else base
 
     @property
     def problems(self) -> list[dict[str, Any]]:
@@ -88,7 +112,7 @@ class Catalogue:
         if entry is None:
             raise self._unknown(kind, reference, space or namespace or "", name)
         if preset is not None and preset not in entry.component.presets:
-            have = [one for one in entry.component.presets if one != "default"]
+            have = list(entry.component.presets)
             meant = did_you_mean(preset, have)
             listed = ", ".join(f"{name}.{one}" for one in have) if have else "none"
             raise ConfigError(f"{kind} {entry.id} has no preset {preset!r}{meant}\nits presets: {listed}")

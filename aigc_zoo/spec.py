@@ -25,6 +25,7 @@ hookimpl = pluggy.HookimplMarker(GROUP)
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 _TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+_EXTENDS = re.compile(r"([a-z0-9][a-z0-9_-]*/)?[a-z0-9][a-z0-9_-]*")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,19 +60,37 @@ class Weights:
 
 @dataclass(frozen=True, kw_only=True)
 class Component:
-    """One thing that a plugin brings: data only, so that listing it imports nothing.
+    """One component of a plugin. It is pure data, so listing it imports nothing.
 
-    `target` is "package.module:callable", imported when the component is built; its keyword-only parameters are the
-    component's options. `presets` maps a preset's name to option values. `extra` names the optional dependency group
-    that the target needs. `shapes` are samples' shapes, without the batch, that it promises to serve; `zoo check` tries
-    all of them, and the usual ones where none is stated. `weights` are trained generators of a recipe, by name:
-    `zoo sample RECIPE@NAME` fetches and samples one.
+    kind      one of `KINDS`
+    name      lower-case letters, digits, hyphens and underscores
+    summary   one sentence for `zoo list`
+    target    "package.module:callable", imported when the component is built; its keyword-only parameters are the
+              component's options. Empty exactly when `extends` is set
+    extends   id of another recipe, "zoo/gan", whose target and options a recipe shares: a recipe made of data alone
+    defaults  option -> value, over the defaults of the target's signature. A recipe's may set slots, options of what
+              the slots hold ("penalty.gp.weight"), and settings of the run (data, batch_size, steps, images, ...)
+    presets   name -> {option: value}, over the defaults. {"preset": "NAME"} in one builds on another preset of this
+              component, {"preset": "RECIPE.NAME"} on a preset of another recipe; the other must not build on a third
+    notes     provenance and departures from the paper, with citations that a stranger can find
+    paper     arXiv number or URL
+    tags      words to search by
+    extra     optional dependency group of the distribution that the target needs
+    shapes    sample shapes (without the batch) that the component supports; `zoo check` tries all of them, or the usual
+              ones where none is given
+    weights   trained generators of a recipe by name: `zoo sample RECIPE@NAME` downloads and samples one
+
+    References in `defaults` and `presets` resolve in the namespace of the plugin that states them, then in `zoo/`.
+    Raises ValueError for a field that is not of this form.
     """
 
     kind: str
     name: str
-    target: str
+    target: str = ""
     summary: str
+    extends: str = ""
+    defaults: Mapping[str, Scalar] = field(default_factory=dict)
+    notes: str = ""
     paper: str = ""
     tags: tuple[str, ...] = ()
     extra: str = ""
@@ -82,38 +101,57 @@ class Component:
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise ValueError(f"kind {self.kind!r} is not one of {', '.join(KINDS)}")
-        if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
-            raise ValueError(f"name {self.name!r} does not match [a-z0-9][a-z0-9_-]*")
-        if not isinstance(self.target, str) or not _TARGET.fullmatch(self.target):
-            raise ValueError(f"{self.name}: target {self.target!r} is not 'package.module:callable'")
+        if not _is_name(self.name):
+            raise ValueError(f"name {self.name!r} does not match {_NAME.pattern}")
+        self._check_target()
         if not isinstance(self.summary, str) or not self.summary:
             raise ValueError(f"{self.name}: a summary in one sentence is missing")
-        texts = (self.paper, self.extra, *self.tags) if isinstance(self.tags, tuple | list) else (None,)
+        texts = (self.paper, self.extra, self.notes, *self.tags) if isinstance(self.tags, tuple | list) else (None,)
         if not all(isinstance(text, str) for text in texts):
-            raise ValueError(f"{self.name}: paper and extra are text, tags a tuple of texts")
-        if not isinstance(self.shapes, tuple) or not all(
-            isinstance(shape, tuple) and shape and all(isinstance(side, int) and side > 0 for side in shape)
-            for shape in self.shapes
-        ):
-            raise ValueError(f"{self.name}: shapes {self.shapes!r} are not a tuple of shapes such as (1, 28, 28)")
-        if not isinstance(self.weights, Mapping) or not isinstance(self.presets, Mapping):
-            raise ValueError(f"{self.name}: presets and weights are mappings from names")
-        for name, weights in self.weights.items():
-            if (
-                not isinstance(name, str)
-                or not _NAME.fullmatch(name)
-                or not isinstance(weights, Weights)
-                or self.kind != "recipe"
-            ):
-                raise ValueError(f"{self.name}: weights {name!r} are not a recipe's Weights under a plain name")
+            raise ValueError(f"{self.name}: paper, extra and notes must be strings, tags a tuple of strings")
+        if not isinstance(self.shapes, tuple) or not all(map(_is_shape, self.shapes)):
+            raise ValueError(f"{self.name}: shapes {self.shapes!r} must be a tuple of shapes such as (1, 28, 28)")
+        self._check_values()
+        self._check_weights()
+
+    def _check_target(self) -> None:
+        if not isinstance(self.target, str) or not isinstance(self.extends, str):
+            raise ValueError(f"{self.name}: target {self.target!r} and extends {self.extends!r} must be strings")
+        if self.extends and self.target:
+            raise ValueError(f"{self.name}: extends {self.extends!r} brings its own target: leave target out")
+        if self.extends and self.kind != "recipe":
+            raise ValueError(f"{self.name}: only a recipe can extend another component, not a {self.kind}")
+        if self.extends and not _EXTENDS.fullmatch(self.extends):
+            raise ValueError(f"{self.name}: extends {self.extends!r} is not '[namespace/]name' of a recipe")
+        if not self.extends and not _TARGET.fullmatch(self.target):
+            raise ValueError(f"{self.name}: target {self.target!r} is not 'package.module:callable'")
+
+    def _check_values(self) -> None:
+        if not all(isinstance(one, Mapping) for one in (self.presets, self.weights, self.defaults)):
+            raise ValueError(f"{self.name}: defaults, presets and weights must be mappings")
         for preset, values in self.presets.items():
-            if not isinstance(preset, str) or not _NAME.fullmatch(preset) or not isinstance(values, Mapping):
-                raise ValueError(
-                    f"{self.name}: preset {preset!r} is no mapping under a name that matches [a-z0-9][a-z0-9_-]*"
-                )
+            if not _is_name(preset) or not isinstance(values, Mapping):
+                raise ValueError(f"{self.name}: preset {preset!r} is no mapping under a name like {_NAME.pattern}")
+            if preset == "default":
+                raise ValueError(f"{self.name}: what always applies is `defaults`, not a preset called default")
+        for where, values in {"defaults": self.defaults, **self.presets}.items():
             for key, value in values.items():
-                if not isinstance(value, bool | int | float | str):
-                    raise ValueError(f"{self.name}.{preset}: {key} is a {type(value).__name__}, not a number or text")
+                if not isinstance(key, str) or not isinstance(value, bool | int | float | str):
+                    kind = type(value).__name__
+                    raise ValueError(f"{self.name}.{where}: {key} is a {kind}, not a number or a string")
+
+    def _check_weights(self) -> None:
+        for name, weights in self.weights.items():
+            if not _is_name(name) or not isinstance(weights, Weights) or self.kind != "recipe":
+                raise ValueError(f"{self.name}: weights {name!r} must be a recipe's Weights under a plain name")
+
+
+def _is_name(name: object) -> bool:
+    return isinstance(name, str) and _NAME.fullmatch(name) is not None
+
+
+def _is_shape(shape: object) -> bool:
+    return isinstance(shape, tuple) and bool(shape) and all(isinstance(side, int) and side > 0 for side in shape)
 
 
 @dataclass(frozen=True)

@@ -89,7 +89,6 @@ def recipe(**settings: Any) -> Recipe:
         ({"players": {}}, "at least one player"),
         ({"players": {"critic": player(turns=0)}}, "player critic needs at least one turn, not 0"),
         ({"players": {"critic": player(controls=())}}, "player critic controls no network"),
-        ({"steps": None}, "either steps or images"),
         ({"steps": 1, "images": 1}, "either steps or images"),
     ],
 )

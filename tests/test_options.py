@@ -138,7 +138,9 @@ def weighs(*, weight: float = 1.0) -> Any:
 def component(kind: str, name: str, target: str = "", space: str = "zoo", **presets: Mapping[str, Scalar]) -> Entry:
     path = f"{__name__}:{target or name}"
     distribution = "aigc-zoo" if space == "zoo" else f"aigc-zoo-{space}"
-    return Entry(Component(kind=kind, name=name, target=path, summary="s", presets=presets), space, distribution, "0.3")
+    defaults = presets.pop("default", {})
+    made = Component(kind=kind, name=name, target=path, summary="s", defaults=defaults, presets=presets)
+    return Entry(made, space, distribution, "0.3")
 
 
 @pytest.fixture
@@ -192,7 +194,7 @@ def test_options_of_a_recipe_are_its_own_and_those_of_its_slots(zoo: Catalogue) 
         "generator.width", int, 64, low=1, high=512, help="how wide.", owner="zoo/wide"
     )
     assert found["lr"].help == "the rate, of both."
-    assert found["levels"] == Option("levels", int, (4, 8), low=1, repeated=True, owner="zoo/game")
+    assert found["levels"] == Option("levels", int, (4, 8), low=1, repeated=True, owner="zoo/game", source="zoo/game")
     assert found["discriminator_lr"].optional
     assert found["discriminator_lr"].default is None
     assert found["mode"].choices == ("fast", "slow")
@@ -352,7 +354,7 @@ def test_suggestions() -> None:
 def test_precedence(zoo: Catalogue) -> None:
     first = resolve(zoo, "game.dots")
     assert first.options["lr"] == 0.5
-    assert first.options["levels"] == (4, 8)  # of the preset "default", beneath everything
+    assert first.options["levels"] == (4, 8)  # of the component's defaults, beneath everything
     assert first.set_by == {"steps": "preset", "generator.width": "preset", "lr": "preset"}
     file = {"options": {"lr": 0.25, "generator.width": 16, "discriminator-lr": 0.1}}
     second = resolve(zoo, "game.dots", file=file, given={"generator.width": "8", "seed": "3"})

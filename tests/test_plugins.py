@@ -383,7 +383,7 @@ def test_keyboard_interrupt_passes(tmp_path: Path, discover: Discover) -> None:
 
 @pytest.fixture
 def named(tmp_path: Path, discover: Discover) -> Catalogue:
-    presets = {"default": {}, "small": {"width": 8}, "large": {"width": 64}}
+    presets = {"plain": {}, "small": {"width": 8}, "large": {"width": 64}}
     install(tmp_path, "aigc-zoo-n1", healthy("dcgan", "shared") + component("own", presets=presets))
     install(tmp_path, "aigc-zoo-n2", healthy("shared") + component("shared", "loss"))
     install(tmp_path, "aigc-zoo-n3", "import nosuchmodule")
@@ -415,8 +415,10 @@ def test_a_recipes_reference_stays_in_its_namespace_and_ours(named: Catalogue) -
 
 def test_presets(named: Catalogue) -> None:
     assert named.find("recipe", "own.small").preset == "small"
-    assert named.find("recipe", "n1/own.default").preset == "default"
-    with pytest.raises(ConfigError, match=r"no preset 'smal'; did you mean 'small'\?\nits presets: own.small, own.l"):
+    assert named.find("recipe", "n1/own.plain").preset == "plain"
+    with pytest.raises(
+        ConfigError, match=r"no preset 'smal'; did you mean 'small'\?\nits presets: own.plain, own.small, own.l"
+    ):
         named.find("recipe", "own.smal")
     with pytest.raises(ConfigError, match="its presets: none"):
         named.find("recipe", "n2/shared.x")

@@ -108,7 +108,10 @@ def test_folders_entry_points_and_packages_agree() -> None:
         for name, folder in folders.items()
         for path in folder.rglob("__init__.py")
     }
-    assert set(PROJECT["tool"]["setuptools"]["packages"]) == packages
+    script = "from distutils.core import run_setup; print(*run_setup('setup.py', stop_after='init').packages)"
+    code = f"import setuptools; {script}"
+    listed = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert set(listed.stdout.split()) == packages
 
 
 def test_what_is_installed_is_what_the_project_states() -> None:
@@ -124,7 +127,7 @@ def test_the_wheel_contains_every_module_and_data_file(tmp_path: Path) -> None:
     source.mkdir()
     for folder in ("aigc_zoo", "plugins"):
         shutil.copytree(ROOT / folder, source / folder, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
+    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
     options = ["--no-deps", "--no-build-isolation", "--no-index", "--quiet", "--disable-pip-version-check"]
     wheels = tmp_path / "wheels"

@@ -20,7 +20,7 @@ PAGE = Path(__file__).resolve().parent.parent / "tests" / "api_snapshot.json"
 def snapshot() -> dict[str, Any]:
     """Everything public, by dotted name: its parameters or fields, each with its default or none."""
     import aigc_zoo
-    from aigc_zoo import game, spec, testing
+    from aigc_zoo import game, spec, testing, two_player
     from aigc_zoo.data import download, samples
     from aigc_zoo.options.signatures import CALLED_WITH
 
@@ -35,6 +35,7 @@ def snapshot() -> dict[str, Any]:
         "aigc_zoo": (aigc_zoo, [name for name in aigc_zoo.__all__ if name != "__version__"]),
         "aigc_zoo.spec": (spec, ["Component", "Slot", "Range"]),
         "aigc_zoo.game": (game, [name for name, value in vars(game).items() if _own(value, game)]),
+        "aigc_zoo.two_player": (two_player, ["two_player"]),
         "aigc_zoo.data.samples": (samples, [name for name, value in vars(samples).items() if _own(value, samples)]),
         "aigc_zoo.data.download": (download, ["fetch"]),
         "aigc_zoo.testing": (testing, testing.__all__),

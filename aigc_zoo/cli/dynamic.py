@@ -1,4 +1,4 @@
-"""Commands whose options are those of the recipe that they are given."""
+"""Commands whose options are those of the recipe on their command line."""
 
 from __future__ import annotations
 
@@ -19,15 +19,18 @@ from aigc_zoo.options.values import flag_of, shown, suggestion
 if TYPE_CHECKING:
     from aigc_zoo.plugins import Catalogue
 
-ELSEWHERE = """A recipe has options of its own, and so has each of its parts: `{command} RECIPE --help` shows them.
-`zoo list` names the recipes."""
+ELSEWHERE = """Recipes and their components have options of their own: see `{command} RECIPE --help`. `zoo list` lists the
+recipes."""
+
+ALIASES: Mapping[str, str] = {"discriminator_turns": "--n-critic"}
+"""Other flags that people know an option by: WGAN's n_critic."""
 
 _TYPES: Mapping[type, str] = {int: "INTEGER", float: "FLOAT", str: "TEXT", Path: "FILE", bool: ""}
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a command line says of a configuration."""
+    """Recipe, data, configuration file and options of a command line."""
 
     reference: str | None
     data: str | None = None
@@ -41,8 +44,8 @@ class Inputs:
 class RecipeCommand(click.Command):
     """`zoo NAME [RECIPE[.PRESET]] [--data ...] [--config FILE] [the recipe's options]`.
 
-    Calls `callback(obj, inputs, **values of extra)`; click parses the words only, `inputs.resolve(obj.catalogue())`
-    judges them. Which options there are depends on recipe, slots, data and file, so these are looked for first.
+    Calls `callback(obj, inputs, **values of extra)`. click only parses the words; `inputs.resolve(obj.catalogue())`
+    validates them. The options depend on recipe, slots, data and file, so a first pass over the words finds these.
     """
 
     def __init__(
@@ -54,7 +57,7 @@ class RecipeCommand(click.Command):
                 ["config_file", "--config"],
                 metavar="FILE",
                 type=click.Path(path_type=Path),
-                help="Begin with a card: card.json of a run, or what `zoo config` printed.",
+                help="Configuration to start from: card.json of a run, or the output of `zoo config`.",
             ),
             *extra,
         ]
@@ -86,7 +89,7 @@ class RecipeCommand(click.Command):
         return rest
 
     def _unknown(self, ctx: click.Context, key: str) -> str:
-        """What to say of an option that does not exist, and where those that do are shown."""
+        """The message for an option that does not exist, and the command that lists those that do."""
         found: _Found = ctx.meta[__name__]
         own = tuple(opt[2:] for parameter in super().get_params(ctx) for opt in parameter.opts if opt[:2] == "--")
         inputs, recipe = found.inputs, "RECIPE"
@@ -118,7 +121,7 @@ class RecipeCommand(click.Command):
 
 @dataclass(frozen=True)
 class _Found:
-    """What was seen looking ahead: recipe, data, file and slots as inputs, and the options that they bring."""
+    """The result of the first pass: recipe, data, file and slots as inputs, and the options that they bring."""
 
     inputs: Inputs
     catalogue: Catalogue | None = None
@@ -126,7 +129,7 @@ class _Found:
     parameters: Sequence[click.Option] = ()
 
     def resolved(self) -> Configuration | None:
-        """The defaults that would apply, for help, which is also for those whose configuration has a fault."""
+        """The configuration, whose values help shows as defaults; None where the command line has a fault."""
         if self.catalogue is not None:
             with suppress(ZooError):
                 return self.inputs.resolve(self.catalogue)
@@ -147,7 +150,7 @@ class _Found:
 
 
 def _look_ahead(ctx: click.Context, args: Sequence[str], known: Sequence[click.Parameter]) -> _Found:
-    """Finds recipe, data, file and slots among words of which the options are not known yet."""
+    """Find recipe, data, file and slots among words whose options are not known yet."""
     takes_value = {
         opt: not parameter.is_flag and not parameter.count
         for parameter in known
@@ -181,7 +184,7 @@ def _look_ahead(ctx: click.Context, args: Sequence[str], known: Sequence[click.P
 def _sorted_words(
     args: Sequence[str], takes_value: Mapping[str, bool]
 ) -> tuple[list[str], list[str], list[tuple[str, str]]]:
-    """(arguments, what may be an argument or the value of the unknown option before it, options with values)."""
+    """(arguments, words that are an argument or the value of the unknown option before them, options with values)."""
     words: list[str] = []
     doubtful: list[str] = []
     pairs: list[tuple[str, str]] = []
@@ -204,7 +207,7 @@ def _sorted_words(
 
 
 class _AnyChoice(click.Choice[str]):
-    """Choices for help and completion; whether a value is one of them is judged where all values are."""
+    """Choices for help and completion; values are validated with all others, when the configuration is resolved."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         return value
@@ -214,7 +217,7 @@ def _parameter(option: Option, name: str) -> click.Option:
     if option.type is bool and not option.repeated:
         return click.Option([name, f"{option.flag}/--no-{option.flag[2:]}"], default=None, help=option.help)
     return click.Option(
-        [name, option.flag],
+        [name, option.flag, *([ALIASES[option.key]] if option.key in ALIASES else [])],
         type=_AnyChoice([str(choice) for choice in option.choices]) if option.choices else str,
         multiple=bool(option.slot) and option.repeated,
         metavar=_metavar(option),
@@ -230,11 +233,11 @@ def _metavar(option: Option) -> str:
 
 
 def _row(option: Option, resolved: Configuration | None, catalogue: Catalogue | None = None) -> tuple[str, str]:
-    """An option's line in help: how it is written, what it means, bounds and default."""
+    """An option's row in help: flag and metavar, then text, bounds and default."""
     if option.type is bool and not option.repeated:
         left = f"{option.flag} / --no-{option.flag[2:]}"
     else:
-        left = f"{option.flag} {_metavar(option)}"
+        left = f"{', '.join(filter(None, (option.flag, ALIASES.get(option.key))))} {_metavar(option)}"
     notes = [option.bounds] if option.bounds else []
     if option.slot and catalogue is not None:
         notes.append(", ".join(_short(entry.id) for entry in catalogue.items(option.slot)) or "none is installed")
@@ -253,8 +256,8 @@ def _default(option: Option, resolved: Configuration | None) -> list[str]:
     if option.slot:
         value = tuple(map(_short, value)) if isinstance(value, tuple) else _short(value) if value else value
     by = resolved.set_by.get(option.key, "") if resolved is not None else ""
-    by = {"preset": f" by preset {resolved.preset}" if resolved else "", "file": " by the file"}.get(by, "")
-    return [f"default: {shown(value) or 'none'}{by}"]
+    source = {"preset": f"preset {resolved.preset}" if resolved else "", "file": "the file"}.get(by, option.source)
+    return [f"default: {shown(value) or 'none'}" + (f" from {_short(source)}" if source else "")]
 
 
 def _short(full: str) -> str:

@@ -1,7 +1,8 @@
-"""`zoo show`: all about one component."""
+"""`zoo show`: everything about one component."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -14,54 +15,62 @@ from aigc_zoo.spec import KINDS
 
 if TYPE_CHECKING:
     from aigc_zoo.options import Option
-    from aigc_zoo.plugins import Entry
+    from aigc_zoo.plugins import Catalogue, Entry
 
 
 @click.command()
 @click.argument("reference")
-@click.option("--kind", type=click.Choice(KINDS), help="Of components with the same name, this one.")
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.option("--kind", type=click.Choice(KINDS), help="Kind of the component, where several kinds have the name.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def command(zoo: Globals, reference: str, kind: str | None, as_json: bool) -> None:
-    """All about one component: presets, options, origin.
+    """Show one component: origin, notes, defaults and where each comes from, presets, options.
 
-    REFERENCE reads [namespace/]name[.preset]. Where several kinds have the name, the recipe is shown.
+    REFERENCE is [namespace/]name[.preset]. Where several kinds have the name, the recipe is shown.
     """
-    from aigc_zoo import options
     from aigc_zoo.options.sketch import SketchedEntry
 
-    catalogue = zoo.catalogue().with_entries(SketchedEntry)  # signatures are read, not imported: no torch
+    catalogue = zoo.catalogue().with_entries(SketchedEntry)  # signatures are read from source: no torch
     found = catalogue.find(kind, reference) if kind else catalogue.find_any(reference)
     entry = found.entry
     if found.note:
         click.echo(found.note, err=True)
-    others = [other.kind for other in catalogue.items() if other.id == entry.id and other.kind != entry.kind]
     full = f"{entry.id}.{found.preset}" if found.preset else entry.id
-    if entry.kind == "recipe":
-        its_options = options.options_of(catalogue, full, {})
-    else:
-        its_options = options.component_options(catalogue, entry.kind, full)
+    others = [other.kind for other in catalogue.items() if other.id == entry.id and other.kind != entry.kind]
+    settings, options = _options(catalogue, entry, full)
     if as_json:
-        component = entry.component
-        presets = {name: dict(values) for name, values in component.presets.items()}
-        more: dict[str, Any] = {
-            "target": component.target,
-            "extra": component.extra,
-            "shapes": [*map(list, component.shapes)],
-        }
-        more |= {"weights": {name: asdict(one) for name, one in component.weights.items()}}
-        more |= {"presets": presets, "other_kinds": others}
-        print_json(
-            {
-                "schema": 1,
-                **item(entry),
-                "preset": found.preset,
-                **more,
-                "options": [_row(option) for option in its_options],
-            }
-        )
+        print_json({"schema": 1, **item(entry), "preset": found.preset, **_json(entry, others, settings, options)})
     else:
-        click.echo(printable(_page(entry, full, others, its_options)))
+        click.echo(printable(_page(entry, full, others, settings, options)))
+
+
+def _options(catalogue: Catalogue, entry: Entry, full: str) -> tuple[list[Option], list[Option]]:
+    """The run settings that a recipe states, and the component's options, both with defaults and their sources."""
+    from aigc_zoo import options
+
+    if entry.kind == "recipe":
+        return options.settings_of(catalogue, full), options.options_of(catalogue, full, {})
+    return [], options.component_options(catalogue, entry.kind, full)
+
+
+# --- JSON -------------------------------------------------------------------------------------------------------------
+
+
+def _json(entry: Entry, others: list[str], settings: list[Option], options: list[Option]) -> dict[str, Any]:
+    component = entry.component
+    return {
+        "target": entry.target,
+        "extends": component.extends,
+        "notes": component.notes,
+        "extra": component.extra,
+        "shapes": [list(shape) for shape in component.shapes],
+        "weights": {name: asdict(one) for name, one in component.weights.items()},
+        "defaults": dict(component.defaults),
+        "presets": {name: dict(values) for name, values in component.presets.items()},
+        "other_kinds": others,
+        "settings": {option.key: {"value": option.default, "from": option.source} for option in settings},
+        "options": [_row(option) for option in options],
+    }
 
 
 def _row(option: Option) -> dict[str, Any]:
@@ -69,6 +78,7 @@ def _row(option: Option) -> dict[str, Any]:
         "key": option.key,
         "type": option.type.__name__.lower(),
         "default": option.default,
+        "from": option.source,
         "choices": list(option.choices),
         "low": option.low,
         "high": option.high,
@@ -80,40 +90,56 @@ def _row(option: Option) -> dict[str, Any]:
     }
 
 
-def _page(entry: Entry, full: str, others: list[str], its_options: list[Option]) -> str:
-    """The component as a person reads it."""
+# --- text -------------------------------------------------------------------------------------------------------------
+
+
+def _page(entry: Entry, full: str, others: list[str], settings: list[Option], options: list[Option]) -> str:
     component = entry.component
     page = click.HelpFormatter(width=width())
     page.write(f"{entry.kind} {full}\n")
     page.write(f"{click.wrap_text(component.summary, width())}\n\n")
+    page.write_dl([fact for fact in _facts(entry, others) if fact[1]])
+    if component.notes:
+        with page.section("notes"):
+            page.write_text(component.notes)
+    if settings:
+        with page.section("run settings of the recipe"):
+            page.write_dl([(option.flag, f"{_value(option.default)}{_from(option)}") for option in settings])
+    if component.presets:
+        with page.section("presets"):
+            page.write_dl([(name, _values(values) or "the defaults") for name, values in component.presets.items()])
+    if component.weights:
+        with page.section("weights"):
+            page.write_dl(_weights(entry))
+    if options:
+        with page.section("options"):
+            page.write_dl([(_left(option), _right(option)) for option in options], col_max=36)
+    return page.getvalue().rstrip("\n")
+
+
+def _facts(entry: Entry, others: list[str]) -> list[tuple[str, str]]:
+    component = entry.component
     extra = f' (python -m pip install "{entry.distribution}[{component.extra}]")' if component.extra else ""
-    facts = [
+    also = ""
+    if others:
+        also = f"of the same name: {', '.join(others)} (zoo show {short(entry)} --kind {others[0]})"
+    return [
         ("paper", component.paper),
         ("tags", ", ".join(component.tags)),
         ("from", f"{entry.distribution} {entry.version}{extra}"),
-        ("target", component.target),
+        ("extends", " extends ".join(base.id for base in reversed(entry.lineage[:-1]))),
+        ("target", entry.target),
         ("shapes", ", ".join("x".join(map(str, shape)) for shape in component.shapes)),
+        ("also", also),
     ]
-    if others:
-        hint = f"zoo show {short(entry)} --kind {others[0]}"
-        facts.append(("also", f"of the same name: {', '.join(others)} ({hint})"))
-    page.write_dl([fact for fact in facts if fact[1]])
-    if component.presets:
-        with page.section("presets"):
-            page.write_dl([(name, _values(values) or "as it is") for name, values in component.presets.items()])
-    if component.weights:
-        with page.section("weights"):
-            rows = []
-            for name, one in component.weights.items():
-                found = [f"{record['name']} {record['value']:.4g}" for record in one.metrics]
-                rows.append(
-                    (f"{short(entry)}@{name}", ", ".join([f"{one.bytes / 2**20:.1f} MiB", one.licence, *found]))
-                )
-            page.write_dl(rows)
-    if its_options:
-        with page.section("options"):
-            page.write_dl([(_left(option), _right(option)) for option in its_options], col_max=36)
-    return page.getvalue().rstrip("\n")
+
+
+def _weights(entry: Entry) -> list[tuple[str, str]]:
+    rows = []
+    for name, one in entry.component.weights.items():
+        metrics = [f"{record['name']} {record['value']:.4g}" for record in one.metrics]
+        rows.append((f"{short(entry)}@{name}", ", ".join([f"{one.bytes / 2**20:.1f} MiB", one.licence, *metrics])))
+    return rows
 
 
 def _left(option: Option) -> str:
@@ -125,12 +151,16 @@ def _left(option: Option) -> str:
 
 
 def _right(option: Option) -> str:
-    """Help, default and bounds."""
-    facts = "; ".join(filter(None, (f"default: {_value(option.default)}", option.bounds)))
-    return f"{option.help} [{facts}]".lstrip()
+    """Help, default with its source, and bounds."""
+    facts = "; ".join(filter(None, (f"default: {_value(option.default)}{_from(option)}", option.bounds)))
+    return f"{option.help[:1].upper()}{option.help[1:]} [{facts}]".lstrip()
 
 
-def _values(values: Any) -> str:
+def _from(option: Option) -> str:
+    return f" (from {option.source.removeprefix('zoo/')})" if option.source else ""
+
+
+def _values(values: Mapping[str, Any]) -> str:
     return ", ".join(f"{key} {_value(value)}" for key, value in values.items())
 
 

@@ -1,7 +1,15 @@
 """From a callable's signature to options, from options to a checked configuration, from that to a built recipe."""
 
 from aigc_zoo.options.binding import bind, blame, component_options, parse_call
-from aigc_zoo.options.configuration import Configuration, build, options_of, read_file, resolve, unknown_option
+from aigc_zoo.options.configuration import (
+    Configuration,
+    build,
+    options_of,
+    read_file,
+    resolve,
+    settings_of,
+    unknown_option,
+)
 from aigc_zoo.options.settings import RUN_SETTINGS
 from aigc_zoo.options.values import Option
 
@@ -17,5 +25,6 @@ __all__ = [
     "parse_call",
     "read_file",
     "resolve",
+    "settings_of",
     "unknown_option",
 ]

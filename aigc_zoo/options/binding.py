@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from aigc_zoo.discovery import Entry, in_a_line
 from aigc_zoo.errors import ConfigError, UsageError, ZooError
+from aigc_zoo.options.layers import preset_layers
 from aigc_zoo.options.signatures import read, signature_options
 from aigc_zoo.options.values import Option, Value, checked, spelling, suggestion
 
@@ -24,8 +25,13 @@ def component_options(catalogue: Catalogue, kind: str, reference: str, namespace
     options = read(found.entry)
     if not found.preset or kind == "recipe":
         return options
-    values = checked(options, found.entry.component.presets[found.preset], where=f" (preset {reference})")
-    return [replace(option, default=values[option.key]) for option in options]
+    for layer in preset_layers(catalogue, found.entry, found.preset):
+        values, stated = checked(options, layer.values, where=layer.where), set(map(spelling, layer.values))
+        options = [
+            replace(one, default=values[one.key], source=layer.source) if spelling(one.key) in stated else one
+            for one in options
+        ]
+    return options
 
 
 def bind(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from aigc_zoo.discovery import Entry
 from aigc_zoo.errors import ConfigError, UsageError
 from aigc_zoo.options.binding import arguments, bound, call
-from aigc_zoo.options.layers import Draft, Layer, prefix
+from aigc_zoo.options.layers import BY_RECIPE, Draft, Layer, prefix
 from aigc_zoo.options.settings import RUN_SETTINGS
 from aigc_zoo.options.signatures import read
 from aigc_zoo.options.values import Option, Value, spelling
@@ -27,10 +27,13 @@ Ids = str | tuple[str, ...] | None
 
 @dataclass(frozen=True)
 class Configuration:
-    """All that was chosen for a run of a recipe. Keys of `slots` and `options` are those of the recipe's signature.
+    """The resolved configuration of a recipe. Keys of `slots` and `options` are those of the recipe's signature.
 
-    `recipe` is the full id, with the preset; `run` holds the run's settings, None where they are left to the run.
-    `set_by` says preset, file, cli or python for what is not at its default.
+    recipe   full id, with the preset
+    run      settings of the run, None where the run decides
+    set_by   preset, file, cli or python, for each value that is not at its default
+    plugins  version and API number of every distribution that takes part
+    built    the recipe, where resolving had to build it to learn its defaults
     """
 
     recipe: str
@@ -41,6 +44,7 @@ class Configuration:
     set_by: Mapping[str, str] = field(default_factory=dict)
     plugins: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    built: Recipe | None = field(default=None, compare=False, repr=False)
 
     def card(self) -> dict[str, Any]:
         """As JSON states it; `resolve(file=card)` gives an equal configuration."""
@@ -68,31 +72,38 @@ def resolve(
     given: Mapping[str, Any] | None = None,
     origin: str = "cli",
 ) -> Configuration:
-    """Defaults < the preset < `file` (a card) < `given` (flags or keywords: settings, slots and options, flat).
+    """Signature < defaults < preset < `file` (a card) < `given` (flags or keywords: settings, slots and options, flat).
 
-    A layer that puts another component into a slot takes with it what lower layers said of the former one. `reference`
-    may be None where the file names its recipe. Raises UsageError for what is wrong with flags (`origin` "cli"),
-    ConfigError for everything else.
+    A layer that chooses another component for a slot drops what lower layers set of the former one. `reference` may be
+    None where the file names its recipe. The recipe is built only if its component's `defaults` leave out dataset,
+    batch size or length. Raises UsageError for a fault in flags (`origin` "cli"), ConfigError for any other.
     """
     given = dict(given or {}) | ({} if data is None else {"data": os.fspath(data)})
     draft, preset = _draft(catalogue, reference, file, given.get("data"))
     draft.lay(Layer(given, origin))
     values = draft.values()
     chosen = _configured(draft, values, preset)
-    recipe = build(catalogue, chosen)
     run = dict(chosen.run)
-    defaults = {"data": recipe.dataset, "batch_size": recipe.batch_size, "steps": recipe.steps, "images": recipe.images}
-    length_given = run["steps"] is not None or run["images"] is not None
-    for key, value in defaults.items():
-        if run[key] is None and not (length_given and key in ("steps", "images")):
-            run[key] = value
+    defaults: dict[str, Any] = {}
+    if draft.needs_recipe():
+        recipe = build(catalogue, chosen)
+        chosen = replace(chosen, built=recipe)
+        defaults = {"data": recipe.dataset, "batch_size": recipe.batch_size}
+        defaults |= {"steps": recipe.steps, "images": recipe.images}
+        has_length = run["steps"] is not None or run["images"] is not None
+        missing = [key for key in BY_RECIPE if run[key] is None and not (has_length and key in ("steps", "images"))]
+        run |= {key: defaults[key] for key in missing}
+    if run["steps"] is None and run["images"] is None:
+        raise ConfigError(f"recipe {draft.entry.id} states no length: give --steps or --images")
     return replace(chosen, run=run, set_by=draft.set_by(values, defaults))
 
 
 def build(catalogue: Catalogue, configuration: Configuration) -> Recipe:
-    """Calls the recipe's target; slots arrive with their options bound. What it raises becomes a ConfigError."""
+    """Call the recipe's target with slots whose options are bound. Errors of its code become a ConfigError."""
     from aigc_zoo.game import Recipe
 
+    if configuration.built is not None:
+        return configuration.built
     entry = catalogue.find("recipe", configuration.recipe).entry
     plain: dict[str, Value] = {}
     parts: dict[str, Any] = {}
@@ -125,13 +136,21 @@ def options_of(
 ) -> list[Option]:
     """All options of a recipe with these choices for its slots, in the order of its signature.
 
-    Their defaults are those of the preset in the reference, or of the file; `automatic` adds the preset that goes with
-    the data.
+    Their defaults are those of the recipe, of the preset in the reference, and of the file; `automatic` adds the preset
+    that is named like the data. `Option.source` names the component or preset that states a default.
     """
     draft, _ = _draft(catalogue, reference, file, data, automatic)
     draft.lay(Layer(slots_given or {}, "cli"))
     defaults = {**draft.values(), **_slots(draft, lambda entry: entry.name if entry.namespace == "zoo" else entry.id)}
-    return [replace(option, default=defaults[option.key]) for option in draft.options()]
+    return [replace(option, default=defaults[option.key], source=draft.source_of(option)) for option in draft.options()]
+
+
+def settings_of(catalogue: Catalogue, reference: str) -> list[Option]:
+    """The run settings that a recipe, or its preset in the reference, states, with their values as defaults."""
+    draft, _ = _draft(catalogue, reference, None, None, automatic=False)
+    values = draft.values()
+    options = [replace(RUN_SETTINGS[key], default=values[key]) for key in RUN_SETTINGS if key in draft.given]
+    return [replace(option, source=draft.source_of(option)) for option in options]
 
 
 def unknown_option(
@@ -200,7 +219,7 @@ def _draft(
     preset = found.preset
     if automatic and not settled:
         preset = _preset_for(draft, data or layer.values.get("data"))
-    if preset and preset != "default":
+    if preset:
         draft.lay_preset(preset)
     draft.lay(layer)
     return draft, preset
@@ -225,7 +244,7 @@ def _recipe(catalogue: Catalogue, reference: str | None, filed: str | None) -> t
 
 def _preset_for(draft: Draft, data: str | None) -> str:
     """The preset named like the dataset, which by default is that of the recipe at its defaults; said in a note."""
-    presets = [name for name in draft.entry.component.presets if name != "default"]
+    presets = draft.entry.component.presets
     if not presets:
         return ""
     data = data or (draft.given["data"].raw if "data" in draft.given else None)

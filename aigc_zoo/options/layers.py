@@ -1,4 +1,4 @@
-"""Defaults, presets, a file and flags, laid over one another."""
+"""Layers of option values: signature < defaults < preset < configuration file < flags."""
 
 from __future__ import annotations
 
@@ -17,73 +17,110 @@ if TYPE_CHECKING:
     from aigc_zoo.plugins import Catalogue
 
 
-OPEN = "?"
-"""Set by whom? A card does not say of what was at its default."""
+BY_RECIPE = ("data", "batch_size", "steps", "images")
+"""Run settings that a recipe states. `steps` and `images` are both the length of the run and exclude each other."""
+
+UNRECORDED = "?"
+"""Origin of a card's value that the card does not list in `set_by`: it was at its default when the card was written."""
 
 
 @dataclass(frozen=True)
 class Layer:
-    """Values of one origin, by flat key. `recorded` is a card's own account of who set them.
+    """Values of one origin, by flat key ("lr", "generator.width").
 
-    `slot`: the slot for whose component they are, where they are a preset of that component.
+    origin     "" for defaults, else preset, file, cli or python
+    where      appended to error messages, " (preset dcgan.mnist)"
+    namespace  in which references to components resolve first; None for what a user wrote
+    recorded   a card's own account of the origins, by spelling of the key
+    slot       the slot whose component these values are a preset of
+    source     id of the component or preset that states the values, for display
     """
 
     values: Mapping[str, Any]
-    origin: str = ""  # "" for defaults, preset, file, cli, python
+    origin: str = ""
     where: str = ""
     namespace: str | None = None
     recorded: Mapping[str, str] | None = None
     slot: str = ""
+    source: str = ""
 
     def error(self, message: str) -> ZooError:
         return (UsageError if self.origin == "cli" else ConfigError)(message + self.where)
 
     def origin_of(self, key: str) -> str:
-        """Who set a key; OPEN where a card does not say, so that a value at its default stays a default."""
+        """Who set a key: by the card's record where this layer is a card."""
         if self.recorded is None:
             return self.origin
-        origin = self.recorded.get(key, OPEN)
-        return origin if origin in ("preset", "cli", "python", OPEN) else self.origin
+        origin = self.recorded.get(key, UNRECORDED)
+        return origin if origin in ("preset", "cli", "python", UNRECORDED) else self.origin
 
 
 @dataclass(frozen=True)
 class Given:
-    key: str  # as it was written
+    """One value as it was written, the layer that it stands in, and the value of a lower layer that it covers."""
+
+    key: str
     raw: Any
     layer: Layer
     origin: str
     beneath: Given | None = None
 
 
+def preset_layers(catalogue: Catalogue, entry: Entry, preset: str) -> Iterator[Layer]:
+    """The layers of one preset: the preset that it builds on, if any, then its own values.
+
+    Raises ConfigError where that other preset does not exist or builds on a third.
+    """
+    where = f" (preset {entry.name}.{preset})"
+    values = dict(entry.component.presets[preset])
+    reference = values.pop("preset", None)
+    if reference is not None:
+        base, name = entry, str(reference)
+        if "." in name:
+            found = catalogue.find(entry.kind, name, entry.namespace)
+            base, name = found.entry, found.preset
+        if name not in base.component.presets:
+            raise ConfigError(f"preset {reference!r} does not exist in {entry.kind} {base.id}{where}")
+        below = base.component.presets[name]
+        if "preset" in below:
+            raise ConfigError(f"preset {base.name}.{name} builds on another preset: state that one instead{where}")
+        yield Layer(below, "preset", where, base.namespace, source=f"preset {base.name}.{name}")
+    yield Layer(values, "preset", where, entry.namespace, source=f"preset {entry.name}.{preset}")
+
+
 class Draft:
-    """A recipe's slots and values while layers are laid over one another."""
+    """A recipe's slots and option values while layers are laid over one another."""
 
     def __init__(self, catalogue: Catalogue, entry: Entry) -> None:
         self.catalogue, self.entry = catalogue, entry
         self.parameters = {option.key: option for option in read(entry)}
-        if taken := [key for key in self.parameters if key in RUN_SETTINGS or key in RESERVED]:
+        if taken := [key for key in self.parameters if key in RUN_SETTINGS or key in (*RESERVED, "preset")]:
             raise ConfigError(
                 f"recipe {entry.id} of {entry.distribution}: parameter {taken[0]}: "
                 "the command line has an option of this name, so a recipe cannot"
             )
         self.chosen: dict[str, tuple[Entry, ...]] = {}
-        self.chosen_by: dict[str, str] = {}
+        self.chosen_by: dict[str, Layer] = {}
         self.given: dict[str, Given] = {}
         self.notes: list[str] = []
-        defaults = {option.key: option.default for option in self.parameters.values() if option.slot}
-        self.lay(Layer(defaults, namespace=entry.namespace))
+        slots = {option.key: option.default for option in self.parameters.values() if option.slot}
+        self.lay(Layer(slots, namespace=entry.lineage[0].namespace))
+        for ancestor in entry.lineage:
+            where = f" (defaults of recipe {ancestor.id})"
+            self.lay(Layer(ancestor.component.defaults, "", where, ancestor.namespace, source=ancestor.id))
         self.usual = set(self.components())
-        if "default" in entry.component.presets:
-            self.lay_preset("default", "")
 
-    def lay_preset(self, preset: str, origin: str = "preset") -> None:
-        where = f" (preset {self.entry.name}.{preset})"
-        self.lay(Layer(self.entry.component.presets[preset], origin, where, self.entry.namespace))
+    def lay_preset(self, preset: str) -> None:
+        for layer in preset_layers(self.catalogue, self.entry, preset):
+            self.lay(layer)
 
     def lay(self, layer: Layer) -> None:
-        """Slots first, since a new choice ends what was said of the former one."""
+        """Lay one layer on top; slots first, because a new choice drops the options of the former component."""
         written = {spelling(key): (key, value) for key, value in layer.values.items()}
-        lengths = [key for key in ("steps", "images") if written.get(key, ("", None))[1] is not None]
+        for key in BY_RECIPE:  # None leaves these to the layers below: a card states both lengths, one of them as null
+            if written.get(key, ("", 0))[1] in (None, "none"):
+                del written[key]
+        lengths = [key for key in ("steps", "images") if key in written]
         if len(lengths) == 2:
             raise layer.error("--steps and --images exclude one another: give one of them")
         if lengths:
@@ -102,27 +139,25 @@ class Draft:
             raise layer.error(f"{slot.flag} {twice[0]} is given twice: their options would have the same names")
         before = self.chosen.get(slot.key, ())
         kept = tuple(spelling(prefix(slot, entry)) for entry in entries if entry in before)
-        ended = [
+        dropped = [
             name
             for name, given in self.given.items()
             if name.startswith(f"{slot.key}.") and (given.layer.slot or not name.startswith(kept))
         ]
-        for name in ended:
+        for name in dropped:
             del self.given[name]
-        origin = layer.origin_of(slot.key)
-        if origin == OPEN:
-            origin = self.chosen_by.get(slot.key, "") if entries == before else layer.origin
-        self.chosen[slot.key], self.chosen_by[slot.key] = entries, origin
+        unrecorded = layer.origin_of(slot.key) == UNRECORDED
+        self.chosen[slot.key] = entries
+        if not (unrecorded and entries == before and slot.key in self.chosen_by):
+            self.chosen_by[slot.key] = replace(layer, recorded=None if unrecorded else layer.recorded)
         for one in found:
             self.notes += [one.note] if one.note else []
-            if one.preset:
-                values = one.entry.component.presets[one.preset]
-                where = f" (preset {one.entry.name}.{one.preset})"
-                laid = {prefix(slot, one.entry) + key: raw for key, raw in values.items()}
-                self.lay(Layer(laid, "preset", where, slot=slot.key))
+            for preset in preset_layers(self.catalogue, one.entry, one.preset) if one.preset else ():
+                values = {prefix(slot, one.entry) + key: value for key, value in preset.values.items()}
+                self.lay(replace(preset, values=values, slot=slot.key))
 
     def options(self) -> list[Option]:
-        """Those of the recipe; each slot is followed by the options of what it holds."""
+        """The recipe's options; each slot is followed by the options of the components that it holds."""
         found = []
         for option in self.parameters.values():
             found.append(option)
@@ -131,11 +166,12 @@ class Draft:
         return found
 
     def _named(self) -> dict[str, Option]:
-        """All that takes a value, settings of the run included, by spelling."""
+        """Everything that takes a value, run settings included, by spelling."""
         options = [*RUN_SETTINGS.values(), *(option for option in self.options() if not option.slot)]
         return {spelling(option.key): option for option in options}
 
     def values(self) -> dict[str, Value]:
+        """The value of every run setting and of every option that is no slot, by key."""
         named = self._named()
         values = {option.key: option.default for option in named.values()}
         for name, given in self.given.items():
@@ -144,13 +180,22 @@ class Draft:
             values[named[name].key] = value_of(named[name], given)
         return values
 
+    def needs_recipe(self) -> bool:
+        """Whether the recipe must be built to learn its dataset, batch size or length, or if a card's are its own."""
+        given = [self.given.get(key) for key in BY_RECIPE]
+        stated = given[0] and given[1] and (given[2] or given[3])
+        return not stated or any(one and one.origin == UNRECORDED and one.beneath is None for one in given)
+
     def set_by(self, values: Mapping[str, Value], defaults: Mapping[str, Any]) -> dict[str, str]:
-        """Who set what is not at its default. `defaults` are the recipe's own of settings that have none."""
-        origins = dict(self.chosen_by)
+        """The origin of every value that is not at its default.
+
+        `defaults` holds what the built recipe states of settings that no layer states.
+        """
+        origins = {key: layer.origin_of(key) for key, layer in self.chosen_by.items()}
         for name, option in self._named().items():
             given = self.given.get(name)
             origin = given.origin if given else ""
-            if given and origin == OPEN:
+            if given and origin == UNRECORDED:
                 value = values[option.key]
                 below = value_of(option, given.beneath) if given.beneath else defaults.get(option.key, option.default)
                 untouched = value == below or (value is None and option.key in RUN_SETTINGS)
@@ -158,12 +203,19 @@ class Draft:
             origins[option.key] = origin
         return {key: origin for key, origin in origins.items() if origin}
 
+    def source_of(self, option: Option) -> str:
+        """The component or preset that states an option's value; "" for the signature of its target."""
+        if option.slot:
+            return self.chosen_by[option.key].source
+        given = self.given.get(spelling(option.key))
+        return given.layer.source if given is not None else option.source
+
     def components(self) -> list[Entry]:
-        """The recipe and all that its slots hold."""
-        return [self.entry, *(entry for entries in self.chosen.values() for entry in entries)]
+        """The recipe, those that it extends, and all that its slots hold."""
+        return [*self.entry.lineage, *(entry for entries in self.chosen.values() for entry in entries)]
 
     def unknown(self, key: str, also: tuple[str, ...] = ()) -> str:
-        """What is wrong with a key, and what was probably meant."""
+        """The message for a key that means nothing, with the one that was probably meant."""
         close = suggestion(key, [*RUN_SETTINGS, *also, *(option.key for option in self.options())])
         head, _, rest = spelling(key).partition(".")
         slot = self.parameters.get(head)
@@ -184,10 +236,12 @@ class Draft:
 
 
 def prefix(slot: Option, entry: Entry) -> str:
+    """What the options of a slot's component begin with: "generator.", and "penalty.r1." where a slot holds several."""
     return f"{slot.key}.{entry.name}." if slot.repeated else f"{slot.key}."
 
 
 def value_of(option: Option, given: Given) -> Value:
+    """The checked value of what was written."""
     try:
         return convert(option, given.raw)
     except ValueError as reason:

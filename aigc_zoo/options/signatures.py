@@ -1,4 +1,4 @@
-"""A target's signature as its options: types, bounds, defaults and help."""
+"""Options of a component, read from the signature and docstring of its target."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 from aigc_zoo.discovery import Entry, in_a_line
 from aigc_zoo.errors import ConfigError
-from aigc_zoo.options.values import WORDS, Option, checked, convert
+from aigc_zoo.options.values import WORDS, Option, checked, convert, spelling
 from aigc_zoo.spec import KINDS, Range, Slot
 
 CALLED_WITH: Mapping[str, tuple[str, ...]] = {
@@ -20,28 +20,30 @@ CALLED_WITH: Mapping[str, tuple[str, ...]] = {
     "dataset": ("where",),
     "extractor": ("weights",),
 }
-"""What the targets of a kind are called with; all their other parameters are options."""
+"""Positional parameters of the targets of a kind; all other parameters are options."""
 
 _OF_SLOTS: Mapping[str, str] = {
-    "generator": "the network that makes samples.",
-    "discriminator": "the network that judges them.",
-    "loss": "what the players lower, as functions of logits.",
-    "penalty": "terms added to the critic's loss.",
-    "augmentation": "applied alike to reals and fakes before they are judged.",
+    "generator": "generator network.",
+    "discriminator": "discriminator network.",
+    "loss": "adversarial loss of both networks, a function of logits.",
+    "penalty": "penalty term added to the discriminator's loss.",
+    "augmentation": "differentiable augmentation of reals and fakes before the discriminator.",
 }
-"""What a slot of a kind is for, where the recipe says nothing else of it."""
+"""Help of a slot by its kind, where the recipe's docstring has none."""
 
 _OF_PENALTIES = (
-    Option("weight", float, 1.0, low=0, help="what the penalty is multiplied by."),
-    Option("every", int, 1, low=1, help="every how many steps it counts, so many times heavier."),
+    Option("weight", float, 1.0, low=0, help="factor of the penalty in the discriminator's loss."),
+    Option(
+        "every", int, 1, low=1, help="lazy regularization: add N times the penalty at every N-th step.", metavar="N"
+    ),
 )
 
 
 def read(entry: Entry) -> list[Option]:
-    """The options of a component's target in the order of its signature, over its preset "default".
+    """The options of a component's target in the order of its signature, with the component's `defaults`.
 
-    What cannot be an option is a ConfigError that names component, parameter and reason. A recipe's slots are among
-    them; its own preset "default" is not applied here, as it may reach into slots.
+    A recipe's slots are among them; its own `defaults` are not applied here, because they may set options of what the
+    slots hold. Raises ConfigError with component, parameter and reason for a parameter that cannot be an option.
     """
     target = entry.load()
     who = f"{entry.kind} {entry.id} of {entry.distribution} {entry.version}"
@@ -57,16 +59,21 @@ def read(entry: Entry) -> list[Option]:
             raise ConfigError(f"{who}: parameter {clash.pop()}: every penalty has an option of this name")
         found += _OF_PENALTIES
     found = [replace(option, owner=entry.id) for option in found]
-    if entry.kind == "recipe" or "default" not in entry.component.presets:
+    defaults = entry.component.defaults
+    if entry.kind == "recipe" or not defaults:
         return found
-    values = checked(found, entry.component.presets["default"], where=f" (preset default of {entry.id})")
-    return [replace(option, default=values[option.key]) for option in found]
+    values = checked(found, defaults, where=f" (defaults of {entry.kind} {entry.id})")
+    stated = set(map(spelling, defaults))
+    return [
+        replace(option, default=values[option.key], source=entry.id if spelling(option.key) in stated else "")
+        for option in found
+    ]
 
 
 def signature_options(
     target: Callable[..., Any], called_with: Sequence[str] = (), *, slots: bool = False
 ) -> list[Option]:
-    """Keyword-only parameters as options; ValueError for a parameter that cannot be one."""
+    """The keyword-only parameters of a callable as options; ValueError for a parameter that cannot be one."""
     try:
         # Of a class, get_type_hints would give the attributes.
         annotated = target.__init__ if inspect.isclass(target) else target
@@ -144,7 +151,7 @@ def _option(name: str, hint: Any, default: Any, slots: bool) -> Option:
 
 
 def _help(docstring: str | None, names: Iterable[str]) -> dict[str, str]:
-    """Texts from a docstring's lines of the form `name: text`, each with the lines below it that stand further in."""
+    """Help texts from docstring lines of the form `name: text`, with their more deeply indented continuation lines."""
     texts: dict[str, str] = {}
     current, depth = "", 0
     for line in (docstring or "").splitlines():

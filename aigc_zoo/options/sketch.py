@@ -19,9 +19,9 @@ class SketchedEntry(Entry):
     """An entry that gives, where it can, a function with the target's signature and docstring, and no body."""
 
     def load(self) -> Callable[..., Any]:
-        if self.component.target.partition(":")[0] in sys.modules:
+        if self.target.partition(":")[0] in sys.modules:
             return super().load()
-        return sketch(self.component.target) or super().load()
+        return sketch(self.target) or super().load()
 
 
 def sketch(target: str) -> Callable[..., Any] | None:

@@ -38,7 +38,8 @@ class Option:
     """Something that can be set: "lr", "generator.width", "penalty.NAME.weight", or a slot, whose value is a name.
 
     `low` and `high` are included. `optional` allows None (written "none"), `repeated` makes a tuple. `owner` is the
-    full id of the component, "" for settings of a run; `slot` the kind of component that a slot takes.
+    full id of the component, "" for settings of a run; `slot` the kind of component that a slot takes. `source` names
+    the component or preset that states the default, "" where it is the signature's own.
     """
 
     key: str
@@ -53,6 +54,7 @@ class Option:
     owner: str = ""
     slot: str = ""
     metavar: str = ""
+    source: str = ""
 
     @property
     def flag(self) -> str:

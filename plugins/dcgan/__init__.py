@@ -10,14 +10,6 @@ PAPER = "arXiv:1511.06434"
 # Minutes on two cores: half the paper's width, and a hidden layer at either end of the convolutions: with it, FID at
 # 64,000 images of the digits fell to a third.
 SMALL = {"width": 32, "dense": 256}
-# A generator three times as fast as its critic.
-MINUTES = {
-    "batch_size": 64,
-    "lr": 1e-3,
-    "discriminator_lr": 3e-4,
-    "generator": "dcgan.small",
-    "discriminator": "dcgan.small",
-}
 
 
 @hookimpl
@@ -45,20 +37,5 @@ def zoo_components() -> Iterable[Component]:
             "small-plain": SMALL | {"norm": "none"},
             "spectral": {"norm": "none", "weights": "spectral"},
             "narrow-spectral": {"width": 32, "norm": "none", "weights": "spectral"},
-        },
-    )
-    yield Component(
-        kind="recipe",
-        name="dcgan",
-        target=f"{__name__}.recipe:dcgan",
-        summary="The convolutional GAN that most others start from; the place to begin",
-        paper=PAPER,
-        tags=("image", "labels"),
-        presets={
-            "digits": MINUTES | {"images": 256_000},
-            "mnist": MINUTES | {"images": 1_200_000},
-            "cifar10": {"images": 12_800_000},
-            # With labels, a generator without a hidden layer learns faster than one with (LOG).
-            "conditional": MINUTES | {"conditional": True, "generator": "dcgan.narrow", "images": 1_200_000},
         },
     )

@@ -27,5 +27,5 @@ def zoo_components() -> Iterable[Component]:
             target=f"{__name__}.terms:{function}",
             summary=summary,
             paper=paper,
-            presets={"default": {"weight": weight}},
+            defaults={"weight": weight},
         )

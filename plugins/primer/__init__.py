@@ -6,9 +6,6 @@ from aigc_zoo.spec import Component, hookimpl
 
 ZOO_API = 1
 
-# The article's own network takes days on two cores, a quarter of its width minutes.
-MINUTES = {"ema": 0.999, "generator.width": 32}
-
 
 @hookimpl
 def zoo_components() -> Iterable[Component]:
@@ -25,15 +22,4 @@ def zoo_components() -> Iterable[Component]:
         target=f"{__name__}.networks:discriminator",
         summary="One hidden layer of 128 rectifiers",
         tags=("any-shape", "perceptron", "labels"),
-    )
-    yield Component(
-        kind="recipe",
-        name="primer",
-        target=f"{__name__}.recipe:primer",
-        summary="The introductory GAN for digits: convolutions against a small perceptron",
-        tags=("image", "labels", "introductory"),
-        presets={
-            "digits": MINUTES | {"lr": 2e-4, "discriminator_lr": 1e-4, "images": 256_000},
-            "mnist": MINUTES | {"images": 512_000},  # at 2e-4 every sample is black within 500 steps
-        },
     )

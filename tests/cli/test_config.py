@@ -27,7 +27,7 @@ def zoo_components():
     yield one("recipe", "doodle", presets={"squares": {"steps": 40, "pen.width": 9}})
     yield one("generator", "round-pen")
     yield one("generator", "flat")
-    yield one("penalty", "smooth", presets={"default": {"weight": 5.0}})
+    yield one("penalty", "smooth", defaults={"weight": 5.0})
 
 def doodle(
     *,
@@ -189,12 +189,12 @@ def test_help_of_a_recipe_lists_all_in_groups(zoo: Run, monkeypatch: pytest.Monk
     ]
     text = " ".join(out.split())
     for part in (
-        "--steps N How many steps to train; instead of --images. [1 or more; default: 40 by preset squares]",
+        "--steps N How many steps to train; instead of --images. [1 or more; default: 40 from preset squares]",
         "--sizes INTEGER,... How large. [1 or more; default: 4,8]",
         "--step-size FLOAT How far, at most. [0 to 1; default: 0.0002]",
         "--mode [fast|slow] [default: fast]",
         "--shaded / --no-shaded With shadows. [default: false]",
-        "--pen.width INTEGER Of the line. [1 to 99; default: 9 by preset squares]",
+        "--pen.width INTEGER Of the line. [1 to 99; default: 9 from preset squares]",
         "--pen.soft-edge / --no-pen.soft-edge [default: true]",
         "repeatable; default: local/smooth]",
         "--penalty.smooth.weight FLOAT What the penalty is multiplied by. [0 or more; default: 5.0]",
@@ -216,7 +216,7 @@ def test_help_without_a_recipe_says_where_the_rest_is(zoo: Run) -> None:
 def test_help_also_serves_those_whose_configuration_has_a_fault(zoo: Run) -> None:
     Path("a.json").write_text('{"recipe": "doodle", "options": {"sizes": [4]}}')
     out = zoo("config", "--config", "a.json", "--help")[1]
-    assert "default: 4 by the file" in " ".join(out.split())
+    assert "default: 4 from the file" in " ".join(out.split())
     code, out, _ = zoo("config", "doodle", "--pen.width", "0", "--help")
     assert (code, "--pen.width INTEGER" in out) == (0, True)
 

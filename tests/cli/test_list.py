@@ -27,13 +27,13 @@ ZOO_API = 1
 def zoo_components():
     yield Component(
         kind="penalty", name="mine", target=f"{__name__}:mine", summary="A penalty " + "of many words " * 12,
-        paper="arXiv:0000.00000", tags=("one", "two"), presets={"default": {"weight": 10.0}, "soft": {"slope": 0.5}},
+        paper="arXiv:0000.00000", tags=("one", "two"), defaults={"weight": 10.0}, presets={"soft": {"slope": 0.5}},
     )
 
 def mine(*, slope: Annotated[float, Range(0, 1)] = 0.25, mode: Literal["mean", "sum"] = "mean"):
     '''Nothing but options.
 
-    slope: how steep it is.
+    slope: How steep it is.
     mode: how it is reduced.
     '''
 """
@@ -141,7 +141,7 @@ def test_show_tells_all_about_a_component(mine: str, capsys: Output) -> None:
         assert told in out
     slope = next(line for line in out.splitlines() if "--slope" in line)
     assert "0.25" in slope
-    assert "how steep it is" in out
+    assert "How steep it is" in out
     assert max(map(len, out.splitlines())) <= 100
 
 
@@ -149,7 +149,7 @@ def test_show_for_programs(mine: str, capsys: Output) -> None:
     assert main(["show", "mine.soft", "--json", "--plugin", mine]) == 0
     shown = json.loads(capsys.readouterr().out)
     assert (shown["schema"], shown["id"], shown["kind"], shown["other_kinds"]) == (1, "local/mine", "penalty", [])
-    assert shown["presets"] == {"default": {"weight": 10.0}, "soft": {"slope": 0.5}}
+    assert (shown["defaults"], shown["presets"]) == ({"weight": 10.0}, {"soft": {"slope": 0.5}})
     assert shown["target"].startswith("zoo_local_mine")
     options = {option["key"]: option for option in shown["options"]}
     assert (options["slope"]["type"], options["slope"]["default"]) == ("float", 0.5)

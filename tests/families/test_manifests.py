@@ -47,6 +47,9 @@ def components() -> list[Component]:
 
 
 def target(component: Component) -> Any:
+    """The target of a component, or of the recipe that it extends."""
+    if component.extends:
+        (component,) = [one for one in EVERY if component.extends == f"zoo/{one.name}" and one.kind == "recipe"]
     module, _, name = component.target.partition(":")
     return getattr(import_module(module), name)
 
@@ -118,9 +121,7 @@ def _slot(parameter: inspect.Parameter) -> str:
 
 
 def preset_cases() -> list[tuple[str, str]]:
-    return [
-        (one.name, preset) for one in EVERY if one.kind == "recipe" for preset in one.presets if preset != "default"
-    ]
+    return [(one.name, preset) for one in EVERY if one.kind == "recipe" for preset in one.presets]
 
 
 @pytest.mark.parametrize(("name", "preset"), preset_cases())

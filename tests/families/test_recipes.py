@@ -9,15 +9,18 @@ from torch import Tensor, nn
 
 from aigc_zoo.engine.trainer import Trainer
 from aigc_zoo.game import Batch, Penalty, Recipe, Spec
+from aigc_zoo.options import resolve
+from aigc_zoo.plugins import catalogue
 from aigc_zoo_plugins.dcgan import networks as dcgan_networks
-from aigc_zoo_plugins.dcgan.recipe import dcgan
+from aigc_zoo_plugins.gan import zoo_components
+from aigc_zoo_plugins.gan.recipe import gan
 from aigc_zoo_plugins.losses.adversarial import minimax, non_saturating
 from aigc_zoo_plugins.primer import networks as primer_networks
-from aigc_zoo_plugins.primer.recipe import primer
 from aigc_zoo_plugins.vanilla import networks as vanilla_networks
-from aigc_zoo_plugins.vanilla.recipe import vanilla
 
-RECIPES = {"dcgan": dcgan, "primer": primer, "vanilla": vanilla}
+RECIPES = ("dcgan", "primer", "vanilla")
+DEFAULTS = {component.name: component.defaults for component in zoo_components()}
+LENGTH = ("data", "batch_size", "steps", "images")
 NETWORKS = {"dcgan": dcgan_networks, "primer": primer_networks, "vanilla": vanilla_networks}
 SPEC = Spec(shape=(1, 28, 28))
 
@@ -29,7 +32,8 @@ def built(name: str, critic: str | None = None, **options: object) -> Recipe:
         "discriminator": partial(NETWORKS[critic or name].discriminator, width=4),
         "loss": non_saturating,
     }
-    return RECIPES[name](**given | options)
+    own = {key: value for key, value in DEFAULTS[name].items() if key not in (*LENGTH, *given)}
+    return gan(**own | given | options)
 
 
 def slope(critic, batch: Batch) -> Tensor:  # type: ignore[no-untyped-def]
@@ -111,11 +115,10 @@ def test_what_the_sources_state_is_the_default() -> None:
     assert (float(group["lr"]), group["betas"]) == (pytest.approx(2e-4), (0.5, 0.999))
     group = built("primer").players["generator"].optimizer(weight).param_groups[0]
     assert (float(group["lr"]), group["betas"]) == (pytest.approx(1e-4), (0.9, 0.999))
-    primer_recipe = built("primer")
-    assert (primer_recipe.batch_size, primer_recipe.images) == (128, 100 * 60_000)
-    assert built("dcgan").batch_size == 128
-    assert built("vanilla").batch_size == 100
-    assert {built(name).dataset for name in RECIPES} == {"digits"}
+    runs = {name: resolve(catalogue(), name, data="nothing").run for name in RECIPES}
+    assert (runs["primer"]["batch_size"], runs["primer"]["images"]) == (128, 100 * 60_000)
+    assert {name: run["batch_size"] for name, run in runs.items()} == {"dcgan": 128, "primer": 128, "vanilla": 100}
+    assert {resolve(catalogue(), name).run["data"] for name in RECIPES} == {"digits"}
 
 
 @pytest.mark.parametrize("name", ["primer", "vanilla", "dcgan"])
