@@ -69,7 +69,7 @@ class Component:
               component's options. Empty exactly when `extends` is set
     extends   id of another recipe, "zoo/gan", whose target and options a recipe shares: a recipe made of data alone
     defaults  option -> value, over the defaults of the target's signature. A recipe's may set slots, options of what
-              the slots hold ("penalty.gp.weight"), and settings of the run (data, batch_size, steps, images, ...)
+              the slots hold ("penalty.NAME.weight"), and settings of the run (data, batch_size, steps, images, ...)
     presets   name -> {option: value}, over the defaults. {"preset": "NAME"} in one builds on another preset of this
               component, {"preset": "RECIPE.NAME"} on a preset of another recipe; the other must not build on a third
     notes     provenance and departures from the paper, with citations that a stranger can find

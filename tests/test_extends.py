@@ -33,7 +33,7 @@ def zoo_components():
 '''
 
 # The same package also has a generator called dcgan, and a row that asks for it by its own reference.
-MORE = '''    yield Component(kind="generator", name="dcgan", target=f"{__name__}:flat", summary="A generator called dcgan")
+MORE = '''    yield Component(kind="generator", name="dcgan", target=f"{__name__}:flat", summary="Captures nothing")
     yield Component(kind="recipe", name="own", extends="soft-lsgan", summary="Uses it", defaults={"generator": "dcgan"})
 
 

@@ -22,7 +22,7 @@ STUDIO = {"latent": 128, "discriminator_turns": 2, "batch_size": 64, "steps": 20
 RESNET = {"generator": "resnet", "discriminator": "resnet.mean", "latent": 128, "discriminator_turns": 5}
 MIMICRY = RESNET | {"beta1": 0.0, "beta2": 0.9, "lr_schedule": "linear", "batch_size": 64, "steps": 100_000}
 
-recipe = partial(Component, kind="recipe", extends="zoo/gan", tags=("image", "labels"))
+row = partial(Component, kind="recipe", extends="zoo/gan", tags=("image", "labels"))
 
 
 def scaled(images: Values, points: Values, digits: int = 256_000, mnist: int = 1_200_000, **both: Any) -> Values:
@@ -44,7 +44,7 @@ def zoo_components() -> Iterable[Component]:
         notes="The defaults are those of dcgan.",
         defaults={"data": "digits", "batch_size": 128, "images": 1_000_000},
     )
-    yield recipe(
+    yield row(
         name="vanilla",
         summary="The first GAN: two multilayer perceptrons",
         paper="arXiv:1406.2661",
@@ -64,7 +64,7 @@ def zoo_components() -> Iterable[Component]:
     )
     narrow = {"ema": 0.999, "generator.width": 32}  # a quarter of the width: minutes on two cores instead of days
     fast = {"lr": 2e-4, "discriminator_lr": 1e-4, "images": 256_000}  # on MNIST every sample is black within 500 steps
-    yield recipe(
+    yield row(
         name="primer",
         summary="Introductory GAN for digits: a convolutional generator against a small perceptron",
         notes="An introductory model for MNIST as tutorials have it: Adam at 1e-4, batches of 128, 100 epochs, "
@@ -81,7 +81,7 @@ def zoo_components() -> Iterable[Component]:
         presets={"digits": narrow | fast, "mnist": narrow | {"images": 512_000}},
     )
     fast = TTUR | {"batch_size": 64}
-    yield recipe(
+    yield row(
         name="dcgan",
         summary="DCGAN, the convolutional GAN that most others start from; the place to begin",
         paper="arXiv:1511.06434",
@@ -98,7 +98,7 @@ def zoo_components() -> Iterable[Component]:
             "conditional": fast | {"conditional": True, "generator": "dcgan.narrow", "images": 1_200_000},
         },
     )
-    yield recipe(
+    yield row(
         name="lsgan",
         summary="Least-squares loss: fakes that D already accepts are still pulled towards the data",
         paper="arXiv:1611.04076",
@@ -111,7 +111,7 @@ def zoo_components() -> Iterable[Component]:
             TTUR | {"generator": "dcgan.narrow", "discriminator": "dcgan.narrow"}, POINTS, discriminator_turns=1
         ),
     )
-    yield recipe(
+    yield row(
         name="hinge",
         summary="Geometric GAN: hinge loss on DCGAN's networks",
         paper="arXiv:1705.02894",
@@ -121,7 +121,7 @@ def zoo_components() -> Iterable[Component]:
         defaults=STUDIO | {"loss": "hinge"},
         presets=scaled(TTUR, POINTS, discriminator_turns=1),
     )
-    yield recipe(
+    yield row(
         name="sngan",
         summary="Hinge loss, every layer of D with spectral norm one",
         paper="arXiv:1802.05957",
@@ -136,7 +136,7 @@ def zoo_components() -> Iterable[Component]:
             discriminator_turns=1,
         ),
     )
-    yield recipe(
+    yield row(
         name="wgan",
         summary="Wasserstein loss, D made Lipschitz by clipping its weights",
         paper="arXiv:1701.07875",
@@ -158,7 +158,7 @@ def zoo_components() -> Iterable[Component]:
         ("wgan-gp", "gp", "arXiv:1704.00028", "Gulrajani et al. (2017), eq. 3", "one"),
         ("wgan-lp", "lp", "arXiv:1709.08894", "Petzka et al. (2018), eq. 7", "at most one"),
     ):
-        yield recipe(
+        yield row(
             name=name,
             summary=f"Wasserstein loss, gradient norm of {norm} between reals and fakes",
             paper=paper,
@@ -169,7 +169,7 @@ def zoo_components() -> Iterable[Component]:
             defaults=MIMICRY | {"loss": "wasserstein", "penalty": penalty},
             presets=scaled(PLAIN, points | {f"penalty.{penalty}.weight": 0.1}, digits=512_000, discriminator_turns=3),
         )
-    yield recipe(
+    yield row(
         name="dragan",
         summary="Non-saturating loss, gradient norm of one around the reals",
         paper="arXiv:1705.07215",
@@ -180,7 +180,7 @@ def zoo_components() -> Iterable[Component]:
         defaults={"discriminator": "dcgan.plain", "penalty": "dragan", "batch_size": 64, "steps": 200_000},
         presets=scaled(TTUR | {"generator": "dcgan.narrow", "discriminator": "dcgan.small-plain"}, POINTS),
     )
-    yield recipe(
+    yield row(
         name="dcgan-r1",
         summary="DCGAN without batch normalization in D, zero gradient at the reals (R1)",
         paper="arXiv:1801.04406",
@@ -192,7 +192,7 @@ def zoo_components() -> Iterable[Component]:
         | {"beta1": 0.0, "beta2": 0.99, "batch_size": 64, "images": 12_800_000},
         presets=scaled(PLAIN, POINTS | {"penalty.r1.weight": 0.5}),
     )
-    yield recipe(
+    yield row(
         name="rpgan-r1r2",
         summary="R3GAN's objective on residual networks: paired relativistic loss, R1 and R2",
         paper="arXiv:2501.05441",
