@@ -13,11 +13,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from aigc_zoo.discovery import Entry, Manager, Record, did_you_mean, in_a_line
-from aigc_zoo.errors import ConfigError, printable
+from aigc_zoo.discovery import Entry, Manager, Record
+from aigc_zoo.errors import ConfigError, did_you_mean, in_a_line, printable
 from aigc_zoo.spec import HOOKS, KINDS
 
-__all__ = ["Catalogue", "Entry", "Found", "Record", "catalogue", "describe_problems", "did_you_mean", "needs"]
+__all__ = ["Catalogue", "Entry", "Found", "Record", "catalogue", "describe_problems", "needs"]
 
 
 @dataclass(frozen=True)

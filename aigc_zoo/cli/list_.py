@@ -52,7 +52,7 @@ def _paragraphs(entries: list[Entry], titles: bool) -> Iterator[str]:
 
 def _nothing(catalogue: Catalogue, pattern: str, kind: str) -> str:
     """Why the list is empty, and what would fill it."""
-    from aigc_zoo.plugins import did_you_mean
+    from aigc_zoo.errors import did_you_mean
 
     known = catalogue.items(None if kind == "all" else kind)
     what = "component" if kind == "all" else kind
