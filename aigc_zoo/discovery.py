@@ -43,7 +43,7 @@ class Record:
     module: ModuleType | None = field(default=None, repr=False, compare=False)  # the manifest, if the status is ok
 
     @property
-    def who(self) -> str:
+    def label(self) -> str:
         """The plugin's name in messages: `plugin aigc-zoo-acme 0.2 (unets)`."""
         if self.distribution.endswith(".py"):
             return f"plugin file {self.distribution}"
@@ -51,7 +51,7 @@ class Record:
         return f"plugin {self.distribution} {self.version}{name}"
 
     def __str__(self) -> str:
-        return f"{self.who} is {self.status}: {self.reason}"
+        return f"{self.label} is {self.status}: {self.reason}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +94,7 @@ class Entry:
 
 
 class Manager(pluggy.PluginManager):
-    """A plugin manager that isolates plugins: one that fails is recorded as broken, and the command goes on."""
+    """A plugin manager that isolates plugins: one that fails is recorded as broken, and the command continues."""
 
     def __init__(self) -> None:
         super().__init__(GROUP)

@@ -111,7 +111,7 @@ class Catalogue:
             except (Exception, SystemExit) as error:
                 for listeners in self._listeners.values():
                     listeners[:] = [one for one in listeners if one[0] is not record]
-                sys.stderr.write(printable(f"zoo: {record.who} is switched off: {hook}: {in_a_line(error)}") + "\n")
+                sys.stderr.write(printable(f"zoo: {record.label} is switched off: {hook}: {in_a_line(error)}") + "\n")
 
     def _unknown(self, kind: str, reference: str, space: str, name: str) -> ConfigError:
         """Who cannot be found, with what was probably meant or is probably missing."""
@@ -123,7 +123,7 @@ class Catalogue:
         lines = [f"unknown {kind} {reference!r}{close}"]
         if suspects:
             suspect = min(suspects, key=lambda record: record.entry_point != name)
-            lines.append(f"it may belong to {suspect.who}, which is {suspect.status}: {suspect.reason}")
+            lines.append(f"it may belong to {suspect.label}, which is {suspect.status}: {suspect.reason}")
         elif kinds:
             lines.append(f"of that name there is a {' and a '.join(dict.fromkeys(kinds))}")
         return ConfigError("\n".join([*lines, f"zoo list --kind {'all' if every else kind} shows what is installed"]))

@@ -19,7 +19,7 @@ SECONDS = "Training time of each run, instead of --images."
 TARGET = "Target value of the compared metric; reports the time and images until it is reached."
 METRICS = "Metrics, as in `zoo eval`. The first one is compared; with fewer than 10,000 samples kid, if it is named."
 EVAL_NUM = "Number of samples in each evaluation."
-OUT = "Directory of the trained runs; the same command resumes them."
+OUT = "Directory of the cells, one training run each; the same command resumes them."
 
 Comparison = tuple[Callable[[Any], bool], Any]
 """The condition under which a row of the comparison fails, and the earlier result or None."""
@@ -174,7 +174,7 @@ def matrix(obj: Any, /, recipe: str, dry_run: bool, **settings: Any) -> int:
     if dry_run:
         for cell in cells:
             click.echo(str(cell))
-        click.echo(f"{len(cells):,} runs")
+        click.echo(f"{len(cells):,} cells")
         return 0
     return _trained("matrix", catalogue, cells, settings, comparison)
 
@@ -206,13 +206,13 @@ def _trained(
     from aigc_zoo.metrics.protocol import described
     from aigc_zoo.run.signals import stopping
 
-    click.echo(f"{len(cells):,} runs, of which {left(cells):,} are not trained yet", err=True)
+    click.echo(f"{len(cells):,} cells, {left(cells):,} of them to be trained", err=True)
     with stopping() as stop:
         suite = _suite(catalogue, cells=cells, device=settings["device"], stop=stop)
         try:
             entries = play(suite, settings["target"])
         except KeyboardInterrupt:
-            click.echo(f"stopped; {left(cells):,} runs are left, and the same command resumes them", err=True)
+            click.echo(f"stopped; {left(cells):,} cells are left, and the same command resumes them", err=True)
             return 128 + (stop.signal or 2)
     protocol: Any = None
     for entry in entries:

@@ -24,7 +24,7 @@ from aigc_zoo.cli.text import print_json
     default="",
     show_default="fid, and kid from 1,000 samples on; modes for points",
     metavar="NAMES",
-    help="Metrics, comma-separated: fid, kid, isc, prc, dac, variance-ratio, duplicates, modes, memorisation, or all.",
+    help="Metrics, comma-separated: fid, kid, isc, prc, dac, variance-ratio, duplicates, modes, memorization, or all.",
 )
 @click.option(
     "--num",

@@ -66,7 +66,7 @@ def _page(records: Sequence[Record]) -> str:
             remarks.append(str(record))
         if record.heavy:
             remarks.append(
-                f"{record.who} imports {', '.join(record.heavy)}: this delays every command by {record.ms:.0f} ms"
+                f"{record.label} imports {', '.join(record.heavy)}: this delays every command by {record.ms:.0f} ms"
             )
     paragraphs = [click.wrap_text(text, width(), subsequent_indent="    ") for text in remarks]
     return "\n".join([table(rows, cut=0), *([""] if remarks else []), *paragraphs])

@@ -42,7 +42,7 @@ def command(obj: Any, /, source: Path, count: int, out: Path | None, more: tuple
 
     device = choose_device(settings.pop("device"))
     path = located(obj.catalogue(), source)
-    if out is None and path != source:  # published weights are in the cache, where nobody looks for samples
+    if out is None and path != source:  # published weights are in the cache, which is no place for samples
         out = Path(f"{str(source).replace('/', '-').replace('@', '-')}-seed{settings['seed']}.png")
     written = sample_to(obj.catalogue(), path, count, out=out, device=device, more=more, **settings)
     where = written[0] if len(written) == 1 else f"{written[0].parent}{'/'} ({len(written):,} files)"

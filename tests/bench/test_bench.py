@@ -139,7 +139,7 @@ def test_quality_trains_each_cell_once(
 ) -> None:
     words = ["--plugin", stranger, "bench", "quality", "mine", "--data", dots, "--out", tmp_path / "out", *TINY]
     out, err = told(capsys, 0, *words, "--target", 1e9, "--json", tmp_path / "q.json")
-    assert "2 runs, of which 2 are not trained yet" in err
+    assert "2 cells, 2 of them to be trained" in err
     (entry,) = read_results(tmp_path / "q.json")["entries"]
     assert entry["name"] == "local/mine" or entry["name"] == "mine"
     assert entry["seeds"] == [0, 1]
@@ -148,7 +148,7 @@ def test_quality_trains_each_cell_once(
     assert (entry["seconds_to_target"], entry["images_to_target"], entry["reached"]) == (0, 0, 2)
     assert "final" in out
     again, err = told(capsys, 0, *words, "--target", 0)
-    assert "2 runs, of which 0 are not trained yet" in err
+    assert "2 cells, 0 of them to be trained" in err
     assert "target missed by most (0 of 2 reached it)" in again
     told(capsys, 0, "report", tmp_path / "q.json", "--out", tmp_path / "page.html")
 
@@ -171,9 +171,9 @@ def test_a_stopped_matrix_goes_on_where_it_was(
 
     monkeypatch.setattr(cells, "train", interrupted)
     _, err = told(capsys, 130, *words)
-    assert "3 runs are left" in err
+    assert "3 cells are left" in err
     _, err = told(capsys, 0, *words, "--json", tmp_path / "m.json")
-    assert "4 runs, of which 3 are not trained yet" in err
+    assert "4 cells, 3 of them to be trained" in err
     assert count == 5
     entries = read_results(tmp_path / "m.json")["entries"]
     assert [entry["name"] for entry in entries] == [

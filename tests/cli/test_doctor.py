@@ -60,6 +60,15 @@ def test_low_disk_low_memory_and_a_wrong_clock_are_reported(
     assert found["clock"]["state"] == "fault"
 
 
+def test_a_system_without_load_average_is_no_fault(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Windows has neither of these functions."""
+    monkeypatch.delattr(os, "getloadavg", raising=False)
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    assert findings(capsys)["processors"]["state"] == "ok"
+
+
 @pytest.mark.parametrize(
     ("code", "expected"),
     [
