@@ -145,6 +145,9 @@ def _processors() -> Finding:
 
 
 def _driver() -> Finding:
+    """The version of the NVIDIA driver, which only Linux states in /proc."""
+    if sys.platform != "linux":
+        return Finding("GPU driver", "ok", f"not known on {sys.platform} without --full")
     try:
         first = Path("/proc/driver/nvidia/version").read_text().splitlines()[0]
     except (OSError, IndexError):

@@ -56,7 +56,7 @@ command = RecipeCommand(
         click.Option(
             ["--allow-inexact-resume"],
             is_flag=True,
-            help="Resume although device, ranks, threads or versions differ; results differ, as card.json records.",
+            help="Resume even if device, ranks, threads or versions changed; recorded in card.json, as results differ.",
         ),
         click.Option(
             ["--dry-run"],
