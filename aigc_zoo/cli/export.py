@@ -30,5 +30,5 @@ def command(obj: Any, source: Path, to: str, onnx: bool, licence: str) -> None:
     folder = directory / "export" if to == "onnx" else Path(to)
     for path, error in publish(obj.catalogue(), source, folder, onnx=onnx or to == "onnx", licence=licence):
         size = f"{path.stat().st_size / 2**20:.2f} MiB"
-        click.echo(f"{path}  {size}, differs from the generator by at most {error:.1e} of the range")
+        click.echo(f"{path}  {size}, output differs by {error:.1e} of the range at most")
     click.echo(folder / "published.json")
