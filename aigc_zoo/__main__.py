@@ -1,4 +1,4 @@
-"""`python -m aigc_zoo` is `zoo`."""
+"""Entry point of `python -m aigc_zoo`, which is the command `zoo`."""
 
 import sys
 

@@ -14,11 +14,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from aigc_zoo.discovery import Entry, Manager, Record, did_you_mean, in_a_line
-from aigc_zoo.errors import ConfigError, printable
+from aigc_zoo.discovery import Entry, Manager, Record
+from aigc_zoo.errors import ConfigError, did_you_mean, in_a_line, printable
 from aigc_zoo.spec import HOOKS, KINDS
 
-__all__ = ["Catalogue", "Entry", "Found", "Record", "catalogue", "describe_problems", "did_you_mean", "needs"]
+__all__ = ["Catalogue", "Entry", "Found", "Record", "catalogue", "describe_problems", "needs"]
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ class Catalogue:
             except (Exception, SystemExit) as error:
                 for listeners in self._listeners.values():
                     listeners[:] = [one for one in listeners if one[0] is not record]
-                sys.stderr.write(printable(f"zoo: {record.who} is switched off: {hook}: {in_a_line(error)}") + "\n")
+                sys.stderr.write(printable(f"zoo: {record.label} is switched off: {hook}: {in_a_line(error)}") + "\n")
 
     def _unknown(self, kind: str, reference: str, space: str, name: str) -> ConfigError:
         """Who cannot be found, with what was probably meant or is probably missing."""
@@ -147,7 +147,7 @@ class Catalogue:
         lines = [f"unknown {kind} {reference!r}{close}"]
         if suspects:
             suspect = min(suspects, key=lambda record: record.entry_point != name)
-            lines.append(f"it may belong to {suspect.who}, which is {suspect.status}: {suspect.reason}")
+            lines.append(f"it may belong to {suspect.label}, which is {suspect.status}: {suspect.reason}")
         elif kinds:
             lines.append(f"of that name there is a {' and a '.join(dict.fromkeys(kinds))}")
         return ConfigError("\n".join([*lines, f"zoo list --kind {'all' if every else kind} shows what is installed"]))

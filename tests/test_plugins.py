@@ -109,7 +109,7 @@ MATRIX = {  # distribution -> (code, requirement, status, what the reason says)
     "aigc-zoo-api2": (HEAD.replace("ZOO_API = 1", "ZOO_API = 2"), "", "incompatible", ["ZOO_API = 2"]),
     "aigc-zoo-lazy": (healthy("lazy") + LAZY, "", "ok", []),
     "aigc-zoo-lazysilent": (LAZY, "", "incompatible", ["no ZOO_API"]),
-    "aigc-zoo-again": (healthy("again", "again"), "", "broken", ["recipe again/again is there twice"]),
+    "aigc-zoo-again": (healthy("again", "again"), "", "broken", ["recipe again/again is declared twice"]),
     "aigc-zoo-item": (HEAD + HOOK + "    yield 'dcgan'\n", "", "broken", ["'dcgan' is a str, not a Component"]),
     "aigc-zoo-presets": (
         HEAD + HOOK + component("presets", presets={"mnist": {"lr": [1]}}),
@@ -500,9 +500,9 @@ def test_targets_are_imported_when_loaded_and_failures_name_the_fix(
     assert found.find("recipe", "load/good").entry.load()() == 7
     assert capsys.readouterr() == ("", "loud\n")
     for name, told in [
-        ("gone", 'ModuleNotFoundError.*\nit needs more: python -m pip install "aigc-zoo-load.audio."'),
+        ("gone", 'ModuleNotFoundError.*\nit needs an extra: python -m pip install "aigc-zoo-load.audio."'),
         ("typo", "AttributeError.*mkae"),
-        ("data", "aigc_zoo_load_good:DATA is a int, nothing that can be called"),
+        ("data", "aigc_zoo_load_good:DATA is not callable but of type int"),
         ("exit", "SystemExit: no GPU"),
     ]:
         with pytest.raises(ConfigError, match=f"recipe load/{name} of aigc-zoo-load 0.2 cannot be loaded: .*{told}"):

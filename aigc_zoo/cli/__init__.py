@@ -1,4 +1,4 @@
-"""The command line: one file per command, imported when it is called. What goes wrong ends here, in a few lines."""
+"""The command line `zoo`: one module per command, imported when called. Errors become short messages and exit codes."""
 
 from __future__ import annotations
 
@@ -18,52 +18,52 @@ from aigc_zoo.errors import StorageError, ZooError, printable
 if TYPE_CHECKING:
     from aigc_zoo.plugins import Catalogue
 
-COMMANDS = {  # name -> module, whose `command` is the click command, and its line in `zoo --help`
-    "list": ("aigc_zoo.cli.list_", "What is installed: recipes, or components of another kind."),
-    "show": ("aigc_zoo.cli.show", "All about one component: presets, options, origin."),
-    "plugins": ("aigc_zoo.cli.plugins", "Who provides components, and what is wrong with whom."),
-    "train": ("aigc_zoo.cli.train", "Train a recipe, or go on with a run."),
-    "sample": ("aigc_zoo.cli.sample", "Samples from a run or a generator file."),
-    "eval": ("aigc_zoo.cli.eval", "Measure a run, a generator file or a folder of images."),
-    "bench": ("aigc_zoo.cli.bench", "Speed and quality of everything installed, and what fits with what."),
-    "report": ("aigc_zoo.cli.report", "Runs and results as one page: curves, samples, tables."),
-    "export": ("aigc_zoo.cli.export", "A generator for others: weights, torch.export, ONNX."),
-    "data": ("aigc_zoo.cli.data", "Datasets: which are here, getting one, and whether its files are what they were."),
-    "new": ("aigc_zoo.cli.new", "Write a plugin to begin with."),
-    "check": ("aigc_zoo.cli.check", "Whether a plugin keeps its promises."),
-    "config": ("aigc_zoo.cli.config", "What a recipe's options come to, as a card to edit and reuse."),
-    "doctor": ("aigc_zoo.cli.doctor", "Whether this machine and this installation can do the work."),
-    "completion": ("aigc_zoo.cli.completion", "What a shell needs to complete words."),
+COMMANDS = {  # name -> (module, whose `command` is the click command; summary in `zoo --help`)
+    "list": ("aigc_zoo.cli.list_", "List installed recipes, or components of another kind."),
+    "show": ("aigc_zoo.cli.show", "Show a component: summary, presets, options, origin."),
+    "plugins": ("aigc_zoo.cli.plugins", "List plugins with version, status and load errors."),
+    "train": ("aigc_zoo.cli.train", "Train a recipe, or resume an unfinished run."),
+    "sample": ("aigc_zoo.cli.sample", "Generate samples from a run or a generator file."),
+    "eval": ("aigc_zoo.cli.eval", "Evaluate a run, a generator file or a folder of images."),
+    "bench": ("aigc_zoo.cli.bench", "Benchmark the speed and quality of recipes and components."),
+    "report": ("aigc_zoo.cli.report", "Write a report of runs and benchmark results."),
+    "export": ("aigc_zoo.cli.export", "Export a generator to safetensors, torch.export or ONNX."),
+    "data": ("aigc_zoo.cli.data", "List, prepare and verify datasets."),
+    "new": ("aigc_zoo.cli.new", "Create a new plugin from a template."),
+    "check": ("aigc_zoo.cli.check", "Run the conformance checks on a plugin."),
+    "config": ("aigc_zoo.cli.config", "Print the resolved configuration, which --config reads back."),
+    "doctor": ("aigc_zoo.cli.doctor", "Check this installation and this machine."),
+    "completion": ("aigc_zoo.cli.completion", "Print the completion script for a shell."),
 }
 
 HELP = """A model zoo of generative adversarial networks.
 
-Begin with `zoo list`. `zoo COMMAND --help` explains a command; --plugin and --debug may also stand after it.
+Start with `zoo list`. `zoo COMMAND --help` explains a command. --plugin and --debug can also follow the command.
 """
 
 
 class Globals:
-    """What every command receives as `ctx.obj`."""
+    """The global options, which every command receives as `ctx.obj`."""
 
     def __init__(self, plugins: Sequence[Path] = (), debug: bool = False) -> None:
         self.plugins = tuple(plugins)
         self.debug = debug
-        self._told = False
+        self._reported = False
 
     def catalogue(self, quiet: bool = False) -> Catalogue:
-        """What is installed, `--plugin` files included. Plugins with problems are named on stderr, once."""
+        """The installed components, `--plugin` files included. Plugins with problems are reported on stderr, once."""
         from aigc_zoo.plugins import catalogue, describe_problems
 
         found = catalogue(self.plugins)
-        if not quiet and not self._told:
-            self._told = True
+        if not quiet and not self._reported:
+            self._reported = True
             for line in describe_problems(found):
                 click.echo(printable(line), err=True)
         return found
 
 
 class LazyGroup(click.Group):
-    """Commands come from the table; only the one that is called is imported."""
+    """A click group of the commands in `COMMANDS`; only the command that is called is imported."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -79,7 +79,7 @@ class LazyGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         try:
             return super().resolve_command(ctx, args)
-        except click.exceptions.NoSuchCommand as error:  # click knows none of ours, so it could not suggest any
+        except click.exceptions.NoSuchCommand as error:  # click suggests only registered commands, and there are none
             raise click.exceptions.NoSuchCommand(error.command_name, possibilities=COMMANDS, ctx=ctx) from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -99,7 +99,7 @@ class LazyGroup(click.Group):
     metavar="FILE.py",
     multiple=True,
     type=click.Path(path_type=Path),
-    help="Also take this file as a plugin, in the namespace local/. Repeatable.",
+    help="Load this file as a plugin, in the namespace local/. Repeatable.",
 )
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 @click.version_option(__version__, prog_name="aigc-zoo", message="%(prog)s %(version)s")
@@ -111,18 +111,18 @@ def zoo(ctx: click.Context, plugins: tuple[Path, ...], debug: bool) -> None:
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Run `zoo` and return its exit code; errors are told on stderr in at most three lines."""
+    """Run `zoo` and return its exit code; errors are printed on stderr in at most three lines."""
     args = sys.argv[1:] if args is None else list(args)
     try:
         result = zoo.main(_globals_first(args), prog_name="zoo", standalone_mode=False)
         sys.stdout.flush()
     except (Exception, KeyboardInterrupt) as error:
-        return _report(error, debug="--debug" in args)
+        return _report_error(error, debug="--debug" in args)
     return result if isinstance(result, int) else 0
 
 
 def _globals_first(args: Sequence[str]) -> list[str]:
-    """Move --plugin and --debug in front of the command, so that they may stand anywhere before a `--`."""
+    """Move --plugin and --debug in front of the command, so that they can be given anywhere before a `--`."""
     front: list[str] = []
     rest: list[str] = []
     queue = iter(args)
@@ -141,9 +141,9 @@ def _globals_first(args: Sequence[str]) -> list[str]:
     return front + rest
 
 
-def _report(error: BaseException, debug: bool) -> int:
-    """Tell an error and choose the exit code."""
-    if isinstance(error, BrokenPipeError):  # `zoo list | head`: nobody reads on, nothing to say
+def _report_error(error: BaseException, debug: bool) -> int:
+    """Print an error on stderr and return the exit code."""
+    if isinstance(error, BrokenPipeError):  # the reader of the pipe closed it, as in `zoo list | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     if debug and not isinstance(error, click.Abort | click.ClickException):
@@ -158,7 +158,7 @@ def _report(error: BaseException, debug: bool) -> int:
             lines.append(f"Try '{error.ctx.command_path} --help' for help.")
     elif isinstance(error, ZooError):
         lines, code = f"zoo: {error}".splitlines()[:3], error.exit_code
-    elif isinstance(error, OSError) and error.strerror:  # what nobody explained better: a name too long, a bad disk
+    elif isinstance(error, OSError) and error.strerror:  # not explained elsewhere: a name too long, a bad disk
         name = str(error.filename or "a file")
         lines = [f"zoo: {name if len(name) < 200 else name[:197] + '...'}: {error.strerror}"]
         code = StorageError.exit_code

@@ -1,4 +1,4 @@
-"""`zoo completion`: what a shell needs to complete words."""
+"""`zoo completion`: print the completion script for a shell."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ SHELLS = ("bash", "zsh", "fish")
 @click.argument("shell", type=click.Choice(SHELLS))
 @click.pass_context
 def command(ctx: click.Context, shell: str) -> None:
-    """Print what SHELL needs to complete commands, recipes' options and their choices.
+    """Print the script with which SHELL completes commands, the options of recipes and their choices.
 
-    For bash and zsh put `eval "$(zoo completion SHELL)"` into ~/.bashrc or ~/.zshrc; for fish, write it to
+    For bash and zsh, add `eval "$(zoo completion SHELL)"` to ~/.bashrc or ~/.zshrc. For fish, write the output to
     ~/.config/fish/completions/zoo.fish.
     """
     from click.shell_completion import get_completion_class
 
-    kind = get_completion_class(shell)
-    assert kind is not None
-    click.echo(kind(ctx.find_root().command, {}, "zoo", "_ZOO_COMPLETE").source())
+    completion = get_completion_class(shell)
+    assert completion is not None
+    click.echo(completion(ctx.find_root().command, {}, "zoo", "_ZOO_COMPLETE").source())

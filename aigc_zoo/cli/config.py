@@ -1,4 +1,4 @@
-"""`zoo config`: what a recipe's options come to."""
+"""`zoo config`: print the resolved configuration of a recipe."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def run(obj: Any, inputs: Inputs) -> None:
 command = RecipeCommand(
     "config",
     run,
-    help="""Print what RECIPE is with these options, all defaults included, as JSON.
+    help="""Print the resolved configuration of RECIPE, including all defaults, as JSON.
 
-    `zoo train --config FILE` reads it back unchanged; options beside it come on top.
+    `zoo train --config FILE` reads it back. Options on the command line take precedence over the file.
     """,
 )

@@ -1,4 +1,4 @@
-"""`zoo data`: the datasets, where their files are, getting one, and whether its files are still what they were."""
+"""`zoo data`: list, prepare and verify datasets."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 
 @click.group("data")
 def command() -> None:
-    """Datasets: which there are, reading one before it is needed, and comparing it with its manifest."""
+    """List, prepare and verify datasets."""
 
 
 @command.command("list")
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 @click.pass_obj
 def list_(zoo: Globals, as_json: bool) -> None:
-    """Every dataset, and where its files are or would be put.
+    """List datasets with the location of their files.
 
-    A dataset is `drawn` (it needs no files), `here`, or `absent` until it is downloaded.
+    The state is `drawn` (computed, without files), `here`, or `absent` (not downloaded yet).
     """
     from aigc_zoo.data.place import cache_folder
     from aigc_zoo.data.resolve import where
@@ -44,20 +44,31 @@ def list_(zoo: Globals, as_json: bool) -> None:
         )
     elif rows:
         click.echo(table([row[:3] for row in rows], cut=2))
-        click.echo(f"\nfiles are looked for in $ZOO_DATA/NAME, then in {cache_folder() / 'data'}/NAME")
+        click.echo(f"\nfiles are read from $ZOO_DATA/NAME if it exists, otherwise from {cache_folder() / 'data'}/NAME")
 
 
 @command.command("prepare")
 @click.argument("data", metavar="ID|PATH")
-@click.option("--size", type=click.IntRange(1), metavar="PIXELS", help="Images as squares of this side.")
-@click.option("--skip-bad", type=click.IntRange(0), default=0, metavar="N", help="Leave out up to N damaged images.")
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.option(
+    "--size", type=click.IntRange(1), metavar="PIXELS", help="Center-crop and resize images to squares of this side."
+)
+@click.option(
+    "--skip-bad",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    metavar="N",
+    help="Skip up to N images that cannot be read.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 @click.pass_obj
 def prepare(zoo: Globals, data: str, size: int | None, skip_bad: int, as_json: bool) -> None:
-    """Fetch, read and check a dataset, and say what it holds, so that training can begin at once.
+    """Download, read and check a dataset.
 
-    A dataset is a name, a folder or zip of images, .npy, .npz or IDX. Folders and zips of images are decoded once, and
-    a manifest of their files is kept: path, size, SHA-256, kind of pixels.
+    It prints the properties of each split; training can then start at once.
+
+    The dataset is an id, a folder or zip of images, or a .npy, .npz or IDX file. Folders and zips of images are decoded
+    once into the cache, with a manifest of their files: path, size, SHA-256 and pixel mode.
     """
     from aigc_zoo.cli.progress import Reading
     from aigc_zoo.data import resolve
@@ -74,29 +85,33 @@ def prepare(zoo: Globals, data: str, size: int | None, skip_bad: int, as_json: b
 
 @command.command("verify")
 @click.argument("path", type=click.Path(path_type=Path))
-@click.option("--size", type=click.IntRange(1), metavar="PIXELS", help="As it was read.")
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.option("--size", type=click.IntRange(1), metavar="PIXELS", help="Size that the dataset was prepared with.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 def verify_(path: Path, size: int | None, as_json: bool) -> None:
-    """Read all files of a folder or zip of images again and compare them with the manifest.
+    """Compare image files with their manifest.
 
-    Exit code 65 where a file is not what it was.
+    PATH is a folder or zip of images that was prepared or trained on. The exit code is 65 if files were changed, added
+    or removed.
     """
     path = path.expanduser()
     if not (path.is_dir() or path.suffix.lower() == ".zip"):
-        raise UsageError(f"{path}: only folders and zips of images have a manifest")
+        raise UsageError(
+            f"{path}: not a folder or zip of images; only these have a manifest\ngive a folder or a .zip file"
+        )
     from aigc_zoo.data.images import verify
 
     changes = verify(path, size)
     if as_json:
         print_json({"schema": 1, **changes._asdict()})
     if changes:
-        told = [f"{len(names):,} {what} ({names[0]}{', ...' if names[1:] else ''})"
+        differences = [f"{len(names):,} {what} ({names[0]}{', ...' if names[1:] else ''})"
                 for what, names in changes._asdict().items() if names]  # fmt: skip
         raise DataError(
-            f"{path} is not what it was read as: {'; '.join(told)}\nrestore its files, or train on it as new data"
+            f"{path} differs from its manifest: {'; '.join(differences)}\n"
+            f"restore these files, or read them again with zoo data prepare {path}"
         )
     if not as_json:
-        click.echo(f"{path}: all files are those of the manifest")
+        click.echo(f"{path}: all files match the manifest")
 
 
 def _facts(samples: Samples) -> dict[str, Any]:

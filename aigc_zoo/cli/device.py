@@ -1,4 +1,4 @@
-"""The option that several commands have: on which device."""
+"""The option --device, which several commands share."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 import click
 
 
-def device_option(what: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """`--device`, with a help that begins with `what` happens there."""
+def device_option(purpose: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """`--device`, whose help names the purpose, such as "sampling"."""
     return click.option(
         "--device",
         default="auto",
         show_default=True,
         type=click.Choice(["auto", "cpu", "cuda"]),
-        help=f"{what}; auto takes a GPU if any.",
+        help=f"Device for {purpose}; auto uses a GPU if there is one.",
     )

@@ -1,4 +1,4 @@
-"""`zoo doctor`: whether this machine and this installation can do the work; what a report of a fault should contain."""
+"""`zoo doctor`: check this installation and this machine; its output belongs into every bug report."""
 
 from __future__ import annotations
 
@@ -18,19 +18,21 @@ from aigc_zoo import __version__
 from aigc_zoo.cli import Globals
 from aigc_zoo.cli.text import print_json, table
 from aigc_zoo.data.place import cache_folder
+from aigc_zoo.distributions import canonical
 from aigc_zoo.errors import ZooError
 
 PAIRS = ("aigc-zoo", "torchvision", "torch-fidelity", "safetensors")
-"""Distributions whose stated requirements must hold together; torchvision is built for one torch alone."""
-ROOM, MEMORY = 2 << 30, 1 << 30
-"""Bytes of disk and of memory below which trouble is near."""
+"""Distributions whose requirements are checked; each torchvision is built for one version of torch only."""
+DISK, MEMORY = 2 << 30, 1 << 30
+"""Free bytes of disk and memory below which there is a warning."""
 SLOW_SYNC = 0.5
+"""Seconds to sync a small file, above which there is a warning."""
 EPOCH = 1_750_000_000
-"""Seconds since 1970 of a day before this was written: a clock that is behind it breaks https and dates of files."""
+"""A time in the past (June 2025), in seconds since 1970: an earlier clock breaks HTTPS and file dates."""
 
 
 class Finding(NamedTuple):
-    """`state` is ok, warning or fault; a fault has a `fix`."""
+    """The result of one check; `state` is ok, warning or fault, and all but ok have a `fix`."""
 
     what: str
     state: str
@@ -39,14 +41,14 @@ class Finding(NamedTuple):
 
 
 @click.command()
-@click.option("--full", is_flag=True, help="Also import torch, and train two steps on each device.")
-@click.option("--json", "as_json", is_flag=True, help="For programs, and for reports of faults.")
+@click.option("--full", is_flag=True, help="Also import torch and train two steps on each device.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 @click.pass_obj
 def command(zoo: Globals, full: bool, as_json: bool) -> int:
-    """What is installed, and whether it can work here: versions, plugins, disk, memory, clock.
+    """Check this installation and this machine: versions, plugins, processors, disk, memory, clock.
 
-    Takes less than a second and imports no torch; --full asks torch in a process of its own. Ends with exit code 1
-    where something is at fault.
+    Takes less than a second and does not import torch; --full checks torch in a child process. The exit code is 1 if
+    there is a fault. Bug reports should contain the output.
     """
     findings = list(_findings(zoo))
     if full:
@@ -56,11 +58,11 @@ def command(zoo: Globals, full: bool, as_json: bool) -> int:
     if as_json:
         print_json({"schema": 1, "items": [finding._asdict() for finding in findings]})
     else:
-        click.echo(table([(one.what, one.state, one.found) for one in findings], cut=2))
-        for one in findings:
-            if one.fix:
-                click.echo(f"{one.what}: {one.fix}")
-    return 1 if any(one.state == "fault" for one in findings) else 0
+        click.echo(table([(finding.what, finding.state, finding.found) for finding in findings], cut=2))
+        for finding in findings:
+            if finding.fix:
+                click.echo(f"{finding.what}: {finding.fix}")
+    return 1 if any(finding.state == "fault" for finding in findings) else 0
 
 
 def _findings(zoo: Globals) -> Iterator[Finding]:
@@ -73,14 +75,14 @@ def _findings(zoo: Globals) -> Iterator[Finding]:
         yield from _disk(what, folder, fix)
     yield _memory()
     clock = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
-    late = time.time() < EPOCH
+    wrong = time.time() < EPOCH
     yield Finding(
-        "clock", "fault" if late else "ok", clock, "set it: downloads and dates of files fail" if late else ""
+        "clock", "fault" if wrong else "ok", clock, "set the clock; downloads fail until then" if wrong else ""
     )
 
 
 def _versions() -> Iterator[Finding]:
-    """What is installed against what is required, from metadata alone."""
+    """Installed versions against required ones, from metadata alone."""
     from packaging.requirements import Requirement
 
     for name in ("torch", "numpy", "pillow", "torch-fidelity", "torchvision", "safetensors"):
@@ -89,7 +91,7 @@ def _versions() -> Iterator[Finding]:
         wrong = [
             (owner, need)
             for owner, need in needs
-            if found and _canonical(need.name) == name and not need.marker
+            if found and canonical(need.name) == name and not need.marker
             if not need.specifier.contains(found, prereleases=True)
         ]
         fix = f'python -m pip install "{wrong[0][1]}"' if wrong else ""
@@ -99,10 +101,6 @@ def _versions() -> Iterator[Finding]:
         yield Finding(
             name, state, "; ".join([found or "not installed", *(f"{owner} needs {need}" for owner, need in wrong)]), fix
         )
-
-
-def _canonical(name: str) -> str:
-    return name.lower().replace("_", "-")
 
 
 def _version(name: str) -> str:
@@ -123,67 +121,74 @@ def _plugins(zoo: Globals) -> Iterator[Finding]:
     try:
         records = zoo.catalogue(quiet=True).records
     except ZooError as error:
-        yield Finding("plugins", "fault", str(error).splitlines()[0], "zoo plugins says more")
+        yield Finding(
+            "plugins", "fault", str(error).splitlines()[0], "correct this plugin, or leave out --plugin and ZOO_STRICT"
+        )
         return
-    yield Finding("plugins", "ok", f"{sum(one.status == 'ok' for one in records)} in order")
+    yield Finding("plugins", "ok", f"{sum(record.status == 'ok' for record in records)} ok")
     for record in records:
         if record.status not in ("ok", "disabled"):
-            fix = f"python -m pip uninstall {record.distribution}, or set ZOO_DISABLE_PLUGINS={record.entry_point}"
+            fix = f"python -m pip uninstall {record.distribution}"
+            fix += f", or set ZOO_DISABLE_PLUGINS={record.entry_point}" if record.entry_point else ""
             yield Finding("plugin", "warning", str(record), fix)
 
 
 def _processors() -> Finding:
+    """Usable cores and their load; Windows has no load average."""
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    load = os.getloadavg()[0] / usable
+    load = os.getloadavg()[0] / usable if hasattr(os, "getloadavg") else 0.0
     threads = os.environ.get("OMP_NUM_THREADS", "not set")
-    text = f"{usable} to use, OMP_NUM_THREADS {threads}, load {load:.1f} each"
+    text = f"{usable} usable, OMP_NUM_THREADS {threads}, load {load:.1f} per core"
     busy = load > 1.5
-    return Finding(
-        "processors", "warning" if busy else "ok", text, "others work here: runs will be slow" if busy else ""
-    )
+    fix = "other processes use them and slow down training: stop these" if busy else ""
+    return Finding("processors", "warning" if busy else "ok", text, fix)
 
 
 def _driver() -> Finding:
+    """The version of the NVIDIA driver, which only Linux states in /proc."""
+    if sys.platform != "linux":
+        return Finding("GPU driver", "ok", f"not known on {sys.platform} without --full")
     try:
         first = Path("/proc/driver/nvidia/version").read_text().splitlines()[0]
     except (OSError, IndexError):
-        return Finding("GPU driver", "ok", "none of NVIDIA's: trains on the CPU")
+        return Finding("GPU driver", "ok", "no NVIDIA driver: training uses the CPU")
     return Finding("GPU driver", "ok", first.removeprefix("NVRM version: "))
 
 
 def _folders() -> Iterator[tuple[str, Path, str]]:
-    yield "runs here", Path.cwd(), "free space, or choose another --out"
+    yield "working directory", Path.cwd(), "free space, or choose another --out"
     yield "cache", cache_folder(), "free space, or set ZOO_CACHE to another folder"
 
 
 def _disk(what: str, folder: Path, fix: str) -> Iterator[Finding]:
-    """Room, and how long it takes until a small file is on the disk, which each checkpoint waits for."""
-    there = next(one for one in (folder, *folder.parents) if one.is_dir())
-    free = shutil.disk_usage(there).free
-    low = free < ROOM
-    if not os.access(there, os.W_OK):
-        yield Finding(what, "fault", f"{folder}: nobody may write there", fix)
+    """Free space, and the time to sync a small file to disk, which every checkpoint waits for."""
+    existing = next(path for path in (folder, *folder.parents) if path.is_dir())
+    free = shutil.disk_usage(existing).free
+    low = free < DISK
+    if not os.access(existing, os.W_OK):
+        yield Finding(what, "fault", f"{folder}: not writable", fix)
         return
     try:
-        seconds = min(_sync(there) for _ in range(3))
+        seconds = min(_sync(existing) for _ in range(3))
     except OSError as error:
         yield Finding(what, "fault", f"{folder}: {error.strerror}", fix)
         return
     slow = seconds > SLOW_SYNC
     text = f"{folder}: {free >> 30} GiB free, {1000 * seconds:.1f} ms to sync a file"
-    fix = fix if low else "its disk is slow: save less often (--save-every)" if slow else ""
+    fix = fix if low else "the disk is slow: save less often (--save-every)" if slow else ""
     yield Finding(what, "warning" if low or slow else "ok", text, fix)
 
 
 def _sync(folder: Path) -> float:
+    """Seconds until a file of 4 KiB is synced to disk."""
     import tempfile
 
     with tempfile.TemporaryFile(dir=folder) as file:
         file.write(bytes(4096))
         file.flush()
-        began = time.perf_counter()
+        start = time.perf_counter()
         os.fsync(file.fileno())
-        return time.perf_counter() - began
+        return time.perf_counter() - start
 
 
 def _memory() -> Finding:
@@ -193,5 +198,5 @@ def _memory() -> Finding:
     except (OSError, StopIteration, ValueError):
         return Finding("memory", "ok", f"not known on {sys.platform}")
     low = free < MEMORY
-    fix = "close what takes it, or choose a smaller --batch-size" if low else ""
+    fix = "close other programs, or reduce --batch-size" if low else ""
     return Finding("memory", "warning" if low else "ok", f"{free / 2**30:.1f} GiB free", fix)

@@ -1,56 +1,65 @@
-"""`zoo eval`: how good a run, a generator or a folder of images is."""
+"""`zoo eval`: evaluate a run, a generator file or a folder of images."""
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
 from aigc_zoo.cli.device import device_option
+from aigc_zoo.cli.text import print_json
 
 
 @click.command("eval")
 @click.argument("source", metavar="RUN|FILE|FOLDER|RECIPE@NAME", type=click.Path(path_type=Path))
-@click.option("--against", metavar="DATA|FOLDER", help="What to compare with: a dataset's id or a path. A run knows.")
-@click.option("--split", default="train", show_default=True, help="The split of the data to compare with.")
-@click.option("--size", type=click.IntRange(1), metavar="PIXELS", help="Crop and resize images to this side first.")
+@click.option("--against", metavar="ID|PATH", show_default="that of the run", help="Dataset to compare with.")
+@click.option("--split", default="train", show_default=True, metavar="NAME", help="Split of the dataset.")
+@click.option(
+    "--size", type=click.IntRange(1), metavar="PIXELS", help="Center-crop and resize images to squares of this side."
+)
 @click.option(
     "--metrics",
     default="",
+    show_default="fid, and kid from 1,000 samples on; modes for points",
     metavar="NAMES",
-    help="Of fid, kid, isc, prc, dac, variance-ratio, duplicates, modes, memorisation, with commas between; or all.  "
-    "[default: fid,kid]",
+    help="Metrics, comma-separated: fid, kid, isc, prc, dac, variance-ratio, duplicates, modes, memorization, or all.",
 )
-@click.option("--num", type=click.IntRange(2), help="Samples to evaluate; by default what the run's own monitor takes.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the noise.")
-@click.option("--extractor", default="", help="The network that looks at the images; the data's own by default.")
-@click.option("--extractor-weights", type=click.Path(path_type=Path, dir_okay=False), help="Its weights, from a file.")
-@click.option("--allow-few", is_flag=True, help="Measure even on fewer samples than a metric needs, and stamp it.")
-@click.option("--allow-lossy", is_flag=True, help="Measure JPEG files, and stamp it.")
-@click.option("--best", is_flag=True, help="The best generator of RUN, instead of its final one.")
-@device_option("Where to look at samples")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, with the protocol of every value.")
+@click.option(
+    "--num",
+    type=click.IntRange(2),
+    metavar="N",
+    show_default="as in the evaluations during training",
+    help="Number of samples to evaluate.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, metavar="N", help="Random seed for the noise.")
+@click.option("--extractor", default="", metavar="NAME", show_default="that of the dataset", help="Feature extractor.")
+@click.option(
+    "--extractor-weights",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Weights of the feature extractor, instead of a download.",
+)
+@click.option("--allow-few", is_flag=True, help="Accept fewer samples than a metric needs; recorded in the protocol.")
+@click.option("--allow-lossy", is_flag=True, help="Accept JPEG files as samples; recorded in the protocol.")
+@click.option("--best", is_flag=True, help="Evaluate the best generator of RUN instead of the final one.")
+@device_option("evaluation")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, with the protocol of every value, instead of text.")
 @click.pass_obj
 def command(obj: Any, /, source: Path, metrics: str, device: str, best: bool, as_json: bool, **settings: Any) -> None:
-    """Measure samples of RUN or FILE, or the images of a FOLDER, against a dataset."""
+    """Evaluate the generator of RUN or FILE, published weights, or a FOLDER of images against a dataset.
+
+    RECIPE@NAME is a recipe and the name of weights that its plugin publishes. Values are comparable only if their
+    protocols are equal.
+    """
     from aigc_zoo.artefacts.runs import nulled
     from aigc_zoo.cli.progress import Looking
-    from aigc_zoo.errors import DataError
-    from aigc_zoo.metrics.kinds import leading, modes_of, warnings
-    from aigc_zoo.metrics.protocol import described, valued
     from aigc_zoo.run.evaluate import evaluate
     from aigc_zoo.run.prepare import choose_device
     from aigc_zoo.run.published import located
 
-    source = located(obj.catalogue(), source)
-    if not source.exists():
-        raise DataError(f"{source}: no such run, file or folder")
-    if best:
-        source = source / "generator-best.safetensors"
-        if not source.exists():
-            raise DataError(f"{source}: this run kept no best generator, as it measured nothing: leave out --best")
+    source = _existing(located(obj.catalogue(), source), best)
     names = tuple(name.strip() for name in metrics.split(",")) if metrics else ()
     with Looking() as progress:
         records = evaluate(
@@ -63,13 +72,41 @@ def command(obj: Any, /, source: Path, metrics: str, device: str, best: bool, as
             **settings,
         )
     if as_json:
-        click.echo(json.dumps({"schema": 1, "metrics": nulled(records)}, indent=2, allow_nan=False))
-        return
-    said = None
+        print_json({"schema": 1, "metrics": nulled(records)})
+    else:
+        _print(records)
+
+
+def _existing(source: Path, best: bool) -> Path:
+    """The path to evaluate: `source`, or the best generator of that run. Raises DataError if it does not exist."""
+    from aigc_zoo.errors import DataError
+
+    if not source.exists():
+        raise DataError(
+            f"{source}: no such run, file or folder\n"
+            "give a run directory, a generator file, a folder of images or RECIPE@NAME"
+        )
+    if not best:
+        return source
+    generator = source / "generator-best.safetensors"
+    if not generator.exists():
+        raise DataError(
+            f"{generator}: no best generator, because the run was not evaluated in training\n"
+            "leave out --best to evaluate the final generator"
+        )
+    return generator
+
+
+def _print(records: Sequence[Mapping[str, Any]]) -> None:
+    """Values under the protocol that they share, then warnings."""
+    from aigc_zoo.metrics.kinds import leading, modes_of, warnings
+    from aigc_zoo.metrics.protocol import described, valued
+
+    shown = None
     for record in leading(records):
-        if (how := described(record["protocol"])) != said:
-            click.echo(how)
-            said = how
+        if (protocol := described(record["protocol"])) != shown:
+            click.echo(protocol)
+            shown = protocol
         click.echo(f"  {record['name']:<28} {valued(record)}")
     for line in warnings({record["name"]: record["value"] for record in records}, modes_of(records)).values():
         click.echo(line)

@@ -1,4 +1,4 @@
-"""`zoo list`: what is installed."""
+"""`zoo list`: list installed components."""
 
 from __future__ import annotations
 
@@ -23,41 +23,41 @@ if TYPE_CHECKING:
     type=click.Choice([*KINDS, "all"]),
     default="recipe",
     show_default=True,
-    help="What to list: recipes, or parts of them.",
+    help="Kind of component to list.",
 )
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 @click.pass_obj
 def command(zoo: Globals, pattern: str, kind: str, as_json: bool) -> None:
-    """What is installed: names, summaries, papers.
+    """List installed recipes, or components of another kind, with name, summary and paper.
 
-    PATTERN has shell wildcards, so quote it: 'dc*', '*gan', 'acme/*'. It meets the whole name or the whole id. Nothing
-    found is not an error: the list is empty, the exit code 0, and stderr says what comes close.
+    PATTERN is a shell wildcard that must match the whole name or the whole id. Quote it: 'dc*', '*gan', 'acme/*'. If
+    nothing matches, the list is empty, the exit code is 0, and stderr suggests similar names.
     """
     catalogue = zoo.catalogue()
     entries = catalogue.items(None if kind == "all" else kind, pattern)
     if as_json:
         print_json({"schema": 1, "items": [item(entry) for entry in entries], "problems": catalogue.problems})
     elif entries:
-        click.echo("\n\n".join(_paragraphs(entries, titles=kind == "all")))
+        click.echo("\n\n".join(_tables(entries, titles=kind == "all")))
     if not entries:
-        click.echo(_nothing(catalogue, pattern, kind), err=True)
+        click.echo(_no_match(catalogue, pattern, kind), err=True)
 
 
-def _paragraphs(entries: list[Entry], titles: bool) -> Iterator[str]:
-    """A table for each kind."""
+def _tables(entries: list[Entry], titles: bool) -> Iterator[str]:
+    """One table per kind."""
     for kind, group in groupby(entries, key=lambda entry: entry.kind):
         rows = [(short(entry), entry.component.summary, entry.component.paper) for entry in group]
         yield (f"{kind}\n" if titles else "") + table(rows, cut=1, indent="  " if titles else "")
 
 
-def _nothing(catalogue: Catalogue, pattern: str, kind: str) -> str:
-    """Why the list is empty, and what would fill it."""
-    from aigc_zoo.plugins import did_you_mean
+def _no_match(catalogue: Catalogue, pattern: str, kind: str) -> str:
+    """The reason for an empty list, and a suggestion."""
+    from aigc_zoo.errors import did_you_mean
 
     known = catalogue.items(None if kind == "all" else kind)
     what = "component" if kind == "all" else kind
     if not known:
-        return f"zoo: no {what} is installed; zoo plugins shows which plugins there are"
+        return f"zoo: no {what} is installed; zoo plugins lists the plugins"
     kinds = dict.fromkeys(entry.kind for entry in catalogue.items(None, pattern))
     if kinds:
         return f"zoo: no {what} matches {pattern!r}, but a {' and a '.join(kinds)} does: add --kind {next(iter(kinds))}"

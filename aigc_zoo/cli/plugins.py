@@ -1,4 +1,4 @@
-"""`zoo plugins`: who provides components, and what is wrong with whom."""
+"""`zoo plugins`: list plugins with version, status and load errors."""
 
 from __future__ import annotations
 
@@ -16,21 +16,22 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
-@click.option("--requirements", is_flag=True, help="The working ones as pinned lines for pip.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+@click.option("--requirements", is_flag=True, help="Print the plugins with status ok as pinned requirements for pip.")
 @click.pass_obj
 def command(zoo: Globals, as_json: bool, requirements: bool) -> None:
-    """Who provides components: distribution, version, status, the time that its import took.
+    """List plugins with version, status, import time in milliseconds and load errors.
 
-    A plugin is ok, broken, incompatible, duplicate or disabled, and hurts no other. ZOO_DISABLE_PLUGINS=NAME,NAME
-    switches off distributions or single entry points, `*` all of them; ZOO_STRICT=1 makes any problem an error.
+    The status is ok, broken, incompatible, duplicate or disabled. A plugin that fails does not affect the others.
+    ZOO_DISABLE_PLUGINS=NAME,NAME disables distributions or single entry points, `*` all of them. ZOO_STRICT=1 makes
+    any problem an error.
     """
     if as_json and requirements:
-        raise click.UsageError("--json and --requirements are two answers: choose one")
+        raise click.UsageError("--json and --requirements exclude each other: give one of them.")
     records = zoo.catalogue(quiet=True).records
     if requirements:
-        working = [record for record in records if record.status == "ok" and record.namespace != "local"]
-        for line in dict.fromkeys(f"{record.distribution}=={record.version}" for record in working):
+        usable = [record for record in records if record.status == "ok" and record.namespace != "local"]
+        for line in dict.fromkeys(f"{record.distribution}=={record.version}" for record in usable):
             click.echo(line)
     elif as_json:
         items = [
@@ -49,11 +50,14 @@ def command(zoo: Globals, as_json: bool, requirements: bool) -> None:
     elif records:
         click.echo(printable(_page(records)))
     else:
-        click.echo("zoo: no plugin is installed, not even our own: python -m pip install aigc-zoo", err=True)
+        click.echo(
+            "zoo: no plugin is installed, not even those of aigc-zoo: python -m pip install --force-reinstall aigc-zoo",
+            err=True,
+        )
 
 
 def _page(records: Sequence[Record]) -> str:
-    """A line for each plugin, and beneath the table what there is to say of some of them, whole."""
+    """A table with a line per plugin, followed by load errors and slow imports in full."""
     rows = [("distribution", "version", "plugin", "status", "ms")]
     remarks = []
     for record in records:
@@ -61,6 +65,8 @@ def _page(records: Sequence[Record]) -> str:
         if record.status not in ("ok", "disabled"):
             remarks.append(str(record))
         if record.heavy:
-            remarks.append(f"{record.who} imports {', '.join(record.heavy)}: every command waits {record.ms:.0f} ms")
+            remarks.append(
+                f"{record.label} imports {', '.join(record.heavy)}: this delays every command by {record.ms:.0f} ms"
+            )
     paragraphs = [click.wrap_text(text, width(), subsequent_indent="    ") for text in remarks]
     return "\n".join([table(rows, cut=0), *([""] if remarks else []), *paragraphs])

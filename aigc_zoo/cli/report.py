@@ -1,4 +1,4 @@
-"""`zoo report`: runs and results as one page."""
+"""`zoo report`: write a report of runs and benchmark results."""
 
 from __future__ import annotations
 
@@ -11,25 +11,26 @@ import click
 @click.argument("sources", metavar="RUN|RESULTS...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
     "--format",
-    "form",
+    "suffix",
     default="html",
     show_default=True,
     type=click.Choice(["html", "md"]),
-    help="A page, or Markdown.",
+    help="HTML page or Markdown.",
 )
 @click.option(
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    help="Where to write it.  [default: report.html in the run's folder, or here where there are several]",
+    show_default="report.html or report.md in the run directory, for several runs in the current directory",
+    help="Output file.",
 )
-@click.option("--title", default="", help="Its heading.")
-@click.option("--strict", is_flag=True, help="Refuse runs that were measured by unlike protocols, or on nothing.")
-def command(sources: tuple[Path, ...], form: str, out: Path | None, title: str, strict: bool) -> None:
+@click.option("--title", default="", metavar="TEXT", help="Title of the report.")
+@click.option("--strict", is_flag=True, help="Fail if the runs have values of different protocols.")
+def command(sources: tuple[Path, ...], suffix: str, out: Path | None, title: str, strict: bool) -> None:
     """Write a report of runs, folders of runs and result files of `zoo bench`.
 
-    The page needs nothing else: curves, samples over training, tables to sort and to filter. Values of unlike protocols
-    stand in tables of their own.
+    The HTML page is self-contained and shows curves, samples during training, and tables that can be sorted and
+    filtered. Values of different protocols are in separate tables.
     """
     from aigc_zoo.artefacts.atomic import make_folder, write_text
     from aigc_zoo.errors import ConfigError
@@ -42,12 +43,12 @@ def command(sources: tuple[Path, ...], form: str, out: Path | None, title: str, 
     if strict and unlike:
         first, other = boards(material.runs)[0].runs[0].name, unlike[0].runs[0].name
         raise ConfigError(
-            f"{first} and {other} cannot be compared: {unlike[0].unlike}\nmeasure both alike with zoo eval, or leave "
-            "out --strict for tables of their own"
+            f"{first} and {other} cannot be compared: {unlike[0].unlike}\n"
+            "leave out --strict for one table per protocol, or measure both alike with zoo eval"
         )
-    text = page(material, title) if form == "html" else markdown(material, title or "Report")
+    text = page(material, title) if suffix == "html" else markdown(material, title or "Report")
     alone = len(sources) == 1 and len(material.runs) == 1 and (sources[0] / "card.json").exists()
-    path = out or (sources[0] if alone else Path()) / f"report.{form}"
+    path = out or (sources[0] if alone else Path()) / f"report.{suffix}"
     make_folder(path.parent)
     write_text(path, text)
     click.echo(str(path))

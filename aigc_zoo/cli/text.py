@@ -1,4 +1,4 @@
-"""What the commands print: aligned plain text for people, JSON for programs."""
+"""Output of the commands: aligned text for people, JSON for programs."""
 
 from __future__ import annotations
 
@@ -15,36 +15,36 @@ if TYPE_CHECKING:
 
 
 def width() -> int:
-    """Columns to fill: the terminal's, at most 100, which is also what a pipe gets."""
+    """Columns of the output: those of the terminal, 60 at least and 100 at most; 100 if the output is no terminal."""
     return min(100, max(60, shutil.get_terminal_size((100, 24)).columns))
 
 
 def table(rows: Sequence[Sequence[str]], cut: int, indent: str = "") -> str:
-    """Rows in aligned columns; column `cut` gives way where a line would be too long, but keeps 20 characters."""
+    """Rows in aligned columns. Column `cut` is shortened where a line would be too long, to at least 20 characters."""
     cells = [[printable(" ".join(text.split())) for text in row] for row in rows]
-    wide = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    room = width() - len(indent) - sum(size + 2 for size in wide[:cut] if size)
-    behind = sum(size + 2 for size in wide[cut + 1 :] if size)
-    wide[cut] = min(wide[cut], max(20, room - behind))
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    room = width() - len(indent) - sum(size + 2 for size in widths[:cut] if size)
+    behind = sum(size + 2 for size in widths[cut + 1 :] if size)
+    widths[cut] = min(widths[cut], max(20, room - behind))
     lines = []
     for row in cells:
         shown = [*row]
-        limit = wide[cut] if any(row[cut + 1 :]) else max(20, room)  # where nothing follows, there is more room
+        limit = widths[cut] if any(row[cut + 1 :]) else max(20, room)  # an empty rest of the row leaves more room
         if len(row[cut]) > limit:
             shown[cut] = row[cut][: limit - 3].rstrip() + "..."
         lines.append(
-            indent + "  ".join(text.ljust(size) for text, size in zip(shown, wide, strict=True) if size).rstrip()
+            indent + "  ".join(text.ljust(size) for text, size in zip(shown, widths, strict=True) if size).rstrip()
         )
     return "\n".join(lines)
 
 
 def short(entry: Entry) -> str:
-    """The name that finds a component: its id, without the namespace when it is ours."""
+    """The shortest reference to a component: its id, without the namespace if that is `zoo`."""
     return entry.name if entry.namespace == "zoo" else entry.id
 
 
 def item(entry: Entry) -> dict[str, Any]:
-    """A component as `zoo list --json` states it."""
+    """A component as an item of `zoo list --json`."""
     component = entry.component
     return {
         "id": entry.id,
@@ -59,6 +59,7 @@ def item(entry: Entry) -> dict[str, Any]:
 
 
 def print_json(value: object) -> None:
+    """Print a value as indented JSON."""
     import json
 
     click.echo(json.dumps(value, indent=2))

@@ -1,4 +1,4 @@
-"""`zoo train`: play a recipe on data, and go on where a run was left."""
+"""`zoo train`: train a recipe, or resume an unfinished run."""
 
 from __future__ import annotations
 
@@ -49,21 +49,25 @@ command = RecipeCommand(
             ["--out"],
             type=click.Path(path_type=Path, file_okay=False),
             metavar="DIR",
-            help="Folder of the run.  [default: runs/RECIPE-DATA]",
+            show_default="runs/RECIPE-DATA",
+            help="Run directory.",
         ),
-        click.Option(["--fresh"], is_flag=True, help="Set an older run in the folder aside and start anew."),
+        click.Option(["--fresh"], is_flag=True, help="Start a new run; an existing run directory is renamed."),
         click.Option(
             ["--allow-inexact-resume"],
             is_flag=True,
-            help="Go on with another device, other ranks, threads or versions: numbers differ, the card says so.",
+            help="Resume even if device, ranks, threads or versions changed; recorded in card.json, as results differ.",
         ),
         click.Option(
-            ["--dry-run"], is_flag=True, help="Play two steps, save and reload in memory, estimate time; write nothing."
+            ["--dry-run"],
+            is_flag=True,
+            help="Train two steps, save and reload in memory, and estimate time; write nothing.",
         ),
     ],
-    help="""Train RECIPE, and go on with a run that was left: the same command continues it.
+    help="""Train RECIPE, or resume its unfinished run: the same command continues where training stopped.
 
-    Without --data a recipe trains on its own default, which needs no download. Everything that a run depends on is in
-    its card.json; a run continues only unchanged, and then as if it had never been left.
+    Without --data, a recipe trains on its default dataset. card.json in the run directory records everything that a run
+    depends on. A run resumes only if its configuration is unchanged, and then continues exactly as if it had not been
+    interrupted.
     """,
 )

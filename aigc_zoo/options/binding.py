@@ -9,8 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aigc_zoo.discovery import Entry, in_a_line
-from aigc_zoo.errors import ConfigError, UsageError, ZooError
+from aigc_zoo.discovery import Entry
+from aigc_zoo.errors import ConfigError, UsageError, ZooError, in_a_line
 from aigc_zoo.options.layers import preset_layers
 from aigc_zoo.options.signatures import read, signature_options
 from aigc_zoo.options.values import Option, Value, checked, spelling, suggestion

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from aigc_zoo.discovery import Entry, in_a_line
-from aigc_zoo.errors import ConfigError
+from aigc_zoo.discovery import Entry
+from aigc_zoo.errors import ConfigError, in_a_line
 from aigc_zoo.options.values import WORDS, Option, checked, convert, spelling
 from aigc_zoo.spec import KINDS, Range, Slot
 

@@ -6,8 +6,7 @@ from pathlib import Path
 
 from aigc_zoo.data.download import Progress, fetch
 from aigc_zoo.data.place import cache_folder
-from aigc_zoo.discovery import did_you_mean
-from aigc_zoo.errors import ConfigError
+from aigc_zoo.errors import ConfigError, did_you_mean
 from aigc_zoo.plugins import Catalogue
 
 

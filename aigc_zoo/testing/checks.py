@@ -114,8 +114,7 @@ def judge(case: Case) -> Result:
     except CheckFailed as error:
         reason, failed = str(error), True
     except BaseException as error:  # SystemExit, too: a plugin's code runs here
-        from aigc_zoo.discovery import in_a_line
-        from aigc_zoo.errors import ZooError
+        from aigc_zoo.errors import ZooError, in_a_line
 
         text = " ".join(str(error).split())
         reason, failed = text if isinstance(error, ZooError) else f"it raises {in_a_line(error)}", True

@@ -16,10 +16,9 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from aigc_zoo import options
-from aigc_zoo.discovery import in_a_line
 from aigc_zoo.engine.sampler import Sampler
 from aigc_zoo.engine.trainer import Trainer, build_networks
-from aigc_zoo.errors import ConfigError, ZooError
+from aigc_zoo.errors import ConfigError, ZooError, in_a_line
 from aigc_zoo.game import Loss, Nets
 from aigc_zoo.testing.checks import CheckFailed, check
 from aigc_zoo.testing.probes import (

@@ -14,8 +14,7 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from aigc_zoo import options
-from aigc_zoo.discovery import in_a_line
-from aigc_zoo.errors import ConfigError
+from aigc_zoo.errors import ConfigError, in_a_line
 from aigc_zoo.game import Spec
 from aigc_zoo.testing.checks import CheckFailed
 from aigc_zoo.testing.subjects import Part

@@ -15,7 +15,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from aigc_zoo.discovery import HEAVY, OURS, canonical
+from aigc_zoo.discovery import HEAVY
+from aigc_zoo.distributions import OURS, canonical
 from aigc_zoo.spec import HOOKS, KINDS, Component
 from aigc_zoo.testing.checks import PLUGIN, CheckFailed, check
 from aigc_zoo.testing.packed import files_of_wheel

@@ -10,8 +10,9 @@ from functools import cached_property
 from pathlib import Path
 from types import ModuleType
 
-from aigc_zoo.discovery import Entry, Record, canonical, did_you_mean
-from aigc_zoo.errors import ConfigError
+from aigc_zoo.discovery import Entry, Record
+from aigc_zoo.distributions import canonical
+from aigc_zoo.errors import ConfigError, did_you_mean
 from aigc_zoo.plugins import Catalogue
 from aigc_zoo.spec import API
 from aigc_zoo.testing.checks import PLUGIN, TIERS, Check, Tier, all_checks

@@ -1,4 +1,4 @@
-"""`zoo config`, and with it every command whose options are a recipe's."""
+"""`zoo config`, and the options that it shares with `zoo train`."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ Run = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture
 def zoo(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
-    """`zoo(...)` -> (exit code, stdout, stderr), with the recipe `doodle` installed from a file."""
+    """Call `zoo(...)` with the recipe `doodle` of a plugin file; returns (exit code, stdout, stderr)."""
     (tmp_path / "mine.py").write_text(MINE)
     monkeypatch.chdir(tmp_path)
 
@@ -126,13 +126,13 @@ def test_first_party_recipes_read_back(zoo: Run) -> None:
         assert zoo("config", "--config", "card.json") == (0, out, "")
 
 
-def test_a_preset_that_goes_with_the_data_is_announced(zoo: Run) -> None:
+def test_a_preset_named_like_the_data_applies_with_a_note(zoo: Run) -> None:
     code, out, err = zoo("config", "doodle", "--data=./squares.zip")
     assert (code, err) == (0, "preset doodle.squares applies (data squares)\n")
     assert json.loads(out)["run"]["steps"] == 40
 
 
-def test_the_recipe_may_stand_anywhere(zoo: Run) -> None:
+def test_the_recipe_is_accepted_at_any_position(zoo: Run) -> None:
     expected = zoo("config", "doodle", "--pen", "flat", "--pen.angle", "0.1", "--shaded")
     assert expected[0] == 0
     assert zoo("config", "--pen", "flat", "--pen.angle", "0.1", "doodle", "--shaded") == expected
@@ -141,7 +141,7 @@ def test_the_recipe_may_stand_anywhere(zoo: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    ("args", "code", "told"),
+    ("args", "code", "expected"),
     [
         (["nosuch"], 3, "unknown recipe 'nosuch'"),
         (["doodel"], 3, "unknown recipe 'doodel'; did you mean 'doodle'?"),
@@ -166,20 +166,20 @@ def test_the_recipe_may_stand_anywhere(zoo: Run) -> None:
         (["--step-size", "doodle"], 2, "which recipe?"),
     ],
 )
-def test_errors_are_short_and_have_their_code(zoo: Run, args: list[str], code: int, told: str) -> None:
-    found, out, err = zoo("config", *args)
-    assert (found, out) == (code, "")
-    assert told in err.splitlines()[0]
+def test_errors_are_short_and_have_their_code(zoo: Run, args: list[str], code: int, expected: str) -> None:
+    exit_code, out, err = zoo("config", *args)
+    assert (exit_code, out) == (code, "")
+    assert expected in err.splitlines()[0]
     assert len(err.splitlines()) <= 3
 
 
-def test_an_edited_card_is_a_matter_of_configuration(zoo: Run) -> None:
+def test_an_invalid_card_is_a_configuration_error(zoo: Run) -> None:
     Path("a.json").write_text('{"recipe": "doodle", "options": {"pen.width": 0}}')
     code, _, err = zoo("config", "--config", "a.json")
     assert (code, err) == (3, "zoo: --pen.width 0: not in the range 1 to 99 (configuration file)\n")
 
 
-def test_help_of_a_recipe_lists_all_in_groups(zoo: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_help_of_a_recipe_lists_options_in_groups(zoo: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "200")
     code, out, _ = zoo("config", "doodle.squares", "--penalty", "smooth", "--help")
     assert code == 0
@@ -200,12 +200,12 @@ def test_help_of_a_recipe_lists_all_in_groups(zoo: Run, monkeypatch: pytest.Monk
         "--penalty.smooth.weight FLOAT What the penalty is multiplied by. [0 or more; default: 5.0]",
     ):
         assert part in text
-    swapped = zoo("config", "doodle", "--pen", "flat", "-h")[1]
-    assert "--pen.angle FLOAT" in swapped
-    assert "--pen.width" not in swapped
+    other = zoo("config", "doodle", "--pen", "flat", "-h")[1]
+    assert "--pen.angle FLOAT" in other
+    assert "--pen.width" not in other
 
 
-def test_help_without_a_recipe_says_where_the_rest_is(zoo: Run) -> None:
+def test_help_without_a_recipe_refers_to_the_help_of_recipes(zoo: Run) -> None:
     code, out, _ = zoo("config", "--help")
     assert code == 0
     assert "--batch-size N" in out
@@ -213,7 +213,7 @@ def test_help_without_a_recipe_says_where_the_rest_is(zoo: Run) -> None:
     assert zoo("config", "nosuch", "--help")[0] == 3
 
 
-def test_help_also_serves_those_whose_configuration_has_a_fault(zoo: Run) -> None:
+def test_help_works_with_an_invalid_configuration(zoo: Run) -> None:
     Path("a.json").write_text('{"recipe": "doodle", "options": {"sizes": [4]}}')
     out = zoo("config", "--config", "a.json", "--help")[1]
     assert "default: 4 from the file" in " ".join(out.split())
@@ -230,20 +230,20 @@ def test_a_command_receives_its_inputs_and_its_own_options(tmp_path: Path) -> No
         extra=[click.Option(["--fresh"], is_flag=True), click.Option(["-o", "--out"], type=click.Path(path_type=Path))],
     )
     obj = Globals([tmp_path / "mine.py"])
-    words = ["-o", "there", "--fresh", "doodle", "--data", "squares", "--penalty", "smooth", "--steps", "3"]
-    command.main(words, standalone_mode=False, obj=obj)
+    args = ["-o", "there", "--fresh", "doodle", "--data", "squares", "--penalty", "smooth", "--steps", "3"]
+    command.main(args, standalone_mode=False, obj=obj)
     inputs = Inputs("doodle", "squares", None, {"steps": "3", "penalty": ("smooth",)})
     assert received == [(obj, {"fresh": True, "out": Path("there"), "inputs": inputs})]
     configuration = inputs.resolve(obj.catalogue())
     assert (configuration.run["steps"], configuration.slots["penalty"]) == (3, ("local/smooth",))
 
 
-def test_completion_offers_a_recipes_options_and_survives_nonsense(tmp_path: Path) -> None:
+def test_completion_suggests_a_recipes_options_and_ignores_errors(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(MINE)
     command = RecipeCommand("draw", lambda obj, **values: None)
     obj = Globals([tmp_path / "mine.py"])
     context = command.make_context("draw", ["doodle"], obj=obj, resilient_parsing=True)
-    offered = [item.value for item in command.shell_complete(context, "--pe")]
-    assert offered == ["--pen", "--pen.width", "--pen.soft-edge", "--penalty"]
+    suggested = [item.value for item in command.shell_complete(context, "--pe")]
+    assert suggested == ["--pen", "--pen.width", "--pen.soft-edge", "--penalty"]
     broken = command.make_context("draw", ["nosuch"], obj=obj, resilient_parsing=True)
     assert "--steps" in [item.value for item in command.shell_complete(broken, "--s")]

@@ -1,4 +1,4 @@
-"""The command line's frame (errors, exit codes, global options) and the commands that look around."""
+"""The command line itself (errors, exit codes, global options) and the commands list, plugins and show."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_list_for_programs(capsys: Output) -> None:
     assert isinstance(item["tags"], list)
 
 
-def test_kinds_are_listed_apart_or_all_together(capsys: Output) -> None:
+def test_one_kind_or_all_kinds_are_listed(capsys: Output) -> None:
     assert main(["list", "--kind", "generator", "--json"]) == 0
     assert {item["kind"] for item in json.loads(capsys.readouterr().out)["items"]} == {"generator"}
     assert main(["list", "--kind", "all", "dcgan"]) == 0
@@ -79,7 +79,7 @@ def test_kinds_are_listed_apart_or_all_together(capsys: Output) -> None:
 
 
 @pytest.mark.parametrize(
-    ("args", "told"),
+    ("args", "expected"),
     [
         (["dcgam"], "zoo: no recipe matches 'dcgam'; did you mean 'dcgan' or 'dcgan-r1'?"),
         (["qqqq"], "zoo: no recipe matches 'qqqq'; zoo list shows all of them"),
@@ -87,12 +87,12 @@ def test_kinds_are_listed_apart_or_all_together(capsys: Output) -> None:
         (["--kind", "all", "qqqq"], "zoo: no component matches 'qqqq'; zoo list --kind all shows all of them"),
     ],
 )
-def test_nothing_found_is_explained_and_no_error(mine: str, args: list[str], told: str, capsys: Output) -> None:
+def test_an_empty_list_is_explained_and_no_error(mine: str, args: list[str], expected: str, capsys: Output) -> None:
     assert main(["--plugin", mine, "list", *args]) == 0
-    assert capsys.readouterr() == ("", f"{told}\n")
+    assert capsys.readouterr() == ("", f"{expected}\n")
     assert main(["--plugin", mine, "list", *args, "--json"]) == 0
     out, err = capsys.readouterr()
-    assert (json.loads(out)["items"], err) == ([], f"{told}\n")
+    assert (json.loads(out)["items"], err) == ([], f"{expected}\n")
 
 
 def test_long_lines_are_cut_to_the_width(mine: str, capsys: Output, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,7 +122,7 @@ def test_plugins_for_people_and_programs(mine: str, capsys: Output) -> None:
     assert found["schema"] == 1
 
 
-def test_requirements_pin_what_works(mine: str, capsys: Output) -> None:
+def test_requirements_pin_plugins_that_are_ok(mine: str, capsys: Output) -> None:
     assert main(["plugins", "--requirements", "--plugin", mine]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines.count("aigc-zoo==0.1.0") == 1
@@ -133,12 +133,12 @@ def test_requirements_pin_what_works(mine: str, capsys: Output) -> None:
 # --- show -------------------------------------------------------------------------------------------------------------
 
 
-def test_show_tells_all_about_a_component(mine: str, capsys: Output) -> None:
+def test_show_prints_all_about_a_component(mine: str, capsys: Output) -> None:
     assert main(["show", "local/mine", "--plugin", mine]) == 0
     out, err = capsys.readouterr()
     assert err == ""
-    for told in ("penalty local/mine", "arXiv:0000.00000", "one, two", "mine.py", "zoo_local_mine", "soft"):
-        assert told in out
+    for expected in ("penalty local/mine", "arXiv:0000.00000", "one, two", "mine.py", "zoo_local_mine", "soft"):
+        assert expected in out
     slope = next(line for line in out.splitlines() if "--slope" in line)
     assert "0.25" in slope
     assert "How steep it is" in out
@@ -158,14 +158,14 @@ def test_show_for_programs(mine: str, capsys: Output) -> None:
     assert options["weight"]["default"] == 10.0
 
 
-def test_show_applies_the_preset_that_is_asked_for(mine: str, capsys: Output) -> None:
+def test_show_applies_the_preset(mine: str, capsys: Output) -> None:
     for reference, default in [("mine", 0.25), ("mine.soft", 0.5)]:
         assert main(["show", reference, "--json", "--plugin", mine]) == 0
         options = json.loads(capsys.readouterr().out)["options"]
         assert next(option["default"] for option in options if option["key"] == "slope") == default
 
 
-def test_show_prefers_recipes_and_says_what_else_has_the_name(capsys: Output) -> None:
+def test_show_prefers_recipes_and_names_other_kinds(capsys: Output) -> None:
     assert main(["show", "dcgan"]) == 0
     out, _ = capsys.readouterr()
     assert out.startswith("recipe zoo/dcgan\n")
@@ -184,7 +184,7 @@ def test_show_of_an_unknown_name(capsys: Output) -> None:
     assert "of that name there is a recipe" in capsys.readouterr().err
 
 
-# --- the frame --------------------------------------------------------------------------------------------------------
+# --- the command line itself ------------------------------------------------------------------------------------------
 
 
 def test_help_and_version(capsys: Output) -> None:
@@ -199,7 +199,7 @@ def test_help_and_version(capsys: Output) -> None:
 
 
 @pytest.mark.parametrize(
-    ("args", "told"),
+    ("args", "expected"),
     [
         (["lst"], ["Error: No such command 'lst'. Did you mean 'list'?", "Try 'zoo --help' for help."]),
         (["list", "--knid", "x"], ["Error: No such option '--knid'.", "Try 'zoo list --help' for help."]),
@@ -207,13 +207,13 @@ def test_help_and_version(capsys: Output) -> None:
         (["list", "--plugin"], ["Error: Option '--plugin' requires an argument.", "Try 'zoo --help' for help."]),
     ],
 )
-def test_a_wrong_command_line_is_told_in_two_lines(args: list[str], told: list[str], capsys: Output) -> None:
+def test_a_wrong_command_line_has_a_message_of_two_lines(args: list[str], expected: list[str], capsys: Output) -> None:
     assert main(args) == 2
     out, err = capsys.readouterr()
     lines = err.splitlines()
     assert out == ""
-    assert lines[0].startswith(told[0].rstrip("."))
-    assert lines[1:] == told[1:]
+    assert lines[0].startswith(expected[0].rstrip("."))
+    assert lines[1:] == expected[1:]
 
 
 @pytest.fixture
@@ -232,7 +232,7 @@ def fail(monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseException], None]:
 
 
 @pytest.mark.parametrize(
-    ("error", "code", "told"),
+    ("error", "code", "expected"),
     [
         (ConfigError("one\ntwo\nthree\nfour"), 3, "zoo: one\ntwo\nthree\n"),
         (LockedError("busy"), 4, "zoo: busy\n"),
@@ -246,11 +246,11 @@ def fail(monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseException], None]:
     ],
 )
 def test_errors_become_messages_and_exit_codes(
-    error: BaseException, code: int, told: str, capsys: Output, fail: Callable[[BaseException], None]
+    error: BaseException, code: int, expected: str, capsys: Output, fail: Callable[[BaseException], None]
 ) -> None:
     fail(error)
     assert main(["fail"]) == code
-    assert capsys.readouterr() == ("", told)
+    assert capsys.readouterr() == ("", expected)
 
 
 @pytest.mark.parametrize("args", [["--debug", "fail"], ["fail", "--debug"]])
@@ -266,7 +266,7 @@ def test_debug_shows_the_traceback(
     assert "run again" not in err
 
 
-def test_global_options_may_stand_anywhere_but_behind_two_dashes(mine: str, capsys: Output) -> None:
+def test_global_options_are_accepted_anywhere_before_two_dashes(mine: str, capsys: Output) -> None:
     for args in (["--plugin", mine, "list"], ["list", "--plugin", mine], ["list", f"--plugin={mine}"]):
         assert main([*args, "--kind", "penalty", "local/*", "--json"]) == 0
         assert [item["id"] for item in json.loads(capsys.readouterr().out)["items"]] == ["local/mine"]
@@ -283,17 +283,17 @@ def test_a_bad_plugin_file_is_an_error(tmp_path: Path, capsys: Output) -> None:
     assert err == ("zoo: plugin file bad.py is broken: line 1: ModuleNotFoundError: No module named 'nosuchmodule'\n")
 
 
-def test_problems_are_told_once(capsys: Output, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_plugin_problems_are_reported_once(capsys: Output, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("aigc_zoo.plugins.describe_problems", lambda found: ["zoo: plugin x is broken: y"])
-    setting = cli.Globals()
-    assert setting.catalogue() is setting.catalogue()
+    options = cli.Globals()
+    assert options.catalogue() is options.catalogue()
     assert capsys.readouterr().err == "zoo: plugin x is broken: y\n"
     cli.Globals().catalogue(quiet=True)
     assert capsys.readouterr().err == ""
 
 
-def test_a_reader_that_stops_reading_is_no_error() -> None:
-    """`zoo list | head -0`: no traceback, and nothing about exceptions that were ignored."""
+def test_a_closed_pipe_is_no_error() -> None:
+    """`zoo list | head -0` prints no traceback and no ignored exception."""
     command = [
         sys.executable,
         "-c",

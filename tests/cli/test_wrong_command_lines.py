@@ -1,4 +1,4 @@
-"""What people type wrong: at most three lines, which name the thing and the fix, the right exit code, nothing left."""
+"""Wrong command lines give at most three lines, which name the thing and the fix, the exit code and no leftovers."""
 
 from __future__ import annotations
 
@@ -69,45 +69,45 @@ WRONG = [
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where things lie that are not what they seem."""
-    folder = tmp_path_factory.mktemp("place")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of files that are empty, damaged or of the wrong type."""
+    path = tmp_path_factory.mktemp("folder")
     for name in ("empty", "torn", "three"):
-        (folder / name).mkdir()
+        (path / name).mkdir()
     for number in range(3):
-        (folder / "torn" / f"{number}.png").write_bytes(b"\x89PNG\r\n\x1a\n torn")
-        Image.new("L", (28, 28), number).save(folder / "three" / f"{number}.png")
+        (path / "torn" / f"{number}.png").write_bytes(b"\x89PNG\r\n\x1a\n torn")
+        Image.new("L", (28, 28), number).save(path / "three" / f"{number}.png")
     for name in ("text.zip", "text.safetensors", "file", "bad.json"):
-        (folder / name).write_text("{ no such thing")
-    np.save(folder / "odd.npy", np.zeros((8, 3, 33, 33), np.uint8))
-    np.save(folder / "grey.npy", np.zeros((8, 28, 28), np.uint8))
-    np.save(folder / "text.npy", np.full((4, 28, 28), "x"))
-    return folder
+        (path / name).write_text("{ no such thing")
+    np.save(path / "odd.npy", np.zeros((8, 3, 33, 33), np.uint8))
+    np.save(path / "grey.npy", np.zeros((8, 28, 28), np.uint8))
+    np.save(path / "text.npy", np.full((4, 28, 28), "x"))
+    return path
 
 
-def test_there_are_enough_of_them() -> None:
+def test_there_are_at_least_thirty() -> None:
     assert len({line for line, _, _ in WRONG}) == len(WRONG) >= 30
 
 
 @pytest.mark.promise("U4", 1, 1)
 @pytest.mark.parametrize(("line", "code", "fix"), WRONG, ids=[line for line, _, _ in WRONG])
-def test_it_is_told_in_three_lines(
+def test_the_error_has_three_lines_at_most(
     line: str,
     code: int,
     fix: str,
-    place: Path,
+    folder: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     promise: Any,
 ) -> None:
-    monkeypatch.chdir(place)
-    before = sorted(path.name for path in place.rglob("*"))
+    monkeypatch.chdir(folder)
+    before = sorted(path.name for path in folder.rglob("*"))
     assert main(shlex.split(line)) == code
     out, err = capsys.readouterr()
     assert not out
     assert fix in err
-    said = err[err.index("zoo: " if "zoo: " in err else "Error: ") :]  # what comes before are notes, not the error
-    assert len(said.splitlines()) <= 3
+    message = err[err.index("zoo: " if "zoo: " in err else "Error: ") :]  # after any notes
+    assert len(message.splitlines()) <= 3
     assert "Traceback" not in err
-    assert sorted(path.name for path in place.rglob("*")) == before, "nothing is left behind"
+    assert sorted(path.name for path in folder.rglob("*")) == before, "no files are left behind"
     promise.kept(command_lines=1, told=1)

@@ -149,7 +149,7 @@ def test_the_best_generator_can_be_judged(capsys: pytest.CaptureFixture[str], do
     best = min(line["value"] for line in done.metrics if line["name"].startswith("fid"))
     assert json.loads(told(capsys, "eval", done.path, "--best", *words))["metrics"][0]["value"] == best
     (tmp_path / "run").mkdir()
-    assert "kept no best generator" in refused(capsys, 65, "eval", tmp_path / "run", "--best")
+    assert "no best generator" in refused(capsys, 65, "eval", tmp_path / "run", "--best")
 
 
 def test_a_card_starts_the_same_run_again(capsys: pytest.CaptureFixture[str], done: Run, tmp_path: Path) -> None:
