@@ -1,7 +1,7 @@
-"""The vocabulary: a GAN is a game of players over networks, and this page is all that a family needs to state one.
+"""The vocabulary of a GAN family: networks, players with losses, and the recipe that holds them.
 
-A family returns a `Recipe`. Its losses are pure functions of `nets` (all that persists) and `batch` (all that varies);
-the trainer owns every gradient, optimiser step, average, random stream and device.
+A family returns a `Recipe`. Its losses are pure functions of `nets` (everything that persists) and `batch` (everything
+that varies); the trainer owns gradients, optimizer steps, EMA weights, random streams and devices.
 """
 
 from __future__ import annotations
@@ -18,18 +18,21 @@ Batch = Mapping[str, Tensor]
 """Named tensors that vary: reals, labels (one-hot), noise, `t` (progress, 0 to 1), `images` (samples seen so far)."""
 
 Terms = Mapping[str, Tensor]
-"""Named scalars. They are summed and lowered; one whose name starts with `_` is detached and only logged."""
+"""Named scalar loss terms. Their sum is minimized; a term whose name starts with `_` is detached and only logged."""
 
 Draw = Callable[..., Tensor]
-"""`draw(*shape)`: numbers uniform in [0, 1), of shape (N, *shape), the same for a sample on any number of ranks."""
+"""`draw(*shape)` returns uniform numbers in [0, 1) of shape (N, *shape), independent of the number of ranks."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Spec:
-    """What one sample is, from the dataset: `shape` without the batch, closed `range` of its values or None.
+    """One sample of a dataset.
 
-    `classes` counts the labels, 0 where there are none. `modality` says how a person looks at samples: "image"
-    (C, H, W), "points" (coordinates), anything else is saved as an array.
+    shape     without the batch dimension
+    range     closed interval of its values, or None
+    classes   number of labels, 0 for none
+    dtype     name of the torch dtype
+    modality  "image" for (C, H, W), "points" for coordinates; anything else is saved as an array
     """
 
     shape: tuple[int, ...]
@@ -40,9 +43,9 @@ class Spec:
 
 
 class Nets(nn.ModuleDict):
-    """All that persists, by name: `nets.G` is `nets["G"]`. State other than weights lives in buffers of its modules.
+    """The networks by name: `nets.G` is `nets["G"]`. State other than weights belongs in buffers of the modules.
 
-    Float buffers of a module with the attribute `shared = True` are averaged over ranks with each of its gradients.
+    Float buffers of a module with the attribute `shared = True` are all-reduced together with the gradients.
     """
 
     def __getattr__(self, name: str) -> Any:
@@ -56,7 +59,7 @@ MakeOptimizer = Callable[[list[nn.Parameter]], torch.optim.Optimizer]
 
 @dataclass(frozen=True)
 class Every:
-    """`loss` at steps 0, interval, 2 interval, ...; `otherwise` at the rest (lazy regularisation)."""
+    """`loss` at steps 0, interval, 2 interval, ..., `otherwise` at all others (lazy regularization)."""
 
     interval: int
     loss: Play
@@ -83,11 +86,11 @@ class Until:
 
 
 Play = Loss | Every | Until | None
-"""What a player does in a turn. Choices nest; None sits the turn out."""
+"""A player's loss, or a choice of losses by training step. Choices nest; None skips the update."""
 
 
 def play_at(play: Play, step: int) -> Loss | None:
-    """The loss that a play comes down to at this step."""
+    """The loss of a play at this training step."""
     while isinstance(play, Every | Until):
         play = play.at(step)
     return play
@@ -95,9 +98,13 @@ def play_at(play: Play, step: int) -> Loss | None:
 
 @dataclass(frozen=True, kw_only=True)
 class Player:
-    """Lowers `loss` by the weights of the networks it `controls`, `turns` times a step.
+    """Minimizes `loss` with respect to the weights of the networks it `controls`.
 
-    `lr` replaces the optimiser's: a number, or a schedule that is asked before each of its updates.
+    controls   names of networks
+    loss       a loss, or a choice of losses by step
+    optimizer  builds the optimizer from the list of weights
+    turns      updates per training step
+    lr         a number, or a schedule evaluated before each update, which replaces the optimizer's learning rate
     """
 
     controls: tuple[str, ...]
@@ -113,19 +120,22 @@ def _no_noise(batch: Batch) -> Mapping[str, Tensor]:
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """A whole game, and the settings it is played with by default.
+    """A GAN as data: networks, players and sampling.
 
-    networks   builds all networks for a kind of sample, in float32 on the CPU
-    players    in order of play
-    draw       all noise of a batch: z, codes, one uniform `u` per sample. It sees the shapes of the whole batch of all
-               ranks (the values are placeholders), may use torch's global generator, and depends on nothing else
+    networks   builds all networks for a `Spec`, in float32 on the CPU
+    players    in the order of their updates
+    draw       all noise of a batch: z, codes, one uniform `u` per sample. It gets the shapes of the global batch (the
+               values are placeholders), may use torch's global generator, and depends on nothing else
     generate   {"fake": ..., and what belongs to it}; keyword-only parameters are options of `zoo sample`
     generators the networks that `generate` uses
     inputs     real entries that `generate` reads
     imitates   the entry that fakes are compared with
     ema        network -> decay of the EMA of its weights; a number d means min(d, (1 + n) / (10 + n)) at step n, a
                schedule (nets, batch) is used unchanged
-    frozen     pretrained helpers, built once, never trained and never saved
+    frozen     pretrained helper networks, built once, never trained and never saved
+    dataset, batch_size, steps or images    defaults where the component's `defaults` state none
+
+    Raises ValueError without players, for a player without turns or networks, and for both steps and images.
     """
 
     networks: Callable[[Spec], Mapping[str, nn.Module]]
@@ -155,23 +165,23 @@ class Recipe:
 
     @property
     def rounds(self) -> int:
-        """Batches a step: the largest number of turns. A player with n turns plays on the last n batches."""
+        """Batches per training step: the largest number of turns. A player with n turns uses the last n batches."""
         return max(player.turns for player in self.players.values())
 
 
 @dataclass(frozen=True, kw_only=True)
 class Samples:
-    """One split of a dataset, decoded once; a batch is an index.
+    """One split of a dataset in memory; a batch is an index into it.
 
     fields       name -> (N, ...) tensor of any dtype, as stored: images as uint8 (N, C, H, W), labels as int64 (N,)
-    decode       (rows of the fields, draw) -> batch, on the device that the rows are on
+    decode       (rows of the fields, draw) -> batch, on the device of the rows
     spec         of the entry that fakes imitate
-    classes      their names, in the order of the labels; `frequencies` their shares in this split
-    groups       fields that are drawn together; unpaired domains are groups of their own
+    classes      class names in the order of the labels; `frequencies` are their fractions in this split
+    groups       fields whose rows belong together; unpaired domains are groups of their own
     digest       of the fields' content
-    extractor    the feature extractor that judges this data by default, where there is a fitting one
-    resize       how the samples came to their size, for the protocol of metrics
-    skipped      files that could not be read and were left out, as was asked for
+    extractor    default feature extractor for the metrics of this data, "" for none
+    resize       how the samples were resized, for the protocol of metrics
+    skipped      unreadable files that --skip-bad left out
     """
 
     name: str
@@ -192,7 +202,7 @@ class Samples:
 
 
 class Adversarial(NamedTuple):
-    """A loss between critic and generator, as two pure functions of logits (N, ...), each to a scalar.
+    """An adversarial loss: two pure functions of logits (N, ...), each to a scalar.
 
     `discriminator(real_logits, fake_logits)` and `generator(fake_logits, real_logits)`; the latter receives None in
     place of the reals unless `needs_real`.
@@ -204,25 +214,28 @@ class Adversarial(NamedTuple):
 
 
 class Noisy(nn.Module):
-    """A penalty or an augmentation with noise of its own, which `forward` gets as its last argument.
+    """A penalty or augmentation with noise of its own, which `forward` gets as its last argument.
 
-    The noise arrives in the batch, so that it does not depend on the engine or the number of ranks; reals and fakes of
-    a batch share it.
+    The noise is part of the batch, so it depends neither on the engine nor on the number of ranks; reals and fakes of a
+    batch share it.
     """
 
     def __init__(self) -> None:
-        super().__init__()  # nn.Module's own takes anything, which cannot be read as options
+        super().__init__()  # a signature without *args: options are read from it
 
     def draw(self, real: Tensor) -> Tensor:
-        """The noise of a whole batch, (N, ...) in float32; `real` (N, ...) shows its shape, and no values."""
+        """The noise of a batch, (N, ...) in float32; only the shape of `real` (N, ...) is meaningful."""
         raise NotImplementedError
 
 
 class Penalty(NamedTuple):
-    """A term of the critic: `weight` times its value; with `every` = n at every n-th step, then n times heavier.
+    """A penalty term of the discriminator's loss.
 
-    `make` builds the term, `(critic, batch) -> scalar`: a function, or a module whose buffers join the networks. One
-    that is `Noisy` is called with its noise, too. A weight may follow a schedule.
+    make    builds the term, `(discriminator, batch) -> scalar`: a function, or a module whose buffers join the networks;
+            a `Noisy` one gets its noise as a third argument
+    weight  factor of the term, a number or a schedule
+    every   n adds n times the term at every n-th step (lazy regularization)
+    name    key of the term in logs
     """
 
     make: Callable[[], Callable[..., Tensor]]
@@ -231,15 +244,15 @@ class Penalty(NamedTuple):
     name: str = "penalty"
 
 
-# --- optimisers -------------------------------------------------------------------------------------------------------
+# --- optimizers -------------------------------------------------------------------------------------------------------
 
 
 def adam(
     lr: float, beta1: float = 0.9, beta2: float = 0.999, *, eps: float = 1e-8, weight_decay: float = 0.0
 ) -> MakeOptimizer:
-    """Fused Adam; with `weight_decay` the decoupled one (AdamW). The rate is a tensor that schedules can move.
+    """Fused Adam, or AdamW with `weight_decay`. The learning rate is a tensor, so that schedules can change it.
 
-    On CUDA the fused kernel reads it as float32; elsewhere it is exact, so that float64 differs from nobody's.
+    It is float32 on CUDA, as the fused kernel requires, and float64 elsewhere.
     """
     kind = torch.optim.AdamW if weight_decay else torch.optim.Adam
 
@@ -252,7 +265,7 @@ def adam(
 
 
 def rmsprop(lr: float, alpha: float = 0.99, *, eps: float = 1e-8) -> MakeOptimizer:
-    """RMSprop, as WGAN with clipping wants it."""
+    """RMSprop, the optimizer of WGAN with weight clipping (Arjovsky et al., 2017)."""
 
     def make(parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
         return torch.optim.RMSprop(parameters, lr=lr, alpha=alpha, eps=eps)
@@ -261,7 +274,7 @@ def rmsprop(lr: float, alpha: float = 0.99, *, eps: float = 1e-8) -> MakeOptimiz
 
 
 def clipped(optimizer: MakeOptimizer, bound: float) -> MakeOptimizer:
-    """After each of its steps, every weight is clamped to [-bound, bound] (Arjovsky et al., 2017, algorithm 1)."""
+    """`optimizer`, followed by clamping every weight to [-bound, bound] (Arjovsky et al., 2017, algorithm 1)."""
 
     def make(parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
         made = optimizer(parameters)
@@ -277,16 +290,16 @@ def clipped(optimizer: MakeOptimizer, bound: float) -> MakeOptimizer:
     return make
 
 
-# --- schedules of progress --------------------------------------------------------------------------------------------
+# --- schedules of training progress --------------------------------------------------------------------------------------------
 
 
 def linear(start: float, stop: float) -> Schedule:
-    """From `start` at the first step to `stop` at the end, in a straight line."""
+    """Linear schedule from `start` at the first step to `stop` at the end of training."""
     return lambda nets, batch: start + (stop - start) * batch["t"]
 
 
 def cosine(start: float, stop: float) -> Schedule:
-    """From `start` to `stop` along half a cosine."""
+    """Cosine schedule from `start` at the first step to `stop` at the end of training."""
     return lambda nets, batch: stop + (start - stop) * 0.5 * (1 + torch.cos(math.pi * batch["t"]))
 
 

@@ -19,8 +19,8 @@ from aigc_zoo.options.values import flag_of, shown, suggestion
 if TYPE_CHECKING:
     from aigc_zoo.plugins import Catalogue
 
-ELSEWHERE = """Recipes and their components have options of their own: see `{command} RECIPE --help`. `zoo list` lists the
-recipes."""
+ELSEWHERE = """Recipes and their components have options of their own: see `{command} RECIPE --help`.
+`zoo list` lists the recipes."""
 
 ALIASES: Mapping[str, str] = {"discriminator_turns": "--n-critic"}
 """Other flags that people know an option by: WGAN's n_critic."""

@@ -236,7 +236,7 @@ class Draft:
 
 
 def prefix(slot: Option, entry: Entry) -> str:
-    """What the options of a slot's component begin with: "generator.", and "penalty.NAME." where a slot holds several."""
+    """The prefix of the options of a slot's component: "generator.", or "penalty.NAME." if the slot holds several."""
     return f"{slot.key}.{entry.name}." if slot.repeated else f"{slot.key}."
 
 
