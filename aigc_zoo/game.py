@@ -231,8 +231,8 @@ class Noisy(nn.Module):
 class Penalty(NamedTuple):
     """A penalty term of the discriminator's loss.
 
-    make    builds the term, `(discriminator, batch) -> scalar`: a function, or a module whose buffers join the networks;
-            a `Noisy` one gets its noise as a third argument
+    make    builds the term, `(discriminator, batch) -> scalar`: a function, or a module whose buffers join the
+            networks; a `Noisy` one gets its noise as a third argument
     weight  factor of the term, a number or a schedule
     every   n adds n times the term at every n-th step (lazy regularization)
     name    key of the term in logs
@@ -290,7 +290,7 @@ def clipped(optimizer: MakeOptimizer, bound: float) -> MakeOptimizer:
     return make
 
 
-# --- schedules of training progress --------------------------------------------------------------------------------------------
+# --- schedules of training progress -----------------------------------------------------------------------------------
 
 
 def linear(start: float, stop: float) -> Schedule:
