@@ -47,7 +47,7 @@ class Sampler:
         weights = next(nets.parameters(), torch.zeros(()))
         self.device, self.dtype = weights.device, weights.dtype
         if self.dtype == torch.float32:
-            fast.lay_out(self.nets)
+            fast.convert_memory_format(self.nets)
 
     @torch.no_grad()
     def chunk(self, number: int) -> dict[str, Tensor]:
@@ -88,9 +88,11 @@ class Sampler:
         try:
             return self.recipe.generate(self.nets, batch, **self.options)
         except RuntimeError as error:
-            if not fast.stumbles(error):
+            if not fast.is_view_error(error):
                 raise
-        fast.lay_out(self.nets, Tensor.contiguous)  # a network that calls `view`: plain from the first chunk on
+        fast.convert_memory_format(
+            self.nets, Tensor.contiguous
+        )
         reseed(self.seed, "sample", number, "networks")
         return self.recipe.generate(self.nets, batch, **self.options)
 

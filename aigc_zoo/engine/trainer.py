@@ -19,7 +19,7 @@ from aigc_zoo.engine.norm import synchronise
 from aigc_zoo.engine.sampler import Sampler
 from aigc_zoo.engine.turn import Round, losses_of, split, turn
 from aigc_zoo.errors import ConfigError
-from aigc_zoo.game import Batch, Loss, Nets, Recipe, Schedule, Spec, play_at
+from aigc_zoo.game import Batch, Loss, Nets, Recipe, Spec, play_at
 from aigc_zoo.random import reseed, seeded, untouched
 
 FEW = 8
@@ -71,11 +71,11 @@ class Trainer:
         if sync_batch_norm and self.ranks.world > 1:
             synchronise(self.nets)
         self._check()
-        self._lay = fast.channels_last if dtype == torch.float32 else _as_it_is  # no fast kernels for float64
+        self._lay = fast.to_channels_last if dtype == torch.float32 else _as_it_is  # no fast kernels for float64
         self._tried = self._lay is _as_it_is
         self.notes: list[str] = []
         """What a person might want to know of the way it plays."""
-        fast.lay_out(self.nets, self._lay)
+        fast.convert_memory_format(self.nets, self._lay)
         self.guard = guard_for(self.device)(tuple(recipe.players), self.nets, self.device, self.ranks.world)
         self.ema = Nets({name: copy.deepcopy(self.nets[name]) for name in recipe.ema})
         self.ema.requires_grad_(False).eval()
@@ -136,7 +136,7 @@ class Trainer:
         with untouched(self.device):
             batches = [self.batch(i) for i in range(self.recipe.rounds)]
             reseed(self.seed, self.step, "turn", self.ranks.rank)
-            terms = self.engine.play(losses, [*batches, self._clock()], lambda given: self._turns(losses, given))
+            terms = self.engine.run_step(losses, [*batches, self._clock()], lambda given: self._turns(losses, given))
         self.step += 1
         return terms
 
@@ -154,7 +154,7 @@ class Trainer:
                 try:
                     loss(nets, Round(few, lambda batch: self.recipe.generate(nets, batch), keep=True).seen(True, 0))
                 except RuntimeError as error:
-                    if fast.stumbles(error):
+                    if fast.is_view_error(error):
                         self.notes.append(
                             "layout: plain, as a network or a loss calls view; reshape or flatten would be faster"
                         )
@@ -166,7 +166,7 @@ class Trainer:
     def _lay_plainly(self) -> None:
         self._lay = _as_it_is
         for net in (self.nets, self.ema):
-            fast.lay_out(net, Tensor.contiguous)
+            fast.convert_memory_format(net, Tensor.contiguous)
         for optimizer in self._optimizers.values():
             state.align(optimizer)
 
@@ -191,7 +191,8 @@ class Trainer:
             makes, optimizer, params = self._makes[name], self._optimizers[name], self._params[name]
             for parts in rounds[len(rounds) - player.turns :]:
                 seen = [part.seen(makes, version) for part in parts]
-                _set_rate(optimizer, player.lr, self.nets, seen[0])
+                if player.lr is not None:
+                    fast.set_lr(optimizer, player.lr(self.nets, seen[0]) if callable(player.lr) else player.lr)
                 entries = [(key, part.entries[key]) for part in parts for key in self._real]
                 ends = number == last and parts is rounds[-1]
                 guard = self.guard.begin(number, clock["step"], params, entries, ends)
@@ -360,19 +361,6 @@ def steps_for(recipe: Recipe, batch_size: int, steps: int | None, images: int | 
         assert images is not None
         steps = math.ceil(images / (batch_size * recipe.rounds))
     return max(1, steps)
-
-
-def _set_rate(optimizer: torch.optim.Optimizer, lr: float | Schedule | None, nets: Nets, batch: Batch) -> None:
-    if lr is None:
-        return
-    rate = lr(nets, batch) if callable(lr) else lr
-    for group in optimizer.param_groups:
-        if isinstance(group["lr"], Tensor) and isinstance(rate, Tensor):
-            group["lr"].copy_(rate.detach())
-        elif isinstance(group["lr"], Tensor):
-            group["lr"].fill_(rate)  # a copy from the host would wait for the device
-        else:
-            group["lr"] = float(rate)  # of an optimiser that takes its rate from the host (`fast.tune`)
 
 
 def _as_it_is(value: Tensor) -> Tensor:

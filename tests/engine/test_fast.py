@@ -92,13 +92,13 @@ def taped(a: Trainer, wanted: str = "graph") -> Tapes:
 
 @pytest.mark.parametrize(("rank", "layout"), [(4, torch.channels_last), (5, torch.channels_last_3d)])
 def test_channels_are_last_by_rank(rank: int, layout: torch.memory_format) -> None:
-    assert fast.channels_last(torch.zeros(2, 3, *[4] * (rank - 2))).is_contiguous(memory_format=layout)
+    assert fast.to_channels_last(torch.zeros(2, 3, *[4] * (rank - 2))).is_contiguous(memory_format=layout)
 
 
 @pytest.mark.parametrize("rank", [0, 1, 2, 3, 6])
 def test_other_ranks_stay_as_they_are(rank: int) -> None:
     value = torch.zeros([2] * rank)
-    assert fast.channels_last(value) is value
+    assert fast.to_channels_last(value) is value
 
 
 def test_networks_batches_moments_and_averages_have_channels_last() -> None:
@@ -116,10 +116,10 @@ def test_networks_batches_moments_and_averages_have_channels_last() -> None:
 
 def test_the_layout_changes_rounding_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     fast_one = game_of_two()
-    monkeypatch.setattr(fast, "channels_last", lambda value: value)
+    monkeypatch.setattr(fast, "to_channels_last", lambda value: value)
     plain = game_of_two()
     plain._lay = lambda value: value
-    fast.lay_out(plain.nets, lambda value: value.contiguous())
+    fast.convert_memory_format(plain.nets, lambda value: value.contiguous())
     for ours, theirs in zip(play(fast_one, 3), play(plain, 3), strict=True):
         for name in ours:
             torch.testing.assert_close(ours[name], theirs[name], rtol=1e-4, atol=1e-5)
@@ -193,7 +193,7 @@ def test_a_look_at_the_layout_leaves_no_trace() -> None:
 def test_auto_takes_bf16_where_it_is_native(
     monkeypatch: pytest.MonkeyPatch, flags: set[str], capability: str, expected: str
 ) -> None:
-    monkeypatch.setattr(fast, "processor_flags", lambda: frozenset(flags))
+    monkeypatch.setattr(fast.precision, "processor_flags", lambda: frozenset(flags))
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
     chosen = fast.choose_precision("auto", CPU)
     assert chosen.name == expected

@@ -56,7 +56,7 @@ class Tapes:
     def __init__(self, state: Callable[[], list[Tensor]]) -> None:
         self._state, self.tapes = state, 0
 
-    def warm(self, work: Callable[[], Mapping[str, Tensor]]) -> Mapping[str, Tensor]:
+    def warm_up(self, work: Callable[[], Mapping[str, Tensor]]) -> Mapping[str, Tensor]:
         return work()
 
     def record(self, work: Callable[[], Mapping[str, Tensor]]) -> tuple[Callable[[], None], Mapping[str, Tensor]]:
