@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from aigc_zoo.engine import fast
-from aigc_zoo.engine.dist import Ranks
+from aigc_zoo.engine.ranks import Ranks
 from aigc_zoo.errors import UsageError
 from aigc_zoo.game import Nets, Recipe, Spec
 from aigc_zoo.random import generator, reseed, seeded
@@ -90,9 +90,7 @@ class Sampler:
         except RuntimeError as error:
             if not fast.is_view_error(error):
                 raise
-        fast.convert_memory_format(
-            self.nets, Tensor.contiguous
-        )
+        fast.convert_memory_format(self.nets, Tensor.contiguous)
         reseed(self.seed, "sample", number, "networks")
         return self.recipe.generate(self.nets, batch, **self.options)
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from aigc_zoo.engine.dist import Ranks
+from aigc_zoo.engine.ranks import Ranks
 
 _TENSOR = "$tensor"
 

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from aigc_zoo.engine import fast, state
-from aigc_zoo.engine.dist import Ranks
 from aigc_zoo.engine.ema import Follower
 from aigc_zoo.engine.guard import guard_for
 from aigc_zoo.engine.norm import synchronise
+from aigc_zoo.engine.ranks import Ranks
 from aigc_zoo.engine.sampler import Sampler
 from aigc_zoo.engine.turn import Round, losses_of, split, turn
 from aigc_zoo.errors import ConfigError
@@ -62,7 +62,7 @@ class Trainer:
         self.device, self.dtype, self.ranks = torch.device(device), dtype, ranks or Ranks()
         self.step, self.accumulate = 0, accumulate
         self._real: tuple[str, ...] = ()
-        self.share = self.ranks.share(batch_size)
+        self.share = self.ranks.shard(batch_size)
         if (batch_size // self.ranks.world) % accumulate:
             raise ValueError(f"a rank's {batch_size // self.ranks.world} samples do not make {accumulate} equal parts")
         self.nets = build_networks(recipe, spec, seed).to(self.device, dtype)

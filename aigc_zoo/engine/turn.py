@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from aigc_zoo.engine import state
-from aigc_zoo.engine.dist import Ranks
 from aigc_zoo.engine.guard import Guard
+from aigc_zoo.engine.ranks import Ranks
 from aigc_zoo.game import Batch, Every, Loss, Nets, Play, Terms, Until
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from aigc_zoo import options
 from aigc_zoo.data.pool import Pool
 from aigc_zoo.engine import fast
-from aigc_zoo.engine.dist import Ranks
+from aigc_zoo.engine.ranks import Ranks
 from aigc_zoo.engine.trainer import Trainer, build_networks
 from aigc_zoo.errors import ConfigError
 from aigc_zoo.game import Every, Loss, Play, Recipe, Samples, Spec, Until
@@ -53,7 +53,7 @@ class Trial:
         if players:
             recipe = replace(recipe, players={name: recipe.players[name] for name in players})
         ranks = ranks or Ranks()
-        share = ranks.share(batch_size)
+        share = ranks.shard(batch_size)
 
         def source(n: int) -> Mapping[str, Tensor]:
             whole = self.rows(0 if same_batch else n, batch_size)

@@ -18,7 +18,7 @@ from sketch.play import difference, play, snapshot
 from torch import Tensor
 
 from aigc_zoo.artefacts import checkpoint
-from aigc_zoo.engine.dist import Ranks, join
+from aigc_zoo.engine.ranks import Ranks, join_group
 from aigc_zoo.engine.state import under
 
 TESTS = Path(__file__).parents[1]
@@ -187,10 +187,10 @@ def test_all_ranks_name_the_first_bad_loss_of_any(two: Outcome) -> None:
 def test_a_single_process_joins_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("RANK", "WORLD_SIZE"):
         monkeypatch.delenv(name, raising=False)
-    assert join(torch.device("cpu")) == Ranks(0, 1)
+    assert join_group(torch.device("cpu")) == Ranks(0, 1)
 
 
 def test_a_batch_that_does_not_divide_is_refused() -> None:
-    assert [Ranks(rank, 2).share(8) for rank in range(2)] == [slice(0, 4), slice(4, 8)]
+    assert [Ranks(rank, 2).shard(8) for rank in range(2)] == [slice(0, 4), slice(4, 8)]
     with pytest.raises(ValueError, match="a batch of 7 does not divide over 2 ranks"):
-        Ranks(0, 2).share(7)
+        Ranks(0, 2).shard(7)

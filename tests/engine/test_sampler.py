@@ -12,7 +12,7 @@ from sketch.play import play, start
 from sketch.toy import Weight, game, player, pull
 from torch import Tensor, nn
 
-from aigc_zoo.engine.dist import Ranks
+from aigc_zoo.engine.ranks import Ranks
 from aigc_zoo.engine.sampler import CHUNK, Sampler
 from aigc_zoo.errors import UsageError
 from aigc_zoo.game import Batch, Nets, Player, Recipe, Spec

@@ -11,7 +11,7 @@ from sketch import parts
 from sketch.play import trainer
 from torch import Tensor, nn
 
-from aigc_zoo.engine.dist import Ranks
+from aigc_zoo.engine.ranks import Ranks
 from aigc_zoo.engine.trainer import Trainer
 from aigc_zoo.game import Adversarial, Spec
 from aigc_zoo.two_player import two_player

@@ -10,7 +10,7 @@ import torch
 from sketch.parts import SIZE, Family
 from torch import Tensor
 
-from aigc_zoo.engine.dist import Ranks
+from aigc_zoo.engine.ranks import Ranks
 from aigc_zoo.engine.trainer import Trainer
 from aigc_zoo.game import Recipe, Spec
 
@@ -28,7 +28,7 @@ def trainer(
     ranks: Ranks | None = None,
 ) -> Trainer:
     """A trainer on a source of whole batches, of which each rank takes its rows."""
-    share = (ranks or Ranks()).share(SIZE)
+    share = (ranks or Ranks()).shard(SIZE)
 
     def ours(n: int) -> dict[str, Tensor]:
         return {key: value[share] for key, value in source(n).items()}

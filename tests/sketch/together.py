@@ -21,8 +21,7 @@ from tiny import RECIPES, small
 from torch import Tensor, nn
 
 from aigc_zoo.artefacts import checkpoint
-from aigc_zoo.engine import dist
-from aigc_zoo.engine.dist import Ranks
+from aigc_zoo.engine.ranks import Ranks, join_group, leave_group
 from aigc_zoo.engine.trainer import Trainer
 from aigc_zoo.game import Batch, Nets, Terms, adam
 from aigc_zoo.two_player import two_player
@@ -81,7 +80,7 @@ def normal(ranks: Ranks, *, norm: bool = True, **settings: bool | int) -> Traine
         ema={"G": 0.9},
         steps=10,
     )
-    share = ranks.share(parts.SIZE)
+    share = ranks.shard(parts.SIZE)
 
     def ours(n: int) -> Found:
         return {key: value[share] for key, value in parts.images(n).items()}
@@ -192,13 +191,13 @@ def talk(ranks: Ranks) -> dict[str, object]:
 def main(folder: Path) -> None:
     warnings.simplefilter("error")
     torch.set_num_threads(1)
-    ranks = dist.join(torch.device("cpu"))
+    ranks = join_group(torch.device("cpu"))
     joined = weakref.ref(torch.distributed.group.WORLD)
     try:
         found = games(ranks) | other_ways(ranks) | buffers(ranks) | resumed(ranks, folder)
         said = talk(ranks)
     finally:
-        dist.leave()
+        leave_group()
     save_file({name: value.contiguous().clone() for name, value in found.items()}, folder / f"{ranks.rank}.tensors")
     (folder / f"{ranks.rank}.json").write_text(json.dumps(said | {"group is gone": joined() is None}))
 

@@ -10,7 +10,7 @@ from sketch.parts import SIZE
 from sketch.play import trainer
 from torch import Tensor, nn
 
-from aigc_zoo.engine.dist import Ranks
+from aigc_zoo.engine.ranks import Ranks
 from aigc_zoo.engine.trainer import Trainer
 from aigc_zoo.game import Batch, MakeOptimizer, Nets, Player, Recipe, Spec
 

@@ -12,7 +12,7 @@ _TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # parameters of mallopt, from malloc.h
 
 
 def choose_kernels(device: torch.device) -> None:
-    """On CUDA, benchmark convolution kernels once per input shape; it pays, as shapes stay. Kernels round differently."""
+    """On CUDA, let cuDNN benchmark its kernels once per input shape. Kernels differ in rounding."""
     if device.type == "cuda":
         torch.backends.cudnn.benchmark = True
 
