@@ -25,7 +25,7 @@ assert not {"torch", "numpy"} & set(sys.modules), entry.id
 """
 
 
-def test_signatures_of_all_our_components_are_read_without_torch() -> None:
+def test_signatures_of_all_first_party_components_are_read_without_torch() -> None:
     done = subprocess.run([sys.executable, "-c", ALONE], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     expected = [f"{entry.kind} {entry.id} {option}" for entry in catalogue().items() for option in read(entry)]
@@ -105,11 +105,11 @@ def test_classes_are_read(module: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["computed", "decorated", "imported", "missing"])
-def test_what_cannot_be_read_is_left_to_the_module(module: str, name: str) -> None:
+def test_unsupported_targets_are_not_sketched(module: str, name: str) -> None:
     assert sketch(f"{module}:{name}") is None
 
 
-def test_an_entry_falls_back_on_importing() -> None:
+def test_an_entry_falls_back_to_importing_its_target() -> None:
     entry = catalogue().with_entries(SketchedEntry).find("loss", "minimax").entry
     assert isinstance(entry, SketchedEntry)
     assert callable(entry.load())

@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 import torch
+from sketch.components import Family
 from sketch.families import FAMILIES
-from sketch.parts import Family
-from sketch.play import Saved, difference, play, snapshot, start
+from sketch.training import Saved, difference, snapshot, start, train
 
 from aigc_zoo.artefacts import checkpoint
-from aigc_zoo.engine.trainer import Trainer, build_networks
+from aigc_zoo.engine.networks import build_networks
+from aigc_zoo.engine.trainer import Trainer
 from aigc_zoo.game import Schedule
 
 STEPS, BEFORE = 8, 5
@@ -34,19 +35,19 @@ def continued(family: Family, saved: Saved) -> Saved:
     """The state at the end, from one that was saved, in a trainer that shares nothing with the one it came from."""
     a = start(family)
     a.load(*saved)
-    play(a, STEPS - a.step)
+    train(a, STEPS - a.step)
     return snapshot(a)
 
 
 def straight(family: Family) -> Saved:
     a = start(family)
-    play(a, STEPS)
+    train(a, STEPS)
     return snapshot(a)
 
 
 def saved_midway(family: Family) -> Saved:
     a = start(family)
-    play(a, BEFORE)
+    train(a, BEFORE)
     return snapshot(a)
 
 
@@ -54,7 +55,7 @@ def saved_midway(family: Family) -> Saved:
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_every_controlled_weight_gets_a_gradient_and_moves(name: str) -> None:
+def test_every_controlled_parameter_gets_a_gradient_and_changes(name: str) -> None:
     family = FAMILIES[name]()
     a = start(family)
     controlled = {
@@ -76,36 +77,36 @@ def test_every_controlled_weight_gets_a_gradient_and_moves(name: str) -> None:
 
 
 def test_progress_counts_every_batch_of_every_rank() -> None:
-    a = start(FAMILIES["wgan_gp"](), steps=10)  # three critic turns a step, on a batch each
+    a = start(FAMILIES["wgan_gp"](), steps=10)  # three discriminator turns a step, on a batch each
     assert (a.progress, a.images) == (0.0, 0)
-    play(a, 5)
+    train(a, 5)
     assert (a.progress, a.images) == (0.5, 5 * 3 * 8)
     batch = a.batch(2)
     assert (float(batch["t"]), float(batch["images"])) == (0.5, 120.0)
 
 
-def test_batches_have_noise_of_their_own_and_always_the_same() -> None:
+def test_noise_differs_between_batches_and_is_reproducible() -> None:
     a = start(FAMILIES["wgan_gp"]())
     first, second = a.batch(0), a.batch(1)
     assert torch.equal(first["z"], a.batch(0)["z"])
-    play(a, 1)
+    train(a, 1)
     later = a.batch(0)
     for key in ("real", "z", "u"):
         assert not torch.equal(first[key], second[key])
         assert not torch.equal(first[key], later[key])
 
 
-def test_another_seed_plays_another_game(family: Family) -> None:
+def test_another_seed_trains_differently(family: Family) -> None:
     a, b = start(family, seed=0), start(family, seed=1)
-    play(a, 1)
-    play(b, 1)
+    train(a, 1)
+    train(b, 1)
     assert difference(snapshot(a)[0], snapshot(b)[0]) > 0
 
 
-def test_playing_leaves_the_global_random_stream_alone(family: Family) -> None:
+def test_training_does_not_change_the_global_random_state(family: Family) -> None:
     torch.manual_seed(5)
     before = torch.get_rng_state()
-    play(start(family), 2)
+    train(start(family), 2)
     assert torch.equal(before, torch.get_rng_state())
     torch.rand(3)  # and does not depend on it
     assert difference(straight(family)[0], straight(family)[0]) == 0.0
@@ -114,14 +115,14 @@ def test_playing_leaves_the_global_random_stream_alone(family: Family) -> None:
 # --- resume -----------------------------------------------------------------------------------------------------------
 
 
-def test_resume_differs_by_nothing(family: Family) -> None:
+def test_resume_is_exact(family: Family) -> None:
     (tensors, scalars), (again, rest) = straight(family), continued(family, saved_midway(family))
     assert difference(tensors, again) == 0.0
     assert scalars == rest
     assert scalars["step"] == STEPS
 
 
-def test_resume_through_a_file_differs_by_nothing(family: Family, tmp_path: Path) -> None:
+def test_resume_from_a_file_is_exact(family: Family, tmp_path: Path) -> None:
     path = tmp_path / "5.safetensors"
     tensors, scalars = saved_midway(family)
     checkpoint.save(path, tensors, {"state": scalars})
@@ -129,7 +130,7 @@ def test_resume_through_a_file_differs_by_nothing(family: Family, tmp_path: Path
     assert difference(straight(family)[0], continued(family, (loaded, card["state"]))[0]) == 0.0
 
 
-def test_a_trainer_shares_no_memory_with_what_it_was_loaded_from() -> None:
+def test_a_trainer_shares_no_memory_with_the_loaded_state() -> None:
     family = FAMILIES["stylegan2"]()
     saved = saved_midway(family)
     kept = {name: tensor.clone() for name, tensor in saved[0].items()}
@@ -157,12 +158,12 @@ def without(saved: Saved, what: str) -> Saved:
 
 @pytest.mark.promise("R16", 1, 1)
 @pytest.mark.parametrize("what", ["optimisers", "averages", "step", "state buffer", "sign of ADA"])
-def test_resume_without_a_part_of_the_state_is_noticed(what: str, promise: Any) -> None:
+def test_resume_with_incomplete_state_differs(what: str, promise: Any) -> None:
     """Negative controls (RELIABILITY R16): were any of these left out, the tests above would fail."""
     family = FAMILIES["stylegan2"]()
     a = start(family)
     a.load(*without(saved_midway(family), what))
-    play(a, STEPS - BEFORE)  # counted here, as one that forgot the step would go on too long
+    train(a, STEPS - BEFORE)  # counted here, as one that forgot the step would go on too long
     tensors, _ = snapshot(a)
     expected, _ = straight(family)
     assert difference(expected, {name: tensors[name] for name in expected}) > 0
@@ -181,7 +182,7 @@ def decay_at(family: Family, a: Trainer, name: str) -> float:
 
 
 @pytest.mark.parametrize("name", ["wgan_gp", "stylegan2", "r3gan"])
-def test_the_average_is_the_one_computed_by_hand(name: str) -> None:
+def test_ema_equals_its_definition(name: str) -> None:
     family = FAMILIES[name]()
     a = start(family, dtype=torch.float64)
     expected = [weight.detach().clone() for weight in a.nets.G.parameters()]
@@ -199,9 +200,9 @@ def test_the_average_is_the_one_computed_by_hand(name: str) -> None:
 # --- samples ----------------------------------------------------------------------------------------------------------
 
 
-def test_samples_are_a_function_of_seed_and_number(family: Family) -> None:
+def test_samples_are_a_function_of_seed_and_index(family: Family) -> None:
     a = start(family)
-    play(a, 4)
+    train(a, 4)
 
     def samples(count: int, seed: int = 0, key: str = family.key) -> torch.Tensor:
         return a.sampler(seed=seed, inputs=family.inputs).samples(count, key=key)
@@ -217,9 +218,9 @@ def test_samples_are_a_function_of_seed_and_number(family: Family) -> None:
         assert many.shape[1:] == family.spec.shape
 
 
-def test_sampling_changes_nothing(family: Family) -> None:
+def test_sampling_does_not_change_the_trainer(family: Family) -> None:
     a = start(family)
-    play(a, 2)
+    train(a, 2)
     before, _ = snapshot(a)
     modes = [module.training for module in a.nets.modules()]
     torch.manual_seed(3)
@@ -231,9 +232,9 @@ def test_sampling_changes_nothing(family: Family) -> None:
     assert difference(before, snapshot(a)[0]) == 0.0
 
 
-def test_samples_come_from_the_average_where_there_is_one() -> None:
+def test_samples_use_ema_weights() -> None:
     a = start(FAMILIES["wgan_gp"]())
-    play(a, 4)
+    train(a, 4)
     averaged, raw = a.sampler().samples(8), a.sampler(ema=False).samples(8)
     assert not torch.equal(averaged, raw)
     a.ema.G.load_state_dict(a.nets.G.state_dict())

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
-from sketch import together
-from sketch.play import difference, play, snapshot
+from sketch import two_ranks
+from sketch.training import difference, snapshot, train
 from torch import Tensor
 
 from aigc_zoo.artefacts import checkpoint
@@ -44,7 +44,7 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
     folder = tmp_path_factory.mktemp("ranks")
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     done = subprocess.run(
-        [*command, "--module", "sketch.together", str(folder)],
+        [*command, "--module", "sketch.two_ranks", str(folder)],
         env=os.environ | {"PYTHONPATH": str(TESTS), "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
@@ -62,13 +62,13 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
 @pytest.fixture(scope="module")
 def one() -> dict[str, Tensor]:
     """The same games on one rank."""
-    return together.games(Ranks())
+    return two_ranks.games(Ranks())
 
 
 # --- the same game ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", together.GAMES)
+@pytest.mark.parametrize("name", two_ranks.GAMES)
 def test_two_ranks_equal_one_with_the_whole_batch(two: Outcome, one: dict[str, Tensor], name: str) -> None:
     for part in ("nets", "ema", "optimizer"):
         expected = under(f"{name}/{part}/", one)
@@ -77,13 +77,13 @@ def test_two_ranks_equal_one_with_the_whole_batch(two: Outcome, one: dict[str, T
             assert difference(found, expected) <= 1e-12
 
 
-@pytest.mark.parametrize("name", together.GAMES)
-def test_ranks_hold_the_same_weights_to_the_bit(two: Outcome, name: str) -> None:
+@pytest.mark.parametrize("name", two_ranks.GAMES)
+def test_ranks_hold_bit_equal_weights(two: Outcome, name: str) -> None:
     assert difference(*two.under(f"{name}/nets/")) == 0.0
 
 
-@pytest.mark.parametrize("name", together.GAMES)
-def test_each_rank_plays_on_its_rows_of_the_batch(two: Outcome, one: dict[str, Tensor], name: str) -> None:
+@pytest.mark.parametrize("name", two_ranks.GAMES)
+def test_each_rank_trains_on_its_shard(two: Outcome, one: dict[str, Tensor], name: str) -> None:
     zero, other = two.under(f"{name}/batch/")
     assert {"real", "z", "u"} <= zero.keys()
     joined = {key: torch.cat([zero[key], other[key]]) for key in zero}
@@ -91,9 +91,9 @@ def test_each_rank_plays_on_its_rows_of_the_batch(two: Outcome, one: dict[str, T
 
 
 @pytest.mark.parametrize("name", ["parts", "synchronised"])
-def test_two_ranks_equal_one_in_parts_and_with_shared_statistics(two: Outcome, name: str) -> None:
-    a = together.normal(Ranks(), norm=name == "synchronised")
-    play(a, together.STEPS)
+def test_two_ranks_equal_one_with_accumulation_and_sync_batch_norm(two: Outcome, name: str) -> None:
+    a = two_ranks.normal(Ranks(), norm=name == "synchronised")
+    train(a, two_ranks.STEPS)
     expected = snapshot(a)[0]
     for found in two.under(f"{name}/"):
         assert found.keys() == expected.keys()  # and no statistics are kept apart for a rank
@@ -109,7 +109,7 @@ def test_noise_inside_networks_differs_between_ranks(two: Outcome) -> None:
 # --- what persists ----------------------------------------------------------------------------------------------------
 
 
-def test_statistics_are_saved_for_each_rank(two: Outcome) -> None:
+def test_batch_statistics_are_saved_for_each_rank(two: Outcome) -> None:
     saved, _ = checkpoint.load(two.folder / "5.safetensors")
     apart = set(under("rank1/", saved))
     statistics = ("running_mean", "running_var")
@@ -119,11 +119,11 @@ def test_statistics_are_saved_for_each_rank(two: Outcome) -> None:
     }
 
 
-def test_resume_on_two_ranks_differs_by_nothing(two: Outcome) -> None:
+def test_resume_on_two_ranks_is_exact(two: Outcome) -> None:
     assert [float(found["resumed/all"]) for found in two.tensors] == [0.0, 0.0]
 
 
-def test_resume_without_the_other_ranks_statistics_would_be_noticed(two: Outcome) -> None:
+def test_resume_without_the_statistics_of_rank_1_differs(two: Outcome) -> None:
     first, second = (float(found["resumed/shared"]) for found in two.tensors)
     assert first == 0.0
     assert second > 0.0
@@ -144,15 +144,15 @@ def test_shared_buffers_agree(two: Outcome, family: str, shared: list[str]) -> N
 def test_a_shared_buffer_may_be_replaced(two: Outcome) -> None:
     zero, other = (found["level"] for found in two.tensors)
     assert torch.equal(zero, other)
-    expected = together.buffers(Ranks())["level"]
+    expected = two_ranks.buffers(Ranks())["level"]
     torch.testing.assert_close(zero, expected, rtol=0, atol=1e-12)
 
 
 # --- samples ----------------------------------------------------------------------------------------------------------
 
 
-def test_two_ranks_sample_what_one_does(two: Outcome) -> None:
-    a = together.normalised(Ranks())
+def test_two_ranks_generate_the_samples_of_one(two: Outcome) -> None:
+    a = two_ranks.normalised(Ranks())
     saved, card = checkpoint.load(two.folder / "5.safetensors")
     a.load({name: tensor for name, tensor in saved.items() if not name.startswith("rank1/")}, card)
     chunks = {int(number): chunk for found in two.under("chunk/") for number, chunk in found.items()}
@@ -163,12 +163,12 @@ def test_two_ranks_sample_what_one_does(two: Outcome) -> None:
 # --- talk -------------------------------------------------------------------------------------------------------------
 
 
-def test_leaving_ends_the_group_and_its_threads(two: Outcome) -> None:
+def test_leave_group_ends_the_threads_of_the_group(two: Outcome) -> None:
     """Otherwise a process that has done its work may abort on its way out, and torchrun calls the run a failure."""
     assert [said["group is gone"] for said in two.said] == [True, True]
 
 
-def test_ranks_talk(two: Outcome) -> None:
+def test_collectives(two: Outcome) -> None:
     zero, other = two.said
     assert (zero["rank"], other["rank"]) == ([0, 2, True], [1, 2, False])
     assert zero == other | {"rank": zero["rank"]}
@@ -178,13 +178,13 @@ def test_ranks_talk(two: Outcome) -> None:
     assert zero["averaged"] == [[0.5, 1.0], None, [[0.5], [1.0]], 0.5]
 
 
-def test_all_ranks_name_the_first_bad_loss_of_any(two: Outcome) -> None:
+def test_all_ranks_name_the_first_non_finite_loss_of_any(two: Outcome) -> None:
     said = [found["broken"] for found in two.said]
-    assert said == ["the loss of player critic is not finite at step 2"] * 2
-    assert together.broken(Ranks()) == said[0]
+    assert said == ["the loss of player discriminator is not finite at step 2"] * 2
+    assert two_ranks.broken(Ranks()) == said[0]
 
 
-def test_a_single_process_joins_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_single_process_joins_no_group(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("RANK", "WORLD_SIZE"):
         monkeypatch.delenv(name, raising=False)
     assert join_group(torch.device("cpu")) == Ranks(0, 1)

@@ -7,17 +7,17 @@ from collections.abc import Callable, Iterable, Mapping
 import pytest
 import torch
 import torch.nn.functional as F
-from sketch.conv import Critic, Maker, logistic, pair, wasserstein
-from sketch.play import difference
+from sketch.conv import Discriminator, Generator, conv_trainer, logistic, wasserstein
+from sketch.training import difference
 from torch import Tensor, nn
 
 from aigc_zoo.engine.trainer import Trainer
 from aigc_zoo.game import Batch, Penalty, adam, clipped, linear, play_at, rmsprop
 
 
-def copies(a: Trainer) -> tuple[Maker, Critic]:
+def copies(a: Trainer) -> tuple[Generator, Discriminator]:
     """Networks of the loop by hand, equal to the trainer's."""
-    made = Maker(isinstance(a.nets.G[2], nn.BatchNorm2d)), Critic(isinstance(a.nets.D[1], nn.BatchNorm2d))
+    made = Generator(isinstance(a.nets.G[2], nn.BatchNorm2d)), Discriminator(isinstance(a.nets.D[1], nn.BatchNorm2d))
     for ours, theirs in zip(made, (a.nets.G, a.nets.D), strict=True):
         ours.double().load_state_dict(theirs.state_dict())
     return made
@@ -28,9 +28,9 @@ def assert_same(ours: Iterable[nn.Module], a: Trainer) -> None:
         assert difference(net.state_dict(), theirs.state_dict()) <= 1e-12
 
 
-def test_dcgan_written_by_hand() -> None:
-    """The loop of every tutorial: zero_grad, backward, step; the fakes detached for the critic."""
-    a = pair(True, logistic, optimizer=adam(2e-4, 0.5))
+def test_dcgan_equals_a_handwritten_loop() -> None:
+    """The loop of every tutorial: zero_grad, backward, step; the fakes detached for the discriminator."""
+    a = conv_trainer(True, logistic, optimizer=adam(2e-4, 0.5))
     G, D = copies(a)
     for_g = torch.optim.Adam(G.parameters(), lr=2e-4, betas=(0.5, 0.999))
     for_d = torch.optim.Adam(D.parameters(), lr=2e-4, betas=(0.5, 0.999))
@@ -51,13 +51,13 @@ def test_dcgan_written_by_hand() -> None:
     assert not torch.equal(a.nets.G[2].running_mean, torch.zeros(8))  # batch normalisation has seen as much, too
 
 
-def test_wgan_with_clipping_written_by_hand() -> None:
-    """Algorithm 1 of Arjovsky et al. (2017): n critic steps by RMSprop, each clipped, then one of the generator.
+def test_wgan_with_clipping_equals_a_handwritten_loop() -> None:
+    """Algorithm 1 of Arjovsky et al. (2017): n discriminator steps by RMSprop, each clipped, then one of the generator.
 
-    The generator is shown the critic's last noise, where the paper draws anew.
+    The generator is shown the discriminator's last noise, where the paper draws anew.
     """
     turns, bound = 3, 0.02
-    a = pair(
+    a = conv_trainer(
         False,
         wasserstein,
         optimizer=rmsprop(5e-4),
@@ -86,8 +86,8 @@ def test_wgan_with_clipping_written_by_hand() -> None:
         assert max(weight.abs().max().item() for weight in D.parameters()) == bound
 
 
-def test_a_schedule_equals_rates_set_by_hand() -> None:
-    a = pair(False, logistic, optimizer=adam(9.0, 0.0, 0.9), lr=linear(1e-3, 0.0))
+def test_a_schedule_equals_learning_rates_set_by_hand() -> None:
+    a = conv_trainer(False, logistic, optimizer=adam(9.0, 0.0, 0.9), lr=linear(1e-3, 0.0))
     G, D = copies(a)
     for_g = torch.optim.Adam(G.parameters(), betas=(0.0, 0.9))
     for_d = torch.optim.Adam(D.parameters(), betas=(0.0, 0.9))
@@ -111,23 +111,23 @@ def test_a_schedule_equals_rates_set_by_hand() -> None:
 Term = Callable[[Callable[[Tensor], Tensor], Batch], Tensor]
 
 
-def slope(critic: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    (gradient,) = torch.autograd.grad(critic(x).sum(), x, create_graph=True)
+def slope(discriminator: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    (gradient,) = torch.autograd.grad(discriminator(x).sum(), x, create_graph=True)
     return gradient.flatten(1).square().sum(1)
 
 
 def r1() -> Term:
-    return lambda critic, batch: slope(critic, batch["real"]).mean()
+    return lambda discriminator, batch: slope(discriminator, batch["real"]).mean()
 
 
 def r2() -> Term:
-    return lambda critic, batch: slope(critic, batch["fake"]).mean()
+    return lambda discriminator, batch: slope(discriminator, batch["fake"]).mean()
 
 
 def one_centred() -> Term:
-    def term(critic: Callable[[Tensor], Tensor], batch: Batch) -> Tensor:
+    def term(discriminator: Callable[[Tensor], Tensor], batch: Batch) -> Tensor:
         x = batch["real"].lerp(batch["fake"], batch["u"].view(-1, 1, 1, 1)).detach().requires_grad_()
-        return (slope(critic, x).sqrt() - 1).square().mean()
+        return (slope(discriminator, x).sqrt() - 1).square().mean()
 
     return term
 
@@ -161,7 +161,7 @@ def separately(D: nn.Module, batch: Mapping[str, Tensor], step: int) -> dict[str
 
 @pytest.mark.parametrize("step", range(7))
 def test_lazy_penalties_on_shared_logits_have_the_gradient_of_separate_ones(step: int) -> None:
-    a = pair(False, logistic, optimizer=adam(2e-4), penalties=PENALTIES)
+    a = conv_trainer(False, logistic, optimizer=adam(2e-4), penalties=PENALTIES)
     weights = list(a.nets.D.parameters())
     batch = a.batch(0)
     batch["fake"] = a.nets.G(batch["z"]).detach()
@@ -178,8 +178,8 @@ def test_lazy_penalties_on_shared_logits_have_the_gradient_of_separate_ones(step
         torch.testing.assert_close(one, other, rtol=0, atol=1e-12)
 
 
-def test_a_game_with_lazy_penalties_equals_one_written_by_hand() -> None:
-    a = pair(False, logistic, optimizer=adam(1e-3, 0.0, 0.9), penalties=PENALTIES)
+def test_lazy_penalties_equal_a_handwritten_loop() -> None:
+    a = conv_trainer(False, logistic, optimizer=adam(1e-3, 0.0, 0.9), penalties=PENALTIES)
     G, D = copies(a)
     for_g = torch.optim.Adam(G.parameters(), lr=1e-3, betas=(0.0, 0.9))
     for_d = torch.optim.Adam(D.parameters(), lr=1e-3, betas=(0.0, 0.9))
@@ -196,9 +196,9 @@ def test_a_game_with_lazy_penalties_equals_one_written_by_hand() -> None:
         assert_same((G, D), a)
 
 
-def test_a_penalty_on_reals_costs_no_further_look_at_them() -> None:
+def test_penalties_on_real_and_fake_need_no_further_forward_pass() -> None:
     calls: list[int] = []
-    a = pair(False, logistic, optimizer=adam(2e-4), penalties=PENALTIES[:2])
+    a = conv_trainer(False, logistic, optimizer=adam(2e-4), penalties=PENALTIES[:2])
     a.nets.D.register_forward_hook(lambda *_: calls.append(1))
     a.train_step()
-    assert len(calls) == 3  # reals and fakes for the critic, fakes for the generator
+    assert len(calls) == 3  # reals and fakes for the discriminator, fakes for the generator

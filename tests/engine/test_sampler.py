@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 import pytest
 import torch
+from sketch.components import CLASSES
 from sketch.families import FAMILIES
-from sketch.parts import CLASSES
-from sketch.play import play, start
-from sketch.toy import Weight, game, player, pull
+from sketch.toy import Weight, linear_loss, player, toy
+from sketch.training import start, train
 from torch import Tensor, nn
 
 from aigc_zoo.engine.ranks import Ranks
@@ -27,7 +27,7 @@ def sampler(**settings: object) -> Sampler:
 
     recipe = Recipe(
         networks=lambda spec: {"G": Weight(1.0)},
-        players={"generator": player("G", loss=pull("G"))},
+        players={"generator": player("G", loss=linear_loss("G"))},
         draw=lambda batch: {"z": torch.randn(len(batch["real"]), 2)},
         generate=generate,
         steps=1,
@@ -53,26 +53,26 @@ def test_labels_follow_the_frequencies() -> None:
     assert min(counts(sampler().samples(640))) > 100  # without frequencies, all alike
 
 
-def test_one_class_can_be_asked_for() -> None:
+def test_one_class_can_be_selected() -> None:
     assert counts(sampler(label=2).samples(100)) == [0, 0, 100, 0]
     assert torch.equal(sampler(label=2).samples(70, key="z"), sampler().samples(70, key="z"))
 
 
-def test_options_reach_make() -> None:
+def test_options_are_passed_to_generate() -> None:
     assert torch.equal(sampler(options={"scale": 3.0}).samples(10), 3 * sampler().samples(10))
 
 
-def test_progress_is_the_one_that_was_stored() -> None:
+def test_stored_progress_is_used() -> None:
     assert sampler(t=0.25, images=80).samples(2, key="stamp").tolist() == [[0.25, 80.0]] * 2
 
 
-def test_no_samples_are_an_empty_tensor() -> None:
+def test_zero_samples_are_an_empty_tensor() -> None:
     assert sampler().samples(0).shape == (0, CLASSES)
 
 
 def test_networks_are_in_evaluation_mode() -> None:
-    a = game(
-        {"generator": player("G", loss=pull("G"))},
+    a = toy(
+        {"generator": player("G", loss=linear_loss("G"))},
         networks=lambda spec: {"G": Dropped(), "H": Weight()},
         generate=lambda nets, batch: {"fake": nets.G(batch["z"])},
     )
@@ -94,13 +94,13 @@ def test_ranks_share_the_chunks_and_agree_with_one(world: int, count: int) -> No
     assert torch.equal(torch.cat(order), sampler().samples(count, key="z"))
 
 
-def test_a_recipe_that_reads_data_says_that_it_needs_some() -> None:
+def test_a_recipe_with_inputs_requires_data() -> None:
     a = start(FAMILIES["pix2pix"]())
     with pytest.raises(UsageError, match="makes samples from a: say --data PATH"):
         a.sampler()
 
 
-def test_entries_are_asked_for_by_row() -> None:
+def test_inputs_are_requested_by_row() -> None:
     family, asked = FAMILIES["pix2pix"](), []
     a = start(family)
 
@@ -112,14 +112,14 @@ def test_entries_are_asked_for_by_row() -> None:
     assert asked == [(0, CHUNK), (CHUNK, CHUNK)]
 
 
-def test_what_is_beside_the_fakes_can_be_had() -> None:
+def test_other_keys_of_generate_can_be_sampled() -> None:
     a = start(FAMILIES["stylegan2"]())
-    play(a, 1)
+    train(a, 1)
     assert a.sampler().samples(3, key="w").shape == (3, 8)
 
 
 class Viewing(nn.Module):
-    """A maker that calls `view` on what a convolution made, as many do."""
+    """A generator that calls `view` on what a convolution made, as many do."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -129,12 +129,12 @@ class Viewing(nn.Module):
         return self.up(z.view(-1, 4, 1, 1)).view(-1, 96)
 
 
-def test_a_maker_that_calls_view_is_sampled_in_the_plain_layout() -> None:
+def test_a_generator_that_calls_view_is_sampled_with_contiguous_tensors() -> None:
     def sampler() -> Sampler:
         torch.manual_seed(0)
         recipe = Recipe(
             networks=lambda spec: {},
-            players={"critic": Player(controls=("D",), loss=None, optimizer=lambda weights: None)},
+            players={"discriminator": Player(controls=("D",), loss=None, optimizer=lambda weights: None)},
             generate=lambda nets, batch: {"fake": nets.G(batch["z"])},
             draw=lambda batch: {"z": torch.randn(len(batch["real"]), 4)},
             steps=1,

@@ -7,9 +7,9 @@ import json
 import pytest
 import torch
 import torch.nn.functional as F
-from sketch import parts
-from sketch.play import difference, play, snapshot, trainer
-from sketch.toy import Weight, game, player
+from sketch import components
+from sketch.toy import Weight, player, toy
+from sketch.training import difference, snapshot, train, trainer
 from torch import nn
 
 from aigc_zoo.engine import state
@@ -32,7 +32,7 @@ def test_flatten_and_restore_are_inverse() -> None:
     assert torch.equal(nested["a"], torch.ones(2))
 
 
-def test_under_takes_names_by_prefix() -> None:
+def test_under_selects_names_by_prefix() -> None:
     tensors = {"nets/G.w": torch.ones(1), "nets/D.w": torch.ones(2), "ema/G.w": torch.ones(3)}
     assert {name: len(value) for name, value in state.under("nets/", tensors).items()} == {"G.w": 1, "D.w": 2}
 
@@ -53,7 +53,7 @@ class Noisy(nn.Sequential):
 
 
 def noisy(optimizer: MakeOptimizer) -> Trainer:
-    def critic(nets: Nets, batch: Batch) -> Terms:
+    def discriminator(nets: Nets, batch: Batch) -> Terms:
         return {"loss": F.softplus(nets.D(batch["fake"])).mean() + F.softplus(-nets.D(batch["real"])).mean()}
 
     def generator(nets: Nets, batch: Batch) -> Terms:
@@ -62,7 +62,7 @@ def noisy(optimizer: MakeOptimizer) -> Trainer:
     recipe = Recipe(
         networks=lambda spec: {"G": Noisy(), "D": Noisy()},
         players={
-            "critic": player("D", loss=critic, optimizer=optimizer, turns=2),
+            "discriminator": player("D", loss=discriminator, optimizer=optimizer, turns=2),
             "generator": player("G", loss=generator, optimizer=optimizer),
         },
         draw=lambda batch: {"z": torch.randn(len(batch["real"]), 4)},
@@ -71,7 +71,7 @@ def noisy(optimizer: MakeOptimizer) -> Trainer:
         steps=100,
     )
     return trainer(
-        recipe, Spec(shape=(4,), modality="points"), lambda n: {"real": parts.images(n)["real"][:, 0, 0, :4]}
+        recipe, Spec(shape=(4,), modality="points"), lambda n: {"real": components.images(n)["real"][:, 0, 0, :4]}
     )
 
 
@@ -88,36 +88,36 @@ OPTIMISERS: dict[str, MakeOptimizer] = {
 
 
 @pytest.mark.parametrize("kind", OPTIMISERS)
-def test_resume_differs_by_nothing(kind: str) -> None:
+def test_resume_is_exact(kind: str) -> None:
     straight = noisy(OPTIMISERS[kind])
-    play(straight, 5)
+    train(straight, 5)
     resumed = noisy(OPTIMISERS[kind])
     resumed.load(*snapshot(straight))
     assert difference(snapshot(straight)[0], snapshot(resumed)[0]) == 0.0
-    ours, theirs = play(straight, 3), play(resumed, 3)
+    ours, theirs = train(straight, 3), train(resumed, 3)
     assert difference(snapshot(straight)[0], snapshot(resumed)[0]) == 0.0
     assert snapshot(straight)[1] == snapshot(resumed)[1]
     assert all(difference(one, other) == 0.0 for one, other in zip(ours, theirs, strict=True))
 
 
 @pytest.mark.parametrize("lost", ["nets/G.1.running_mean", "nets/D.3.parametrizations.weight.0._v", "ema/G.1"])
-def test_a_lost_statistic_would_be_noticed(lost: str) -> None:
+def test_resume_without_a_buffer_differs(lost: str) -> None:
     straight = noisy(OPTIMISERS["adam"])
-    play(straight, 5)
+    train(straight, 5)
     tensors, scalars = snapshot(straight)
     fresh = snapshot(noisy(OPTIMISERS["adam"]))[0]
     changed = {name: fresh[name] for name in tensors if name.startswith(lost)}
     assert changed
     resumed = noisy(OPTIMISERS["adam"])
     resumed.load(tensors | changed, scalars)
-    play(straight, 3)
-    play(resumed, 3)
+    train(straight, 3)
+    train(resumed, 3)
     assert difference(snapshot(straight)[0], snapshot(resumed)[0]) > 0
 
 
-def test_averages_follow_statistics_and_copy_counts() -> None:
+def test_ema_averages_statistics_and_copies_counters() -> None:
     a = noisy(OPTIMISERS["adam"])
-    play(a, 4)
+    train(a, 4)
     ours, theirs = a.ema.G[1], a.nets.G[1]
     assert int(ours.num_batches_tracked) == int(theirs.num_batches_tracked) > 0
     assert 0 < float((ours.running_mean - theirs.running_mean).abs().max()) < float(theirs.running_mean.abs().max())
@@ -142,17 +142,19 @@ def layered(odd: bool, optimizer: MakeOptimizer) -> Trainer:
         scales = torch.arange(-12.0, 12.0, dtype=torch.float64).view(2, 3, 2, 2)
         return {"loss": (nets.D.w.t() * pattern).square().sum() + (nets.D.kernel * scales).square().sum()}
 
-    critic = player("D", loss=loss, optimizer=optimizer)
-    return game({"critic": critic}, networks=lambda spec: {"G": Weight(), "H": Weight(), "D": Layered(odd=odd)})
+    discriminator = player("D", loss=loss, optimizer=optimizer)
+    return toy(
+        {"discriminator": discriminator}, networks=lambda spec: {"G": Weight(), "H": Weight(), "D": Layered(odd=odd)}
+    )
 
 
 @pytest.mark.parametrize("odd", [False, True])
-def test_a_fused_optimiser_moves_the_right_weights_however_they_lie(odd: bool) -> None:
+def test_a_fused_optimizer_updates_the_right_elements_for_any_strides(odd: bool) -> None:
     fused = layered(odd, adam(0.1))
     plain = layered(False, lambda parameters: torch.optim.Adam(parameters, lr=0.1, foreach=False))
     for _ in range(3):
-        play(fused, 1)
-        play(plain, 1)
+        train(fused, 1)
+        train(plain, 1)
         for one, other in zip(fused.nets.D.parameters(), plain.nets.D.parameters(), strict=True):
             torch.testing.assert_close(one, other, rtol=0, atol=1e-12)
     if odd:
@@ -160,6 +162,6 @@ def test_a_fused_optimiser_moves_the_right_weights_however_they_lie(odd: bool) -
     resumed = layered(odd, adam(0.1))
     tensors, scalars = snapshot(fused)  # a file keeps no strides
     resumed.load({name: tensor.contiguous() for name, tensor in tensors.items()}, scalars)
-    play(fused, 2)
-    play(resumed, 2)
+    train(fused, 2)
+    train(resumed, 2)
     assert difference(snapshot(fused)[0], snapshot(resumed)[0]) == 0.0

@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 
 import pytest
 import torch
-from sketch import parts
+from sketch import components
 from sketch.families import FAMILIES
-from sketch.play import play, snapshot
-from sketch.toy import Weight, at, game, player, pull
+from sketch.toy import Weight, linear_loss, player, toy, weight_of
+from sketch.training import snapshot, train
 from torch import Tensor, nn
 
 from aigc_zoo.engine.trainer import Trainer, steps_for
@@ -31,34 +31,34 @@ def helped(**settings: object) -> Trainer:
     def loss(nets: Nets, batch: Batch) -> Terms:
         return {"loss": (nets.D.w - nets.judge.w).square(), "_trains": torch.tensor(float(nets.judge.training))}
 
-    return game({"critic": player("D", loss=loss)}, frozen={"judge": Helper}, **settings)
+    return toy({"discriminator": player("D", loss=loss)}, frozen={"judge": Helper}, **settings)
 
 
-def test_frozen_helpers_are_used_never_trained_never_saved() -> None:
+def test_frozen_helpers_are_used_but_neither_trained_nor_saved() -> None:
     torch.manual_seed(1)
     before = torch.get_rng_state()
     a = helped()
     assert torch.equal(before, torch.get_rng_state())
     torch.manual_seed(2)
     b = helped()
-    kept = at(a, "judge")
-    assert kept == at(b, "judge")
+    kept = weight_of(a, "judge")
+    assert kept == weight_of(b, "judge")
     assert not a.nets.judge.w.requires_grad
-    (terms,) = play(a, 1)
-    assert at(a, "D") != 1.0
-    assert at(a, "judge") == kept
-    assert float(terms["critic/_trains"]) == 0.0
+    (terms,) = train(a, 1)
+    assert weight_of(a, "D") != 1.0
+    assert weight_of(a, "judge") == kept
+    assert float(terms["discriminator/_trains"]) == 0.0
     tensors, scalars = snapshot(a)
     assert not [name for name in tensors if "judge" in name]
     b.load(tensors, scalars)
-    play(a, 1)
-    play(b, 1)
-    assert at(a, "D") == at(b, "D")
+    train(a, 1)
+    train(b, 1)
+    assert weight_of(a, "D") == weight_of(b, "D")
 
 
 def test_a_frozen_helper_cannot_be_controlled() -> None:
-    with pytest.raises(ConfigError, match="player critic controls judge, but the networks are G, H, D"):
-        game({"critic": player("judge", loss=pull("D"))}, frozen={"judge": Helper})
+    with pytest.raises(ConfigError, match="player discriminator controls judge, but the networks are G, H, D"):
+        toy({"discriminator": player("judge", loss=linear_loss("D"))}, frozen={"judge": Helper})
 
 
 # --- a start from the weights of another run --------------------------------------------------------------------------
@@ -72,22 +72,22 @@ def shifted(name: str) -> Callable[[Nets, Batch], Terms]:
     return lambda nets, batch: {"loss": nets[name].w * batch["z"].mean()}
 
 
-def test_networks_that_fit_are_taken_over() -> None:
+def test_matching_networks_are_initialized_from_another_run() -> None:
     players = {"a": player("G", loss=shifted("G")), "b": player("H", loss=shifted("H"))}
-    old = game(players, ema={"G": 0.5})
-    play(old, 3)
+    old = toy(players, ema={"G": 0.5})
+    train(old, 3)
     tensors, _ = snapshot(old)
 
-    new = game(players, networks=wide, ema={"G": 0.5, "H": 0.5})
-    assert new.initialise(tensors) == ["G", "H"]  # D has other weights now, and "new" has none to take
+    new = toy(players, networks=wide, ema={"G": 0.5, "H": 0.5})
+    assert new.initialize_from(tensors) == ["G", "H"]  # D has other weights now, and "new" has none to take
     assert new.step == 0
-    assert (at(new, "G"), at(new, "H")) == (at(old, "G"), at(old, "H"))
-    assert new.ema.G.w.item() == old.ema.G.w.item() != at(old, "G")
-    assert new.ema.H.w.item() == at(old, "H")  # where none was kept, an average begins at the weights
+    assert (weight_of(new, "G"), weight_of(new, "H")) == (weight_of(old, "G"), weight_of(old, "H"))
+    assert new.ema.G.w.item() == old.ema.G.w.item() != weight_of(old, "G")
+    assert new.ema.H.w.item() == weight_of(old, "H")  # where none was kept, an average begins at the weights
 
 
-def test_nothing_that_fits_is_said() -> None:
-    assert game({"a": player("G", loss=pull("G"))}).initialise({"nets/X.w": torch.ones(1)}) == []
+def test_initialization_reports_that_no_network_matches() -> None:
+    assert toy({"a": player("G", loss=linear_loss("G"))}).initialize_from({"nets/X.w": torch.ones(1)}) == []
 
 
 # --- lengths ----------------------------------------------------------------------------------------------------------
@@ -107,7 +107,7 @@ def test_nothing_that_fits_is_said() -> None:
 def test_steps_for(own: Mapping[str, int], steps: int | None, images: int | None, expected: int) -> None:
     recipe = Recipe(
         networks=lambda spec: {},
-        players={"critic": player("D", loss=pull("D"), turns=3)},
+        players={"discriminator": player("D", loss=linear_loss("D"), turns=3)},
         generate=lambda nets, batch: {},
         **own,
     )
@@ -118,11 +118,11 @@ def test_parameters_are_counted() -> None:
     assert count_parameters(nn.Linear(3, 4)) == 16
 
 
-def test_the_seed_alone_makes_the_networks() -> None:
+def test_initial_weights_are_a_function_of_the_seed() -> None:
     family = FAMILIES["stylegan2"]()
 
     def weights(seed: int) -> Tensor:
-        a = Trainer(family.recipe, family.spec, family.source, batch_size=parts.SIZE, steps=1, seed=seed)
+        a = Trainer(family.recipe, family.spec, family.source, batch_size=components.SIZE, steps=1, seed=seed)
         return torch.cat([weight.detach().flatten() for weight in a.nets.parameters()])
 
     torch.manual_seed(0)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from sketch.play import difference, play, snapshot
+from sketch.training import difference, snapshot, train
 from tiny import RECIPES, small
 from torch import Tensor
 
@@ -51,19 +51,19 @@ def resumes(tmp_path: Path, name: str, mapped: bool = False, accumulate: int = 1
         if step in MOMENTS.values():
             checkpoint.save(tmp_path / f"{step}.safetensors", *straight.state())
     undisturbed = trainer()
-    play(undisturbed, STEPS)
+    train(undisturbed, STEPS)
     whole = snapshot(undisturbed)[0]
     assert difference(snapshot(straight)[0], whole) == 0.0, "saving itself changes nothing"
     for moment, step in MOMENTS.items():
         again = trainer()
         again.load(*checkpoint.load(tmp_path / f"{step}.safetensors"))
-        play(again, STEPS - step)
+        train(again, STEPS - step)
         assert difference(snapshot(again)[0], whole) == 0.0, f"{name}, {moment}"
 
 
 @pytest.mark.promise("R13", len(MOMENTS), len(MOMENTS))
 @pytest.mark.parametrize("name", RECIPES)
-def test_resume_differs_by_nothing(name: str, tmp_path: Path, promise: Any) -> None:
+def test_resume_is_exact(name: str, tmp_path: Path, promise: Any) -> None:
     lazily = {"penalty": ("r1", "gp"), "penalty__r1__every": 2, "penalty__gp__every": 3}
     given = {} if name in ("dcgan", "lsgan", "hinge", "wgan") else lazily
     resumes(tmp_path, name, augmentation="diffaugment", **given)
@@ -82,6 +82,6 @@ def test_resume_differs_by_nothing(name: str, tmp_path: Path, promise: Any) -> N
     ],
     ids=lambda how: ", ".join(f"{key} {value}" for key, value in how.items()),
 )
-def test_however_it_is_played(how: dict[str, Any], tmp_path: Path, promise: Any) -> None:
+def test_resume_is_exact_in_every_mode(how: dict[str, Any], tmp_path: Path, promise: Any) -> None:
     resumes(tmp_path, **{"name": "wgan-gp", **how})
     promise.kept(resumes=promise.count, identical=promise.count)

@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 import torch
-from sketch.play import difference, play, snapshot
+from sketch.training import difference, snapshot, train
+from sketch.two_player import same, taped
 from tiny import RECIPES, small
 from torch import Tensor
 
 from aigc_zoo.engine.trainer import Trainer
 from aigc_zoo.game import Spec
 
-from ..engine.test_fast import same, taped
 from .golden import samples
 
 BATCH = 8
@@ -34,7 +34,7 @@ def begin(name: str, dtype: torch.dtype = torch.float32, apart: bool = False, **
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_bf16_follows_float32(name: str) -> None:
-    ours, theirs = play(begin(name, precision="bf16"), 3), play(begin(name), 3)
+    ours, theirs = train(begin(name, precision="bf16"), 3), train(begin(name), 3)
     changed = 0
     for one, other in zip(ours, theirs, strict=True):
         for term, value in one.items():
@@ -45,7 +45,7 @@ def test_bf16_follows_float32(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in RECIPES if name not in SPECTRAL])
-def test_a_batch_in_parts_is_the_whole_batch(name: str) -> None:
+def test_micro_batches_equal_the_whole_batch(name: str) -> None:
     whole, parts = begin(name, torch.float64, True), begin(name, torch.float64, True, accumulate=4)
     # One step: RMSprop and Adam make 1e-3 of a gradient of 1e-17 that should be none.
     one, other = whole.train_step(), parts.train_step()
@@ -63,7 +63,7 @@ def test_a_batch_in_parts_is_the_whole_batch(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_steps_are_recorded_without_reads_and_replayed_to_the_bit(name: str) -> None:
+def test_recorded_steps_equal_eager_bit_for_bit(name: str) -> None:
     ours, theirs = begin(name), begin(name)
     tapes = taped(ours, "auto")
     same(ours, theirs, 6)
@@ -75,11 +75,11 @@ def test_steps_are_recorded_without_reads_and_replayed_to_the_bit(name: str) -> 
 
 
 @pytest.mark.parametrize("name", ["sngan", "rpgan-r1r2"])
-def test_a_run_in_bf16_resumes_to_the_bit(name: str) -> None:
+def test_resume_in_bf16_is_exact(name: str) -> None:
     straight = begin(name, precision="bf16")
-    play(straight, 2)
+    train(straight, 2)
     again = begin(name, precision="bf16")
     again.load(*snapshot(straight))
-    play(straight, 2)
-    play(again, 2)
+    train(straight, 2)
+    train(again, 2)
     assert difference(snapshot(straight)[0], snapshot(again)[0]) == 0.0

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 import torch
-from sketch import parts
-from sketch.conv import LATENT, SPEC, Critic, Maker, logistic
-from sketch.play import difference, play, snapshot
+from sketch import components
+from sketch.conv import LATENT, SPEC, Discriminator, Generator, logistic
+from sketch.training import difference, snapshot, train
+from sketch.two_player import LAZY
 from torch import nn
 
 from aigc_zoo.data.pool import Pool
@@ -19,8 +20,6 @@ from aigc_zoo.engine.trainer import Trainer
 from aigc_zoo.errors import ConfigError
 from aigc_zoo.game import Batch, Nets, Player, Recipe, Spec, Terms, adam, linear
 from aigc_zoo.two_player import two_player
-
-from ..engine.test_fast import LAZY
 
 pytestmark = [
     pytest.mark.gpu,
@@ -36,15 +35,17 @@ def _kernels_that_repeat() -> Iterator[None]:
         yield
 
 
-def pair(engine: str, norm: bool = False, dropout: float = 0.0, precision: str = "fp32", **settings: Any) -> Trainer:
-    def critic(spec: Spec) -> nn.Module:
-        made = Critic(norm)
+def conv_trainer(
+    engine: str, norm: bool = False, dropout: float = 0.0, precision: str = "fp32", **settings: Any
+) -> Trainer:
+    def discriminator(spec: Spec) -> nn.Module:
+        made = Discriminator(norm)
         made.insert(3, nn.Dropout(dropout))
         return made
 
     recipe = two_player(
-        lambda spec, latent: Maker(norm),
-        critic,
+        lambda spec, latent: Generator(norm),
+        discriminator,
         logistic,
         latent=LATENT,
         steps=40,
@@ -59,11 +60,11 @@ def pair(engine: str, norm: bool = False, dropout: float = 0.0, precision: str =
     )
 
     def source(n: int) -> dict[str, torch.Tensor]:
-        return {key: value.to(CUDA) for key, value in parts.images(n).items()}
+        return {key: value.to(CUDA) for key, value in components.images(n).items()}
 
     choice = fast.Choice(engine, "asked for")
     return Trainer(
-        recipe, SPEC, source, batch_size=parts.SIZE, steps=40, device=CUDA, precision=precision, engine=choice
+        recipe, SPEC, source, batch_size=components.SIZE, steps=40, device=CUDA, precision=precision, engine=choice
     )
 
 
@@ -77,7 +78,7 @@ CASES: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("case", CASES)
 def test_a_graph_equals_eager_bit_for_bit(case: str) -> None:
-    graph, eager = pair("graph", **CASES[case]), pair("eager", **CASES[case])
+    graph, eager = conv_trainer("graph", **CASES[case]), conv_trainer("eager", **CASES[case])
     for _ in range(20):
         ours, theirs = graph.train_step(), eager.train_step()
         for name in theirs:
@@ -87,7 +88,7 @@ def test_a_graph_equals_eager_bit_for_bit(case: str) -> None:
     assert len(graph.engine._graphs) == (1 if CASES[case].get("norm") else 2)
 
 
-def test_replays_see_new_noise() -> None:
+def test_replays_use_new_noise() -> None:
     """Reseeding is outside of the graph: dropout that never changed would be the same sum every time."""
     seen: list[float] = []
 
@@ -98,7 +99,7 @@ def test_replays_see_new_noise() -> None:
     def trainer(engine: str) -> Trainer:
         recipe = Recipe(
             networks=lambda spec: {"G": nn.Linear(1, 1), "D": nn.Linear(1, 1)},
-            players={"critic": Player(controls=("D",), loss=loss, optimizer=adam(1e-3))},
+            players={"discriminator": Player(controls=("D",), loss=loss, optimizer=adam(1e-3))},
             generate=lambda nets, batch: {},
             draw=lambda batch: {"z": torch.randn(len(batch["real"]), 3)},
             steps=20,
@@ -110,9 +111,9 @@ def test_replays_see_new_noise() -> None:
     graph, eager = trainer("graph"), trainer("eager")
     for _ in range(12):
         ours, theirs = graph.train_step(), eager.train_step()
-        seen += [float(ours["critic/_noise"]), float(ours["critic/_z"])]
-        assert torch.equal(ours["critic/_noise"], theirs["critic/_noise"])
-        assert torch.equal(ours["critic/_z"], theirs["critic/_z"])
+        seen += [float(ours["discriminator/_noise"]), float(ours["discriminator/_z"])]
+        assert torch.equal(ours["discriminator/_noise"], theirs["discriminator/_noise"])
+        assert torch.equal(ours["discriminator/_z"], theirs["discriminator/_z"])
     assert len(set(seen)) > 20
 
 
@@ -122,18 +123,18 @@ def test_a_step_does_not_wait_for_the_device(engine: str, budget: int | None) ->
     """With rows on the device and with rows fetched ahead."""
     images = torch.randint(0, 256, (64, 3, 8, 8), dtype=torch.uint8)
     pool = Pool(image_samples("noise", "train", images, torch.arange(64) % 3), CUDA, budget)
-    a = pair(engine)
-    a.source = lambda n: pool.batch(0, n, parts.SIZE)
-    play(a, 9)  # graphs are recorded, which does wait, once
+    a = conv_trainer(engine)
+    a.source = lambda n: pool.batch(0, n, components.SIZE)
+    train(a, 9)  # graphs are recorded, which does wait, once
     torch.cuda.synchronize()
     torch.cuda.set_sync_debug_mode("error")
     try:
-        play(a, 6)  # within an epoch
+        train(a, 6)  # within an epoch
     finally:
         torch.cuda.set_sync_debug_mode("default")
 
 
-def test_rows_fetched_ahead_are_those_on_the_device() -> None:
+def test_prefetched_rows_equal_rows_on_the_device() -> None:
     images = torch.randint(0, 256, (50, 3, 8, 8), dtype=torch.uint8)
     samples = image_samples("noise", "train", images, torch.arange(50) % 3)
     near, far = Pool(samples, CUDA), Pool(samples, CUDA, budget=0)
@@ -142,14 +143,14 @@ def test_rows_fetched_ahead_are_those_on_the_device() -> None:
         assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
 
 
-def test_what_cannot_be_recorded_falls_back_and_goes_on() -> None:
+def test_a_step_that_cannot_be_recorded_falls_back_to_eager() -> None:
     def reads(nets: Nets, batch: Batch) -> Terms:
         return {"loss": nets.D.weight.sum() * float(nets.D.weight.sum() > -1e9)}
 
     def trainer(engine: str) -> Trainer:
         recipe = Recipe(
             networks=lambda spec: {"G": nn.Linear(1, 1), "D": nn.Linear(1, 1)},
-            players={"critic": Player(controls=("D",), loss=reads, optimizer=adam(1e-3))},
+            players={"discriminator": Player(controls=("D",), loss=reads, optimizer=adam(1e-3))},
             generate=lambda nets, batch: {},
             steps=20,
         )
@@ -158,25 +159,25 @@ def test_what_cannot_be_recorded_falls_back_and_goes_on() -> None:
         return Trainer(recipe, Spec(shape=(1,)), source, batch_size=8, steps=20, device=CUDA, engine=choice)
 
     a, b = trainer("auto"), trainer("eager")
-    play(a, 8)
-    play(b, 8)
+    train(a, 8)
+    train(b, 8)
     assert a.engine.choice.name == "eager"
     assert difference(snapshot(a)[0], snapshot(b)[0]) == 0.0
     with pytest.raises(ConfigError, match="cannot be recorded"):
-        play(trainer("graph"), 8)
+        train(trainer("graph"), 8)
 
 
-def test_a_resumed_graph_equals_one_that_went_on() -> None:
-    a = pair("graph")
-    play(a, 8)
-    b = pair("graph")
+def test_a_resumed_graph_equals_an_uninterrupted_one() -> None:
+    a = conv_trainer("graph")
+    train(a, 8)
+    b = conv_trainer("graph")
     b.load(*snapshot(a))
-    play(a, 8)
-    play(b, 8)
+    train(a, 8)
+    train(b, 8)
     assert difference(snapshot(a)[0], snapshot(b)[0]) == 0.0
 
 
-def test_a_batch_that_does_not_fit_is_told_from_other_errors() -> None:
+def test_out_of_memory_errors_are_recognized() -> None:
     with pytest.raises(RuntimeError) as caught:
         torch.empty(1 << 50, dtype=torch.uint8, device=CUDA)
     assert fast.out_of_memory(caught.value)

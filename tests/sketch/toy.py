@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-from sketch.parts import SIZE
-from sketch.play import trainer
+from sketch.components import SIZE
+from sketch.training import trainer
 from torch import Tensor, nn
 
 from aigc_zoo.engine.ranks import Ranks
@@ -33,9 +33,9 @@ def player(*controls: str, loss: Any, **settings: Any) -> Player:
     return Player(controls=controls, loss=loss, **{"optimizer": sgd(0.1), **settings})
 
 
-def pull(name: str, *, by: float = 1.0) -> Callable[[Nets, Batch], Mapping[str, Tensor]]:
+def linear_loss(name: str, *, by: float = 1.0) -> Callable[[Nets, Batch], Mapping[str, Tensor]]:
     """A loss whose gradient is `by`, whatever the weight."""
-    return lambda nets, batch: {"pull": by * nets[name].w}
+    return lambda nets, batch: {"loss": by * nets[name].w}
 
 
 def numbered(n: int) -> dict[str, Tensor]:
@@ -43,16 +43,16 @@ def numbered(n: int) -> dict[str, Tensor]:
     return {"real": torch.full((SIZE, 1), float(n))}
 
 
-def at(a: Trainer, name: str) -> float:
+def weight_of(a: Trainer, name: str) -> float:
     """Where a weight is."""
     return a.nets[name].w.item()
 
 
-def number_of(batch: Batch) -> int:
+def batch_number(batch: Batch) -> int:
     return int(batch["real"][0, 0])
 
 
-def game(players: Mapping[str, Player], *, ranks: Ranks | None = None, **settings: Any) -> Trainer:
+def toy(players: Mapping[str, Player], *, ranks: Ranks | None = None, **settings: Any) -> Trainer:
     """Players over three weights: G and H make, D does not."""
     given: dict[str, Any] = {
         "networks": lambda spec: {"G": Weight(2.0), "H": Weight(0.5), "D": Weight(1.0)},

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from sketch import parts
-from sketch.parts import IMAGE, Family, fooled, logistic, noise, squares, steepness
+from sketch import components
+from sketch.components import IMAGE, Family, fooled, logistic, noise, squares, steepness
 from torch import Tensor
 
 from aigc_zoo.game import Batch, Every, Nets, Player, Recipe, Spec, Terms, Until, adam
 
 
 def cyclegan() -> Family:
-    """CycleGAN (Zhu et al., 2017): two translators, two critics, rates that fall to zero in the second half."""
+    """CycleGAN (Zhu et al., 2017): two translators, two discriminators, rates that fall to zero in the second half."""
 
     def translators(nets: Nets, batch: Batch) -> Terms:
         back_a, back_b = nets.G_ba(batch["fake_b"]), nets.G_ab(batch["fake_a"])
@@ -21,7 +21,7 @@ def cyclegan() -> Family:
             "cycle": 10 * ((back_a - batch["a"]).abs().mean() + (back_b - batch["b"]).abs().mean()),
         }
 
-    def critics(nets: Nets, batch: Batch) -> Terms:
+    def discriminators(nets: Nets, batch: Batch) -> Terms:
         return {
             "real": squares(nets.D_a(batch["a"]), 1) + squares(nets.D_b(batch["b"]), 1),
             "fake": squares(nets.D_a(batch["fake_a"]), 0) + squares(nets.D_b(batch["fake_b"]), 0),
@@ -32,14 +32,14 @@ def cyclegan() -> Family:
 
     recipe = Recipe(
         networks=lambda spec: {
-            "G_ab": parts.convolutions(3, 3),
-            "G_ba": parts.convolutions(3, 3),
-            "D_a": parts.convolutions(3, 1),
-            "D_b": parts.convolutions(3, 1),
+            "G_ab": components.convolutions(3, 3),
+            "G_ba": components.convolutions(3, 3),
+            "D_a": components.convolutions(3, 1),
+            "D_b": components.convolutions(3, 1),
         },
         players={
             "translators": Player(controls=("G_ab", "G_ba"), loss=translators, optimizer=adam(2e-4, 0.5), lr=rate),
-            "critics": Player(controls=("D_a", "D_b"), loss=critics, optimizer=adam(2e-4, 0.5), lr=rate),
+            "discriminators": Player(controls=("D_a", "D_b"), loss=discriminators, optimizer=adam(2e-4, 0.5), lr=rate),
         },
         generate=lambda nets, batch: {"fake_b": nets.G_ab(batch["a"]), "fake_a": nets.G_ba(batch["b"])},
         generators=("G_ab", "G_ba"),
@@ -47,16 +47,16 @@ def cyclegan() -> Family:
         imitates="b",
         steps=100,
     )
-    return Family(recipe=recipe, spec=Spec(shape=IMAGE), source=parts.domains, key="fake_b")
+    return Family(recipe=recipe, spec=Spec(shape=IMAGE), source=components.domains, key="fake_b")
 
 
 def pix2pix() -> Family:
-    """pix2pix (Isola et al., 2017): the critic sees picture and translation together; L1 holds them close."""
+    """pix2pix (Isola et al., 2017): the discriminator sees picture and translation together; L1 holds them close."""
 
     def judged(nets: Nets, batch: Batch, key: str) -> Tensor:
         return nets.D(torch.cat([batch["a"], batch[key]], 1))
 
-    def critic(nets: Nets, batch: Batch) -> Terms:
+    def discriminator(nets: Nets, batch: Batch) -> Terms:
         return {"logistic": logistic(judged(nets, batch, "b"), judged(nets, batch, "fake"))}
 
     def generator(nets: Nets, batch: Batch) -> Terms:
@@ -64,9 +64,9 @@ def pix2pix() -> Family:
         return {"fool": fooled(judged(nets, batch, "fake")), "close": close}
 
     recipe = Recipe(
-        networks=lambda spec: {"G": parts.convolutions(3, 3), "D": parts.convolutions(6, 1)},
+        networks=lambda spec: {"G": components.convolutions(3, 3), "D": components.convolutions(6, 1)},
         players={
-            "critic": Player(controls=("D",), loss=critic, optimizer=adam(2e-4, 0.5)),
+            "discriminator": Player(controls=("D",), loss=discriminator, optimizer=adam(2e-4, 0.5)),
             "generator": Player(controls=("G",), loss=generator, optimizer=adam(2e-4, 0.5)),
         },
         generate=lambda nets, batch: {"fake": nets.G(batch["a"])},
@@ -74,11 +74,11 @@ def pix2pix() -> Family:
         imitates="b",
         steps=100,
     )
-    return Family(recipe=recipe, spec=Spec(shape=IMAGE), source=parts.pairs)
+    return Family(recipe=recipe, spec=Spec(shape=IMAGE), source=components.pairs)
 
 
 def text() -> Family:
-    """Text by a recurrent writer: likelihood first, while the critic sits out, then the game on soft tokens."""
+    """Text by a recurrent writer: likelihood first, while the discriminator sits out, then the game on soft tokens."""
 
     def draw(batch: Batch) -> dict[str, Tensor]:
         u = torch.rand(len(batch["real"]), 6, 12).clamp(1e-6, 1 - 1e-6)
@@ -88,7 +88,7 @@ def text() -> Family:
         predicted = nets.G.predict(batch["real"]).flatten(0, 1)
         return {"surprise": F.cross_entropy(predicted, batch["real"].flatten())}
 
-    def critic(nets: Nets, batch: Batch) -> Terms:
+    def discriminator(nets: Nets, batch: Batch) -> Terms:
         real = F.one_hot(batch["real"], 12).to(batch["fake"].dtype)
         return {"logistic": logistic(nets.D(real), nets.D(batch["fake"]))}
 
@@ -96,20 +96,22 @@ def text() -> Family:
         return {"fool": fooled(nets.D(batch["fake"]))}
 
     recipe = Recipe(
-        networks=lambda spec: {"G": parts.Writer(), "D": parts.Critic((6, 12))},
+        networks=lambda spec: {"G": components.Writer(), "D": components.Discriminator((6, 12))},
         players={
-            "critic": Player(controls=("D",), loss=Until(3, None, critic), optimizer=adam(1e-3)),
+            "discriminator": Player(controls=("D",), loss=Until(3, None, discriminator), optimizer=adam(1e-3)),
             "generator": Player(controls=("G",), loss=Until(3, likelihood, generator), optimizer=adam(1e-3)),
         },
         draw=draw,
         generate=lambda nets, batch: {"fake": nets.G(batch["gumbel"], 1 - 0.9 * batch["t"])},
         steps=100,
     )
-    return Family(recipe=recipe, spec=Spec(shape=(6,), range=None, dtype="int64", modality="text"), source=parts.tokens)
+    return Family(
+        recipe=recipe, spec=Spec(shape=(6,), range=None, dtype="int64", modality="text"), source=components.tokens
+    )
 
 
 def video() -> Family:
-    """DVD-GAN's two critics (Clark et al., 2019): one of single frames, one of whole clips, which has a lazy R1."""
+    """DVD-GAN's two discriminators (Clark et al., 2019): one of single frames, one of whole clips, which has a lazy R1."""
 
     def draw(batch: Batch) -> dict[str, Tensor]:
         return noise(8)(batch) | {"frame": torch.randint(0, 4, (len(batch["real"]),))}
@@ -136,9 +138,9 @@ def video() -> Family:
     shape = (3, 4, 8, 8)
     recipe = Recipe(
         networks=lambda spec: {
-            "G": parts.Maker(8, shape),
-            "D_frame": parts.Critic(IMAGE),
-            "D_clip": parts.Critic(shape),
+            "G": components.Generator(8, shape),
+            "D_frame": components.Discriminator(IMAGE),
+            "D_clip": components.Discriminator(shape),
         },
         players={
             "frames": Player(controls=("D_frame",), loss=frames, optimizer=adam(2e-4)),
@@ -149,16 +151,16 @@ def video() -> Family:
         generate=lambda nets, batch: {"fake": nets.G(batch["z"])},
         steps=100,
     )
-    return Family(recipe=recipe, spec=Spec(shape=shape, modality="video"), source=parts.clips)
+    return Family(recipe=recipe, spec=Spec(shape=shape, modality="video"), source=components.clips)
 
 
 def audio() -> Family:
-    """HiFi-GAN in small (Kong et al., 2020): wave from mel, matched in the critic's features and in mel."""
+    """HiFi-GAN in small (Kong et al., 2020): wave from mel, matched in the discriminator's features and in mel."""
 
     def generate(nets: Nets, batch: Batch) -> dict[str, Tensor]:
         return {"fake": torch.tanh(nets.G(F.interpolate(batch["mel"], scale_factor=8)))}
 
-    def critic(nets: Nets, batch: Batch) -> Terms:
+    def discriminator(nets: Nets, batch: Batch) -> Terms:
         return {"squares": squares(nets.D(batch["wave"]), 1) + squares(nets.D(batch["fake"]), 0)}
 
     def generator(nets: Nets, batch: Batch) -> Terms:
@@ -166,13 +168,13 @@ def audio() -> Family:
         return {
             "fool": squares(nets.D(fake), 1),
             "features": 2 * (nets.D.features(fake) - nets.D.features(wave)).abs().mean(),
-            "mel": 45 * (parts.loudness(fake) - batch["mel"]).abs().mean(),
+            "mel": 45 * (components.loudness(fake) - batch["mel"]).abs().mean(),
         }
 
     recipe = Recipe(
-        networks=lambda spec: {"G": torch.nn.Conv1d(1, 1, 9, 1, 4), "D": parts.Critic((1, 64))},
+        networks=lambda spec: {"G": torch.nn.Conv1d(1, 1, 9, 1, 4), "D": components.Discriminator((1, 64))},
         players={
-            "critic": Player(controls=("D",), loss=critic, optimizer=adam(2e-4, 0.8, 0.99)),
+            "discriminator": Player(controls=("D",), loss=discriminator, optimizer=adam(2e-4, 0.8, 0.99)),
             "generator": Player(controls=("G",), loss=generator, optimizer=adam(2e-4, 0.8, 0.99)),
         },
         generate=generate,
@@ -180,4 +182,4 @@ def audio() -> Family:
         imitates="wave",
         steps=100,
     )
-    return Family(recipe=recipe, spec=Spec(shape=(1, 64), modality="audio"), source=parts.waves)
+    return Family(recipe=recipe, spec=Spec(shape=(1, 64), modality="audio"), source=components.waves)

@@ -6,8 +6,8 @@ import math
 
 import torch
 import torch.nn.functional as F
-from sketch import parts
-from sketch.parts import CLASSES, IMAGE, SIZE, Family, fooled, logistic, noise, squares, steepness
+from sketch import components
+from sketch.components import CLASSES, IMAGE, SIZE, Family, fooled, logistic, noise, squares, steepness
 from torch import Tensor
 
 from aigc_zoo.game import Batch, Every, Nets, Player, Recipe, Spec, Terms, Until, adam
@@ -16,9 +16,9 @@ PICTURES = Spec(shape=IMAGE, classes=CLASSES)
 
 
 def wgan_gp() -> Family:
-    """WGAN-GP (Gulrajani et al., 2017): three critic turns a step, slope one on lines between real and fake."""
+    """WGAN-GP (Gulrajani et al., 2017): three discriminator turns a step, slope one on lines between real and fake."""
 
-    def critic(nets: Nets, batch: Batch) -> Terms:
+    def discriminator(nets: Nets, batch: Batch) -> Terms:
         u = batch["u"].view(-1, 1, 1, 1)
         x = batch["real"].lerp(batch["fake"], u).requires_grad_()
         (gradient,) = torch.autograd.grad(nets.D(x).sum(), x, create_graph=True)
@@ -31,9 +31,9 @@ def wgan_gp() -> Family:
         return {"wasserstein": -nets.D(batch["fake"]).mean()}
 
     recipe = Recipe(
-        networks=lambda spec: {"G": parts.Maker(8, IMAGE), "D": parts.Critic(IMAGE)},
+        networks=lambda spec: {"G": components.Generator(8, IMAGE), "D": components.Discriminator(IMAGE)},
         players={
-            "critic": Player(controls=("D",), loss=critic, optimizer=adam(2e-4, 0.0, 0.9), turns=3),
+            "discriminator": Player(controls=("D",), loss=discriminator, optimizer=adam(2e-4, 0.0, 0.9), turns=3),
             "generator": Player(controls=("G",), loss=generator, optimizer=adam(2e-4, 0.0, 0.9)),
         },
         draw=noise(8),
@@ -41,17 +41,17 @@ def wgan_gp() -> Family:
         ema={"G": 0.999},
         steps=100,
     )
-    return Family(recipe=recipe, spec=PICTURES, source=parts.images)
+    return Family(recipe=recipe, spec=PICTURES, source=components.images)
 
 
 def infogan() -> Family:
-    """InfoGAN (Chen et al., 2016): Q reads the code back from the critic's features."""
+    """InfoGAN (Chen et al., 2016): Q reads the code back from the discriminator's features."""
 
     def draw(batch: Batch) -> dict[str, Tensor]:
         n = len(batch["real"])
         return {"z": torch.randn(n, 6), "code": F.one_hot(torch.randint(0, 4, (n,)), 4).float()}
 
-    def critic(nets: Nets, batch: Batch) -> Terms:
+    def discriminator(nets: Nets, batch: Batch) -> Terms:
         return {"logistic": logistic(nets.D(batch["real"]), nets.D(batch["fake"]))}
 
     def generator(nets: Nets, batch: Batch) -> Terms:
@@ -59,16 +59,20 @@ def infogan() -> Family:
         return {"fool": fooled(nets.D(batch["fake"])), "information": F.cross_entropy(read, batch["code"])}
 
     recipe = Recipe(
-        networks=lambda spec: {"G": parts.Maker(10, IMAGE), "D": parts.Critic(IMAGE), "Q": torch.nn.Linear(16, 4)},
+        networks=lambda spec: {
+            "G": components.Generator(10, IMAGE),
+            "D": components.Discriminator(IMAGE),
+            "Q": torch.nn.Linear(16, 4),
+        },
         players={
-            "critic": Player(controls=("D",), loss=critic, optimizer=adam(2e-4, 0.5)),
+            "discriminator": Player(controls=("D",), loss=discriminator, optimizer=adam(2e-4, 0.5)),
             "generator": Player(controls=("G", "Q"), loss=generator, optimizer=adam(1e-3, 0.5)),
         },
         draw=draw,
         generate=lambda nets, batch: {"fake": nets.G(torch.cat([batch["z"], batch["code"]], 1))},
         steps=100,
     )
-    return Family(recipe=recipe, spec=PICTURES, source=parts.images)
+    return Family(recipe=recipe, spec=PICTURES, source=components.images)
 
 
 def stylegan2() -> Family:
@@ -109,13 +113,15 @@ def stylegan2() -> Family:
 
     recipe = Recipe(
         networks=lambda spec: {
-            "G": parts.Styled(8),
-            "D": parts.Critic(IMAGE),
-            "ada": parts.Augment(),
-            "path": parts.Path(),
+            "G": components.Styled(8),
+            "D": components.Discriminator(IMAGE),
+            "ada": components.Augment(),
+            "path": components.Path(),
         },
         players={
-            "critic": Player(controls=("D",), loss=Every(16, judge_with_r1, judge), optimizer=adam(2e-3, 0.0, 0.99)),
+            "discriminator": Player(
+                controls=("D",), loss=Every(16, judge_with_r1, judge), optimizer=adam(2e-3, 0.0, 0.99)
+            ),
             "generator": Player(controls=("G",), loss=Every(4, fool_with_path, fool), optimizer=adam(2e-3, 0.0, 0.99)),
         },
         draw=draw,
@@ -123,7 +129,7 @@ def stylegan2() -> Family:
         ema={"G": ramped},
         steps=100,
     )
-    return Family(recipe=recipe, spec=PICTURES, source=parts.images)
+    return Family(recipe=recipe, spec=PICTURES, source=components.images)
 
 
 def r3gan() -> Family:
@@ -132,7 +138,7 @@ def r3gan() -> Family:
     def falling(batch: Batch, start: float, stop: float) -> Tensor:
         return stop + (start - stop) * 0.5 * (1 + torch.cos(math.pi * (batch["images"] / 200).clamp(max=1)))
 
-    def critic(nets: Nets, batch: Batch) -> Terms:
+    def discriminator(nets: Nets, batch: Batch) -> Terms:
         slopes = steepness(nets.D, batch["real"]) + steepness(nets.D, batch["fake"])
         return {
             "relativistic": F.softplus(nets.D(batch["fake"]) - nets.D(batch["real"])).mean(),
@@ -149,9 +155,9 @@ def r3gan() -> Family:
         return 0.5 ** (SIZE / (batch["images"] * 0.1).clamp(min=1e-8))
 
     recipe = Recipe(
-        networks=lambda spec: {"G": parts.Maker(12, IMAGE), "D": parts.Critic(IMAGE)},
+        networks=lambda spec: {"G": components.Generator(12, IMAGE), "D": components.Discriminator(IMAGE)},
         players={
-            "critic": Player(controls=("D",), loss=critic, optimizer=adam(2e-4, 0.0, 0.9), lr=rate),
+            "discriminator": Player(controls=("D",), loss=discriminator, optimizer=adam(2e-4, 0.0, 0.9), lr=rate),
             "generator": Player(controls=("G",), loss=generator, optimizer=adam(2e-4, 0.0, 0.9), lr=rate),
         },
         draw=noise(8),
@@ -159,11 +165,11 @@ def r3gan() -> Family:
         ema={"G": ramped},
         steps=100,
     )
-    return Family(recipe=recipe, spec=PICTURES, source=parts.images)
+    return Family(recipe=recipe, spec=PICTURES, source=components.images)
 
 
 def multiscale() -> Family:
-    """Two scales, the large one from the third step on, and a critic whose rate follows its own success."""
+    """Two scales, the large one from the third step on, and a discriminator whose rate follows its own success."""
 
     def small(x: Tensor) -> Tensor:
         return F.avg_pool2d(x, 2)
@@ -191,17 +197,17 @@ def multiscale() -> Family:
     judge = Until(3, judge_low, Every(2, judge_both_with_r1, judge_both))
     recipe = Recipe(
         networks=lambda spec: {
-            "G": parts.Scales(8),
-            "D": parts.Critic(IMAGE),
-            "D_low": parts.Critic((3, 4, 4)),
-            "balance": parts.Balance(),
+            "G": components.Scales(8),
+            "D": components.Discriminator(IMAGE),
+            "D_low": components.Discriminator((3, 4, 4)),
+            "balance": components.Balance(),
         },
         players={
-            "critic": Player(controls=("D", "D_low"), loss=judge, optimizer=adam(2e-4), lr=rate),
+            "discriminator": Player(controls=("D", "D_low"), loss=judge, optimizer=adam(2e-4), lr=rate),
             "generator": Player(controls=("G",), loss=Until(3, fool_low, fool_both), optimizer=adam(2e-4)),
         },
         draw=noise(8),
         generate=lambda nets, batch: dict(zip(("low", "fake"), nets.G(batch["z"]), strict=True)),
         steps=100,
     )
-    return Family(recipe=recipe, spec=PICTURES, source=parts.images)
+    return Family(recipe=recipe, spec=PICTURES, source=components.images)

@@ -1,4 +1,4 @@
-"""What ranks play together: under `torchrun --module sketch.together OUT`, each writes to OUT what it found."""
+"""What ranks play together: under `torchrun --module sketch.two_ranks OUT`, each writes to OUT what it found."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
-from sketch import parts
-from sketch.conv import LATENT, SPEC, Critic, Maker, logistic, pair
+from sketch import components
+from sketch.conv import LATENT, SPEC, Discriminator, Generator, conv_trainer, logistic
 from sketch.families import FAMILIES
-from sketch.play import difference, play, snapshot, start, trainer
-from sketch.toy import Weight, game, player, pull
+from sketch.toy import Weight, linear_loss, player, toy
+from sketch.training import difference, snapshot, start, train, trainer
 from tiny import RECIPES, small
 from torch import Tensor, nn
 
@@ -33,7 +33,7 @@ STEPS = 3
 
 def installed(name: str, ranks: Ranks) -> Trainer:
     recipe = small(name, apart=True, ema=0.9)
-    return trainer(recipe, SPEC, parts.images, dtype=torch.float64, ranks=ranks)
+    return trainer(recipe, SPEC, components.images, dtype=torch.float64, ranks=ranks)
 
 
 def sketched(name: str, ranks: Ranks) -> Trainer:
@@ -52,7 +52,7 @@ def games(ranks: Ranks) -> Found:
     found = {}
     for name, begin in GAMES.items():
         a = begin(ranks)
-        play(a, STEPS)
+        train(a, STEPS)
         found |= {f"{name}/{key}": value for key, value in snapshot(a)[0].items()}
         found |= {f"{name}/batch/{key}": value for key, value in a.batch(0).items() if value.ndim}
     return found
@@ -63,7 +63,7 @@ def other_ways(ranks: Ranks) -> Found:
     found = {}
     for name, settings in (("parts", {"norm": False, "accumulate": 2}), ("synchronised", {"sync_batch_norm": True})):
         a = normal(ranks, **settings)
-        play(a, STEPS)
+        train(a, STEPS)
         found |= {f"{name}/{key}": value for key, value in snapshot(a)[0].items()}
     return found
 
@@ -71,8 +71,8 @@ def other_ways(ranks: Ranks) -> Found:
 def normal(ranks: Ranks, *, norm: bool = True, **settings: bool | int) -> Trainer:
     """The pair of convolutional networks in float64, with batch normalisation or without."""
     recipe = two_player(
-        lambda spec, latent: Maker(norm),
-        lambda spec: Critic(norm),
+        lambda spec, latent: Generator(norm),
+        lambda spec: Discriminator(norm),
         logistic,
         latent=LATENT,
         optimizer=lambda weights: torch.optim.SGD(weights, lr=0.1),
@@ -80,19 +80,21 @@ def normal(ranks: Ranks, *, norm: bool = True, **settings: bool | int) -> Traine
         ema={"G": 0.9},
         steps=10,
     )
-    share = ranks.shard(parts.SIZE)
+    share = ranks.shard(components.SIZE)
 
     def ours(n: int) -> Found:
-        return {key: value[share] for key, value in parts.images(n).items()}
+        return {key: value[share] for key, value in components.images(n).items()}
 
-    return Trainer(recipe, SPEC, ours, batch_size=parts.SIZE, steps=10, dtype=torch.float64, ranks=ranks, **settings)
+    return Trainer(
+        recipe, SPEC, ours, batch_size=components.SIZE, steps=10, dtype=torch.float64, ranks=ranks, **settings
+    )
 
 
 # --- state that differs between ranks ---------------------------------------------------------------------------------
 
 
 def normalised(ranks: Ranks) -> Trainer:
-    return pair(True, logistic, dtype=torch.float32, ranks=ranks, optimizer=adam(1e-3, 0.5), ema={"G": 0.9})
+    return conv_trainer(True, logistic, dtype=torch.float32, ranks=ranks, optimizer=adam(1e-3, 0.5), ema={"G": 0.9})
 
 
 def own(a: Trainer) -> Found:
@@ -104,23 +106,23 @@ def own(a: Trainer) -> Found:
 def resumed(ranks: Ranks, folder: Path) -> Found:
     """How far a run that was resumed from rank 0's file is from one that was not; and without the ranks' own part."""
     straight = normalised(ranks)
-    play(straight, 5)
+    train(straight, 5)
     tensors, scalars = straight.state()
     if ranks.first:
         checkpoint.save(folder / "5.safetensors", tensors, scalars)
     ranks.wait()
     saved, card = checkpoint.load(folder / "5.safetensors")
     shared = {name: tensor for name, tensor in saved.items() if not name.startswith("rank1/")}
-    play(straight, 3)
+    train(straight, 3)
     found = {}
     for kind, given in (("all", saved), ("shared", shared)):
         a = normalised(ranks)
         a.load(given, card)
-        play(a, 3)
+        train(a, 3)
         found[f"resumed/{kind}"] = torch.tensor(difference(own(straight), own(a)))
     a = normalised(ranks)
     a.load(saved, card)
-    made = a.sampler(together=True, seed=4).chunks(300, ranks=ranks)
+    made = a.sampler(synchronize=True, seed=4).chunks(300, ranks=ranks)
     return found | {f"chunk/{ranks.rank + i * ranks.world}": chunk.contiguous() for i, chunk in enumerate(made)}
 
 
@@ -141,7 +143,7 @@ def buffers(ranks: Ranks) -> Found:
     found = {}
     for name in ("stylegan2", "multiscale"):
         a = sketched(name, ranks)
-        play(a, 5)
+        train(a, 5)
         found |= {f"{name}/{key}": value for key, value in own(a).items()}
         found |= {f"{name}/saved/{key}": value for key, value in snapshot(a)[0].items() if key.startswith("rank1/")}
 
@@ -150,9 +152,9 @@ def buffers(ranks: Ranks) -> Found:
         return {"loss": nets.D.w.square(), "_dice": torch.rand((), dtype=torch.float64)}
 
     nets = {"G": Weight(), "H": Weight(), "D": Weight()}
-    a = game({"critic": player("D", loss=loss)}, networks=lambda spec: nets | {"level": Level()}, ranks=ranks)
-    (terms,) = play(a, 1)
-    return found | {"level": a.nets.level.mean, "dice": terms["critic/_dice"]}
+    a = toy({"discriminator": player("D", loss=loss)}, networks=lambda spec: nets | {"level": Level()}, ranks=ranks)
+    (terms,) = train(a, 1)
+    return found | {"level": a.nets.level.mean, "dice": terms["discriminator/_dice"]}
 
 
 # --- agreement --------------------------------------------------------------------------------------------------------
@@ -162,13 +164,13 @@ def broken(ranks: Ranks) -> str | None:
     """What ranks say of a loss that was not a number on the last of them alone."""
 
     def loss(nets: Nets, batch: Batch) -> Terms:
-        bad = ranks.rank == ranks.world - 1 and int(batch["images"]) == 2 * parts.SIZE
+        bad = ranks.rank == ranks.world - 1 and int(batch["images"]) == 2 * components.SIZE
         return {"loss": nets.D.w * (float("nan") if bad else 1.0)}
 
-    a = game({"critic": player("D", loss=loss), "generator": player("D", loss=pull("D"))}, ranks=ranks)
-    play(a, 2)
+    a = toy({"discriminator": player("D", loss=loss), "generator": player("D", loss=linear_loss("D"))}, ranks=ranks)
+    train(a, 2)
     assert a.diverged() is None
-    play(a, 2)
+    train(a, 2)
     return a.diverged()
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-from sketch.parts import SIZE, Family
+from sketch.components import SIZE, Family
 from torch import Tensor
 
 from aigc_zoo.engine.ranks import Ranks
@@ -40,7 +40,7 @@ def start(family: Family, **settings: Any) -> Trainer:
     return trainer(family.recipe, family.spec, family.source, **settings)
 
 
-def play(a: Trainer, steps: int) -> list[dict[str, Tensor]]:
+def train(a: Trainer, steps: int) -> list[dict[str, Tensor]]:
     return [a.train_step() for _ in range(steps)]
 
 

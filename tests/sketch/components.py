@@ -81,7 +81,7 @@ def loudness(wave: Tensor) -> Tensor:
 # --- networks ---------------------------------------------------------------------------------------------------------
 
 
-class Maker(nn.Module):
+class Generator(nn.Module):
     """z -> samples in (-1, 1)."""
 
     def __init__(self, latent: int, shape: tuple[int, ...]) -> None:
@@ -93,7 +93,7 @@ class Maker(nn.Module):
         return torch.tanh(self.linear(z).view(-1, *self.shape))
 
 
-class Critic(nn.Module):
+class Discriminator(nn.Module):
     """Samples -> a logit; `features` is what it looks at."""
 
     def __init__(self, shape: tuple[int, ...]) -> None:
@@ -116,7 +116,7 @@ class Styled(nn.Module):
     def __init__(self, latent: int) -> None:
         super().__init__()
         self.mapping = nn.Linear(latent + CLASSES, 8)
-        self.synthesis = Maker(8, IMAGE)
+        self.synthesis = Generator(8, IMAGE)
 
 
 class Augment(nn.Module):
@@ -174,7 +174,7 @@ class Scales(nn.Module):
 
     def __init__(self, latent: int) -> None:
         super().__init__()
-        self.coarse, self.fine = Maker(latent, (3, 4, 4)), convolutions(3, 3)
+        self.coarse, self.fine = Generator(latent, (3, 4, 4)), convolutions(3, 3)
 
     def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
         low = self.coarse(z)
@@ -182,7 +182,7 @@ class Scales(nn.Module):
 
 
 class Balance(nn.Module):
-    """How fast the critic may learn; shared, as ranks that learn at different rates drift apart."""
+    """How fast the discriminator may learn; shared, as ranks that learn at different rates drift apart."""
 
     shared = True
 
@@ -209,7 +209,7 @@ def noise(latent: int) -> Callable[[Batch], dict[str, Tensor]]:
 
 
 def logistic(real: Tensor, fake: Tensor) -> Tensor:
-    """The critic's -log D(x) - log(1 - D(G(z))), of logits."""
+    """The discriminator's -log D(x) - log(1 - D(G(z))), of logits."""
     return F.softplus(-real).mean() + F.softplus(fake).mean()
 
 
@@ -222,8 +222,8 @@ def squares(x: Tensor, target: float) -> Tensor:
     return (x - target).square().mean()
 
 
-def steepness(critic: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+def steepness(discriminator: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """E |grad D(x)|^2, the zero-centred penalty (Mescheder et al., 2018)."""
     x = x.detach().requires_grad_()
-    (gradient,) = torch.autograd.grad(critic(x).sum(), x, create_graph=True)
+    (gradient,) = torch.autograd.grad(discriminator(x).sum(), x, create_graph=True)
     return gradient.flatten(1).square().sum(1).mean()
