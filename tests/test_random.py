@@ -1,4 +1,4 @@
-"""Random numbers as functions of names and numbers."""
+"""Random streams that are functions of a key of names and numbers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from aigc_zoo.random import derive, generator, permutation, seeded
 
 
 def test_derived_seeds_do_not_change_between_versions() -> None:
-    """Were they to change, every saved run would continue with other numbers."""
+    """If they changed, saved runs would resume with other random numbers."""
     assert derive(0, "networks") == 3695142441769975114
     assert derive(7, 3, 1, "draw") == 5344317470549455182
 

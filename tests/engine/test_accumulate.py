@@ -1,4 +1,4 @@
-"""A batch in parts: the step of the whole, where losses are means over samples."""
+"""Gradient accumulation: micro-batches equal the whole batch if losses are means over samples."""
 
 from __future__ import annotations
 
@@ -48,29 +48,29 @@ def trainer(accumulate: int, seed: int = 0, **settings: Any) -> Trainer:
 
 @pytest.mark.parametrize("accumulate", [2, 4, 8])
 def test_micro_batches_equal_the_whole_batch(accumulate: int) -> None:
-    """Several discriminator turns, lazy penalties with second derivatives, a falling rate, an average: all to 1e-12."""
-    whole, in_parts = trainer(1), trainer(accumulate)
+    """With several discriminator turns, lazy penalties, a decaying learning rate and an EMA, to 1e-12."""
+    whole, accumulated = trainer(1), trainer(accumulate)
     for _ in range(4):
-        one, other = whole.train_step(), in_parts.train_step()
+        one, other = whole.train_step(), accumulated.train_step()
         assert one.keys() == other.keys()
         for name in one:
             torch.testing.assert_close(one[name], other[name], rtol=0, atol=1e-12)
-    assert difference(snapshot(whole)[0], snapshot(in_parts)[0]) <= 1e-12
+    assert difference(snapshot(whole)[0], snapshot(accumulated)[0]) <= 1e-12
 
 
 def test_networks_receive_micro_batches_only() -> None:
-    a, seen = trainer(4), set()
+    a, sizes = trainer(4), set()
     for name in ("G", "D"):
-        a.nets[name].register_forward_hook(lambda net, given, made: seen.add(len(given[0])))
+        a.nets[name].register_forward_hook(lambda net, args, output: sizes.add(len(args[0])))
     train(a, 2)
-    assert seen == {SIZE // 4}
+    assert sizes == {SIZE // 4}
 
 
 def test_fakes_of_micro_batches_keep_no_graph() -> None:
     a, grads = trainer(2), []
-    a.nets.G.register_forward_hook(lambda net, given, made: grads.append(made.requires_grad))
+    a.nets.G.register_forward_hook(lambda net, args, output: grads.append(output.requires_grad))
     a.train_step()
-    # Two discriminator turns see two parts each without a graph; the generator makes its own again.
+    # Two discriminator turns use two micro-batches each without a graph; the generator generates its own again.
     assert grads == [False, False, False, False, True, True]
 
 
@@ -87,5 +87,5 @@ def test_entries_without_a_row_per_sample_are_not_split() -> None:
 
 
 def test_unequal_micro_batches_are_refused() -> None:
-    with pytest.raises(ValueError, match="do not make 3 equal parts"):
+    with pytest.raises(ValueError, match="does not divide into 3 equal micro-batches"):
         trainer(3)

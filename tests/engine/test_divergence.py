@@ -1,4 +1,4 @@
-"""A loss that is not finite is noticed, with its player and its step, whatever comes after it."""
+"""`Trainer.diverged` names the player and the step of the first non-finite loss."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from aigc_zoo.game import Batch, Nets, Terms
 
 
 def breaking(name: str, at_step: int, value: float) -> Callable[[Nets, Batch], Terms]:
-    """A loss that is `value` at one step, and only there."""
+    """A loss that is `value` at one step only."""
 
     def loss(nets: Nets, batch: Batch) -> Terms:
-        here = (batch["t"] * 10).round() == at_step  # the toy's run is ten steps long
-        return {"loss": torch.where(here, value, nets[name].w)}
+        is_here = (batch["t"] * 10).round() == at_step  # the toy run has ten steps
+        return {"loss": torch.where(is_here, value, nets[name].w)}
 
     return loss
 
@@ -48,7 +48,7 @@ def test_the_first_finding_names_player_and_step_and_is_kept(value: float) -> No
     assert a.diverged() is None
     a.train_step()
     assert a.diverged() == "the loss of player generator is not finite at step 2"
-    train(a, 4)  # in which the loss is finite again
+    train(a, 4)  # the loss is finite again
     assert a.diverged() == "the loss of player generator is not finite at step 2"
 
 

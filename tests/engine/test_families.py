@@ -1,4 +1,4 @@
-"""Ten families, one trainer, no branch: all of them train, resume to the bit, average and sample."""
+"""Ten families with one trainer: all of them train, resume exactly, keep an EMA and sample."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from aigc_zoo.game import Schedule
 
 STEPS, BEFORE = 8, 5
 
-UNSEEN = {
+UNUSED = {
     "wgan_gp": {"D.head.bias"},
     "video": {"D_frame.head.bias", "D_clip.head.bias"},
     "r3gan": {"D.head.bias"},
 }
-"""What losses of differences of logits (Wasserstein, hinge inside its margin, relativistic) do not depend on."""
+"""Biases that losses of differences of logits do not depend on (Wasserstein, hinge inside its margin, relativistic)."""
 
 
 @pytest.fixture(params=FAMILIES)
@@ -31,21 +31,23 @@ def family(request: pytest.FixtureRequest) -> Family:
     return FAMILIES[request.param]()
 
 
-def continued(family: Family, saved: Saved) -> Saved:
-    """The state at the end, from one that was saved, in a trainer that shares nothing with the one it came from."""
+def resumed(family: Family, saved: Saved) -> Saved:
+    """The state after the remaining steps of a new trainer that loads a saved state."""
     a = start(family)
     a.load(*saved)
     train(a, STEPS - a.step)
     return snapshot(a)
 
 
-def straight(family: Family) -> Saved:
+def uninterrupted(family: Family) -> Saved:
+    """The state after all steps."""
     a = start(family)
     train(a, STEPS)
     return snapshot(a)
 
 
 def saved_midway(family: Family) -> Saved:
+    """The state after some of the steps."""
     a = start(family)
     train(a, BEFORE)
     return snapshot(a)
@@ -64,20 +66,20 @@ def test_every_controlled_parameter_gets_a_gradient_and_changes(name: str) -> No
         for net in player.controls
         for part, weight in a.nets[net].named_parameters()
     }
-    reached = set()
+    with_gradient = set()
     for _ in range(STEPS):
         terms = a.train_step()
         assert all(torch.isfinite(term) for term in terms.values())
-        reached |= {part for part, weight in controlled.items() if weight.grad is not None}
+        with_gradient |= {part for part, weight in controlled.items() if weight.grad is not None}
     assert a.diverged() is None
-    assert reached == controlled.keys()
-    begun = build_networks(family.recipe, family.spec, seed=0)
-    still = {part for part, weight in begun.named_parameters() if torch.equal(weight, a.nets.get_parameter(part))}
-    assert still <= UNSEEN.get(name, set())
+    assert with_gradient == controlled.keys()
+    initial = build_networks(family.recipe, family.spec, seed=0)
+    unchanged = {part for part, weight in initial.named_parameters() if torch.equal(weight, a.nets.get_parameter(part))}
+    assert unchanged <= UNUSED.get(name, set())
 
 
 def test_progress_counts_every_batch_of_every_rank() -> None:
-    a = start(FAMILIES["wgan_gp"](), steps=10)  # three discriminator turns a step, on a batch each
+    a = start(FAMILIES["wgan_gp"](), steps=10)  # three discriminator turns per step, each on its own batch
     assert (a.progress, a.images) == (0.0, 0)
     train(a, 5)
     assert (a.progress, a.images) == (0.5, 5 * 3 * 8)
@@ -108,15 +110,15 @@ def test_training_does_not_change_the_global_random_state(family: Family) -> Non
     before = torch.get_rng_state()
     train(start(family), 2)
     assert torch.equal(before, torch.get_rng_state())
-    torch.rand(3)  # and does not depend on it
-    assert difference(straight(family)[0], straight(family)[0]) == 0.0
+    torch.rand(3)  # training does not depend on it either
+    assert difference(uninterrupted(family)[0], uninterrupted(family)[0]) == 0.0
 
 
 # --- resume -----------------------------------------------------------------------------------------------------------
 
 
 def test_resume_is_exact(family: Family) -> None:
-    (tensors, scalars), (again, rest) = straight(family), continued(family, saved_midway(family))
+    (tensors, scalars), (again, rest) = uninterrupted(family), resumed(family, saved_midway(family))
     assert difference(tensors, again) == 0.0
     assert scalars == rest
     assert scalars["step"] == STEPS
@@ -127,54 +129,54 @@ def test_resume_from_a_file_is_exact(family: Family, tmp_path: Path) -> None:
     tensors, scalars = saved_midway(family)
     checkpoint.save(path, tensors, {"state": scalars})
     loaded, card = checkpoint.load(path)
-    assert difference(straight(family)[0], continued(family, (loaded, card["state"]))[0]) == 0.0
+    assert difference(uninterrupted(family)[0], resumed(family, (loaded, card["state"]))[0]) == 0.0
 
 
 def test_a_trainer_shares_no_memory_with_the_loaded_state() -> None:
     family = FAMILIES["stylegan2"]()
     saved = saved_midway(family)
     kept = {name: tensor.clone() for name, tensor in saved[0].items()}
-    continued(family, saved)
+    resumed(family, saved)
     assert difference(saved[0], kept) == 0.0
 
 
-def without(saved: Saved, what: str) -> Saved:
-    """What a trainer would have saved that forgot something: the value is as in a new one."""
+def without(saved: Saved, part: str) -> Saved:
+    """The saved state with one part replaced by that of a new trainer, as if it had not been saved."""
     tensors, scalars = saved
     fresh, new = snapshot(start(FAMILIES["stylegan2"]()))
-    if what == "optimisers":
+    if part == "optimizers":
         kept = {name: tensor for name, tensor in tensors.items() if not name.startswith("optimizer/")}
         return kept | {k: v for k, v in fresh.items() if k.startswith("optimizer/")}, {
             **scalars,
             "optimizers": new["optimizers"],
         }
-    if what == "step":
+    if part == "step":
         return tensors, {**scalars, "step": new["step"]}
-    names = {"averages": "ema/", "state buffer": "nets/ada.p", "sign of ADA": "nets/ada.sign"}
-    changed = {name: fresh[name] for name in tensors if name.startswith(names[what])}
+    names = {"EMA": "ema/", "state buffer": "nets/ada.p", "sign of ADA": "nets/ada.sign"}
+    changed = {name: fresh[name] for name in tensors if name.startswith(names[part])}
     assert changed
     return tensors | changed, scalars
 
 
 @pytest.mark.promise("R16", 1, 1)
-@pytest.mark.parametrize("what", ["optimisers", "averages", "step", "state buffer", "sign of ADA"])
-def test_resume_with_incomplete_state_differs(what: str, promise: Any) -> None:
-    """Negative controls (RELIABILITY R16): were any of these left out, the tests above would fail."""
+@pytest.mark.parametrize("part", ["optimizers", "EMA", "step", "state buffer", "sign of ADA"])
+def test_resume_with_incomplete_state_differs(part: str, promise: Any) -> None:
+    """Negative controls (RELIABILITY R16): if any of these parts were not saved, the tests above would fail."""
     family = FAMILIES["stylegan2"]()
     a = start(family)
-    a.load(*without(saved_midway(family), what))
-    train(a, STEPS - BEFORE)  # counted here, as one that forgot the step would go on too long
+    a.load(*without(saved_midway(family), part))
+    train(a, STEPS - BEFORE)  # counted here, as a trainer that lost its step would train too long
     tensors, _ = snapshot(a)
-    expected, _ = straight(family)
+    expected, _ = uninterrupted(family)
     assert difference(expected, {name: tensors[name] for name in expected}) > 0
     promise.kept(controls=1, noticed=1)
 
 
-# --- averages ---------------------------------------------------------------------------------------------------------
+# --- EMA --------------------------------------------------------------------------------------------------------------
 
 
 def decay_at(family: Family, a: Trainer, name: str) -> float:
-    """The decay of the coming step, from the definition: min(d, (1 + n) / (10 + n)), or the schedule itself."""
+    """The decay of the next step by definition: min(d, (1 + n) / (10 + n)), or the value of the schedule."""
     decay: float | Schedule = family.recipe.ema[name]
     if callable(decay):
         return float(decay(a.nets, a.batch(family.recipe.rounds - 1)))
@@ -190,10 +192,12 @@ def test_ema_equals_its_definition(name: str) -> None:
     for _ in range(STEPS):
         decays.append(d := decay_at(family, a, "G"))
         a.train_step()
-        expected = [d * mean + (1 - d) * w.detach() for mean, w in zip(expected, a.nets.G.parameters(), strict=True)]
-        for mean, ours in zip(expected, a.ema.G.parameters(), strict=True):
-            torch.testing.assert_close(ours, mean, rtol=0, atol=1e-14)
-    assert decays == sorted(decays)  # a warm-up, so that the first steps are soon forgotten
+        expected = [
+            d * average + (1 - d) * w.detach() for average, w in zip(expected, a.nets.G.parameters(), strict=True)
+        ]
+        for average, ours in zip(expected, a.ema.G.parameters(), strict=True):
+            torch.testing.assert_close(ours, average, rtol=0, atol=1e-14)
+    assert decays == sorted(decays)  # a warm-up, which reduces the weight of the first steps
     assert decays[0] <= 0.1 < decays[-1]
 
 
@@ -207,14 +211,14 @@ def test_samples_are_a_function_of_seed_and_index(family: Family) -> None:
     def samples(count: int, seed: int = 0, key: str = family.key) -> torch.Tensor:
         return a.sampler(seed=seed, inputs=family.inputs).samples(count, key=key)
 
-    many = samples(130)  # two whole chunks and the beginning of a third
+    many = samples(130)  # two whole chunks and a part of a third
     assert len(many) == 130
     assert torch.equal(many, samples(130))
     for fewer in (1, 64, 65):
         assert torch.equal(many[:fewer], samples(fewer))
     if family.recipe.draw(family.source(0)):
         assert not torch.equal(many, samples(130, seed=1))
-    if family.spec.modality != "text":  # which is written softly, as distributions over tokens
+    if family.spec.modality != "text":  # soft tokens are distributions over tokens
         assert many.shape[1:] == family.spec.shape
 
 
@@ -224,9 +228,9 @@ def test_sampling_does_not_change_the_trainer(family: Family) -> None:
     before, _ = snapshot(a)
     modes = [module.training for module in a.nets.modules()]
     torch.manual_seed(3)
-    dice = torch.get_rng_state()
+    random_state = torch.get_rng_state()
     a.sampler(inputs=family.inputs).samples(65, key=family.key)
-    assert torch.equal(dice, torch.get_rng_state())
+    assert torch.equal(random_state, torch.get_rng_state())
     assert modes == [module.training for module in a.nets.modules()]
     assert all(weight.requires_grad for weight in a.nets.parameters())
     assert difference(before, snapshot(a)[0]) == 0.0
@@ -235,7 +239,7 @@ def test_sampling_does_not_change_the_trainer(family: Family) -> None:
 def test_samples_use_ema_weights() -> None:
     a = start(FAMILIES["wgan_gp"]())
     train(a, 4)
-    averaged, raw = a.sampler().samples(8), a.sampler(ema=False).samples(8)
-    assert not torch.equal(averaged, raw)
+    ema, raw = a.sampler().samples(8), a.sampler(ema=False).samples(8)
+    assert not torch.equal(ema, raw)
     a.ema.G.load_state_dict(a.nets.G.state_dict())
     assert torch.equal(a.sampler().samples(8), raw)

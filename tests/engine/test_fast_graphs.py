@@ -11,7 +11,7 @@ from sketch.families import FAMILIES
 from sketch.tape import NoReads, Tapes
 from sketch.toy import Weight, linear_loss, player, toy
 from sketch.training import snapshot, start, train
-from sketch.two_player import CPU, guarded_on_device, in_bf16, same, taped, two_player_trainer
+from sketch.two_player import CPU, assert_same_steps, in_bf16, taped, two_player_trainer, use_device_guard
 from torch import nn
 
 from aigc_zoo.engine import fast
@@ -20,60 +20,60 @@ from aigc_zoo.errors import ConfigError
 from aigc_zoo.game import Batch, Every, Nets, Terms, adam, clipped, rmsprop
 
 
-def without_reads(a: Trainer, steps: int = 4) -> None:
-    """Plays with batches as usual and turns in which nothing may be read."""
-    guarded_on_device(a)
-    turns = a._run_turns
+def train_without_reads(a: Trainer, steps: int = 4) -> None:
+    """Run steps whose turns raise an error if they read a value on the host; batches are drawn as usual."""
+    use_device_guard(a)
+    run_turns = a._run_turns
 
-    def watched(*given: Any) -> Any:
+    def without_reads(*args: Any) -> Any:
         with NoReads():
-            return turns(*given)
+            return run_turns(*args)
 
-    a._run_turns = watched
+    a._run_turns = without_reads
     train(a, steps)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_a_step_does_not_synchronize(precision: str) -> None:
     a = two_player_trainer()
-    without_reads(in_bf16(a) if precision == "bf16" else a)
+    train_without_reads(in_bf16(a) if precision == "bf16" else a)
 
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_no_family_synchronizes_in_a_step(name: str) -> None:
-    without_reads(start(FAMILIES[name]()), 2)
+    train_without_reads(start(FAMILIES[name]()), 2)
 
 
 def test_a_loss_that_reads_a_value_is_detected() -> None:
-    """The control: the test above can fail."""
+    """The negative control of the tests above."""
 
     def loss(nets: Nets, batch: Batch) -> Terms:
         return {"loss": nets.D.w * nets.D.w.item()}
 
     with pytest.raises(RuntimeError, match="reads a value"):
-        without_reads(toy({"discriminator": player("D", loss=loss)}))
+        train_without_reads(toy({"discriminator": player("D", loss=loss)}))
 
 
 # --- graphs -----------------------------------------------------------------------------------------------------------
 
 
 def test_a_graph_equals_eager_bit_for_bit() -> None:
-    """12 steps of three warm-up steps each for two choices of losses: the rest comes from tapes."""
+    """12 steps with three warm-up steps for each of two combinations of losses; the others are replayed."""
     a, b = two_player_trainer(), two_player_trainer()
     tapes = taped(a)
-    same(a, b, 12)
+    assert_same_steps(a, b, 12)
     assert tapes.tapes == 2  # one with the lazy penalty, one without
     assert a.engine.choice.name == "graph"
 
 
 def test_a_graph_with_dropout_and_batch_norm_equals_eager() -> None:
-    made = []
+    trainers = []
     for _ in range(2):
         a = conv_trainer(True, logistic, dtype=torch.float32, optimizer=adam(1e-3, 0.5))
         a.nets.D.insert(3, nn.Dropout(0.5))
-        made.append(a)
-    taped(made[0])
-    same(*made, steps=8)
+        trainers.append(a)
+    taped(trainers[0])
+    assert_same_steps(*trainers, steps=8)
 
 
 def test_a_resumed_graph_equals_eager() -> None:
@@ -81,10 +81,10 @@ def test_a_resumed_graph_equals_eager() -> None:
     taped(a)
     train(a, 9)
     train(b, 9)
-    again = two_player_trainer()
-    again.load(*snapshot(a))
-    taped(again)
-    same(again, b, 9)
+    resumed = two_player_trainer()
+    resumed.load(*snapshot(a))
+    taped(resumed)
+    assert_same_steps(resumed, b, 9)
 
 
 @pytest.mark.parametrize(
@@ -95,11 +95,11 @@ def test_other_optimizers_equal_eager_or_fall_back(optimizer: Any) -> None:
     settings: dict[str, Any] = {"optimizer": optimizer, "lr": None, "penalties": ()}
     a, b = two_player_trainer(**settings), two_player_trainer(**settings)
     taped(a, "auto")
-    same(a, b, 8)
+    assert_same_steps(a, b, 8)
 
 
 def test_a_tape_freezes_values_from_the_host() -> None:
-    """The control: a graph would, too, and if tapes did not, the tests above would say nothing."""
+    """A CUDA graph does so too; if tapes did not, the tests above would prove nothing."""
 
     def begin() -> Trainer:
         numbers = iter(range(1, 100))
@@ -115,7 +115,7 @@ def test_a_tape_freezes_values_from_the_host() -> None:
 
 
 class Counting(torch.optim.Optimizer):
-    """Counts on the host, as many do."""
+    """An optimizer that counts its steps on the host, as many do."""
 
     def __init__(self, weights: Any) -> None:
         super().__init__(weights, {"lr": 0.1})
@@ -130,32 +130,32 @@ class Counting(torch.optim.Optimizer):
                         weight -= weight.grad / self.steps
 
 
-def reading(nets: Nets, batch: Batch) -> Terms:
+def loss_that_reads(nets: Nets, batch: Batch) -> Terms:
     return {"loss": nets.D.w * (1.0 if nets.D.w.item() > -1e9 else 2.0)}
 
 
-class Forgetful(nn.Module):
+class RunningMean(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("mean", torch.zeros((), dtype=torch.float64))
 
 
-def replacing(nets: Nets, batch: Batch) -> Terms:
+def loss_that_replaces_a_buffer(nets: Nets, batch: Batch) -> Terms:
     nets.state.mean = 0.5 * nets.state.mean + batch["z"].mean()
     return {"loss": nets.D.w * nets.state.mean}
 
 
-NETS = {"G": Weight, "H": Weight, "D": Weight, "state": Forgetful}
-STUCK = {
-    "an optimiser that counts on the host": (linear_loss("D"), Counting, "Counting keeps state on the host"),
-    "a loss that reads": (reading, None, "reads a value back"),
-    "a buffer that is replaced": (replacing, None, "'mean' is replaced"),
+NETS = {"G": Weight, "H": Weight, "D": Weight, "state": RunningMean}
+UNRECORDABLE = {
+    "an optimizer that counts on the host": (linear_loss("D"), Counting, "Counting keeps state on the host"),
+    "a loss that reads": (loss_that_reads, None, "reads a value back"),
+    "a buffer that is replaced": (loss_that_replaces_a_buffer, None, "'mean' is replaced"),
 }
 
 
-@pytest.mark.parametrize("what", STUCK)
-def test_steps_that_cannot_be_recorded_fall_back_with_a_reason(what: str) -> None:
-    loss, optimizer, said = STUCK[what]
+@pytest.mark.parametrize("case", UNRECORDABLE)
+def test_steps_that_cannot_be_recorded_fall_back_with_a_reason(case: str) -> None:
+    loss, optimizer, reason = UNRECORDABLE[case]
     settings = {"loss": loss} | ({"optimizer": optimizer} if optimizer else {})
 
     def begin() -> Trainer:
@@ -164,17 +164,17 @@ def test_steps_that_cannot_be_recorded_fall_back_with_a_reason(what: str) -> Non
 
     a, b = begin(), begin()
     taped(a, "auto")
-    same(a, b, 6)
+    assert_same_steps(a, b, 6)
     assert a.engine.choice.name == "eager"
-    assert said in a.engine.choice.why
+    assert reason in a.engine.choice.why
 
-    def insist() -> None:
+    def require_graph() -> None:
         c = begin()
         taped(c, "graph")
         train(c, 6)
 
-    with pytest.raises(ConfigError, match=said) as caught:
-        insist()
+    with pytest.raises(ConfigError, match=reason) as caught:
+        require_graph()
     assert len(str(caught.value).splitlines()) <= 3
     assert "--engine eager" in str(caught.value)
 
@@ -195,6 +195,6 @@ def test_graphs_need_cuda() -> None:
 
 
 def test_several_ranks_are_eager_unless_a_graph_is_requested() -> None:
-    for wanted, chosen in (("auto", "eager"), ("graph", "graph")):
-        engine = fast.Engine(fast.Choice(wanted, "asked for"), CPU, [], list, world=2, recorder=Tapes(list))
-        assert engine.choice.name == chosen
+    for requested, expected in (("auto", "eager"), ("graph", "graph")):
+        engine = fast.Engine(fast.Choice(requested, "asked for"), CPU, [], list, world=2, recorder=Tapes(list))
+        assert engine.choice.name == expected

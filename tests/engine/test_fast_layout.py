@@ -41,18 +41,18 @@ def test_weights_batches_gradients_and_moments_are_channels_last() -> None:
 
 
 def test_channels_last_changes_only_rounding(monkeypatch: pytest.MonkeyPatch) -> None:
-    fast_one = two_player_trainer()
+    channels_last = two_player_trainer()
     monkeypatch.setattr(fast, "to_channels_last", lambda value: value)
-    plain = two_player_trainer()
-    plain._convert = lambda value: value
-    fast.convert_memory_format(plain.nets, lambda value: value.contiguous())
-    for ours, theirs in zip(train(fast_one, 3), train(plain, 3), strict=True):
+    contiguous = two_player_trainer()
+    contiguous._convert = lambda value: value
+    fast.convert_memory_format(contiguous.nets, lambda value: value.contiguous())
+    for ours, theirs in zip(train(channels_last, 3), train(contiguous, 3), strict=True):
         for name in ours:
             torch.testing.assert_close(ours[name], theirs[name], rtol=1e-4, atol=1e-5)
 
 
 class Viewing(Discriminator):
-    """As in many a tutorial: `view` instead of `flatten`."""
+    """A discriminator with `view` instead of `flatten`, as in many tutorials."""
 
     def forward(self, x: Tensor, label: Tensor | None = None) -> Tensor:
         for layer in list(self)[:3]:
@@ -60,19 +60,15 @@ class Viewing(Discriminator):
         return self[4](x.view(len(x), -1))
 
 
-def viewing(gradient: Tensor) -> Tensor:
-    return gradient.view(len(gradient), -1).square().sum(1).mean()
-
-
-def rare(discriminator: Callable[[Tensor], Tensor], batch: Batch) -> Tensor:
+def penalty_with_view(discriminator: Callable[[Tensor], Tensor], batch: Batch) -> Tensor:
     (gradient,) = torch.autograd.grad(discriminator(batch["real"]).sum(), batch["real"], create_graph=True)
-    return viewing(gradient)
+    return gradient.view(len(gradient), -1).square().sum(1).mean()
 
 
 @pytest.mark.parametrize("where", ["network", "lazy penalty"])
 def test_view_selects_contiguous_tensors_before_the_first_step(where: str) -> None:
     def begin() -> Trainer:
-        penalties = (Penalty(lambda: rare, every=4, name="rare"),) if where == "lazy penalty" else ()
+        penalties = (Penalty(lambda: penalty_with_view, every=4, name="viewing"),) if where == "lazy penalty" else ()
         a = two_player_trainer(penalties=penalties)
         if where == "network":
             a.nets.D.__class__ = Viewing

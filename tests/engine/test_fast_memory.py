@@ -15,7 +15,7 @@ from aigc_zoo.engine import fast
 
 
 def faults(times: int = 20) -> int:
-    """How often the system hands out pages while a large block is taken, written to and freed time and again."""
+    """Count page faults while a large block is allocated, written and freed repeatedly."""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     for _ in range(times):
         torch.empty(48 << 20, dtype=torch.uint8).fill_(1)
@@ -28,11 +28,11 @@ def test_freed_memory_is_kept_for_the_next_step(monkeypatch: pytest.MonkeyPatch)
 
     def work() -> None:
         libc = ctypes.CDLL(None)
-        libc.mallopt(-4, 65536)  # as a process begins, which this one may not have
+        libc.mallopt(-4, 65536)  # the defaults of a new process
         libc.mallopt(-1, 128 << 10)
         assert faults(20) >= 20
         fast.keep_memory(CPU)
-        faults(20)  # until every gap that is large enough has been used once
+        faults(20)  # until every large enough gap has been used once
         assert faults(20) < 20
 
     assert ended(fork(work)) == 0
@@ -40,7 +40,7 @@ def test_freed_memory_is_kept_for_the_next_step(monkeypatch: pytest.MonkeyPatch)
 
 def test_malloc_settings_of_the_user_are_respected(monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(*_: object) -> None:
-        raise AssertionError("the allocator was asked for")
+        raise AssertionError("the C library was loaded")
 
     monkeypatch.setattr("ctypes.CDLL", refused)
     monkeypatch.setenv("MALLOC_ARENA_MAX", "4")

@@ -11,18 +11,18 @@ from aigc_zoo.engine import fast
 
 def test_optimizers_are_fused_unless_the_recipe_chose_otherwise() -> None:
     weights = [nn.Parameter(torch.ones(3))]
-    plain, chosen = torch.optim.Adam(weights, lr=0.1), torch.optim.Adam(weights, lr=0.1, foreach=True)
+    default, foreach = torch.optim.Adam(weights, lr=0.1), torch.optim.Adam(weights, lr=0.1, foreach=True)
     other = torch.optim.RMSprop(weights, lr=0.1)
-    for optimizer in (plain, chosen, other):
+    for optimizer in (default, foreach, other):
         fast.tune(optimizer, CPU)
-    assert plain.param_groups[0]["fused"]
-    assert isinstance(plain.param_groups[0]["lr"], Tensor)
-    assert not chosen.param_groups[0]["fused"]
+    assert default.param_groups[0]["fused"]
+    assert isinstance(default.param_groups[0]["lr"], Tensor)
+    assert not foreach.param_groups[0]["fused"]
     assert other.param_groups[0]["lr"] == 0.1
 
 
 def test_a_fused_step_equals_an_unfused_one() -> None:
-    made = []
+    results = []
     for tuned in (True, False):
         weight = nn.Parameter(torch.linspace(-1, 1, 5, dtype=torch.float64))
         optimizer = torch.optim.AdamW([weight], lr=0.1, weight_decay=0.1)
@@ -31,5 +31,5 @@ def test_a_fused_step_equals_an_unfused_one() -> None:
         for _ in range(4):
             weight.grad = weight.detach().cos()
             optimizer.step()
-        made.append(weight.detach())
-    torch.testing.assert_close(*made, rtol=1e-12, atol=0)
+        results.append(weight.detach())
+    torch.testing.assert_close(*results, rtol=1e-12, atol=0)

@@ -23,7 +23,7 @@ from aigc_zoo.game import Batch, Nets, Terms, adam
         ({"avx512f", "avx512_bf16", "amx_bf16"}, "AVX512_AMX", "bf16"),
         ({"avx512f", "avx512bw"}, "AVX512", "fp32"),
         ({"avx2", "fma"}, "AVX2", "fp32"),
-        ({"avx512_bf16"}, "AVX2", "fp32"),  # turned off by ATEN_CPU_CAPABILITY
+        ({"avx512_bf16"}, "AVX2", "fp32"),  # disabled by ATEN_CPU_CAPABILITY
         (set(), "DEFAULT", "fp32"),
     ],
 )
@@ -32,13 +32,13 @@ def test_auto_selects_bf16_on_cpus_with_native_support(
 ) -> None:
     monkeypatch.setattr(fast.precision, "processor_flags", lambda: frozenset(flags))
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
-    chosen = fast.choose_precision("auto", CPU)
-    assert chosen.name == expected
-    assert "native" in chosen.why
+    choice = fast.choose_precision("auto", CPU)
+    assert choice.name == expected
+    assert "native" in choice.why
     assert fast.choose_precision("fp32", CPU) == fast.Choice("fp32", "asked for")
-    asked = fast.choose_precision("bf16", CPU)
-    assert asked.name == "bf16"
-    assert ("emulates" in asked.why) == (expected == "fp32")
+    requested = fast.choose_precision("bf16", CPU)
+    assert requested.name == "bf16"
+    assert ("emulates" in requested.why) == (expected == "fp32")
 
 
 @pytest.mark.parametrize(("capability", "expected"), [((7, 5), "fp32"), ((8, 0), "bf16"), ((9, 0), "bf16")])
@@ -49,37 +49,37 @@ def test_auto_selects_bf16_by_compute_capability(
     assert fast.choose_precision("auto", torch.device("cuda", 0)).name == expected
 
 
-class Spy(nn.Linear):
-    """Notes the kinds of its input and its product."""
+class RecordingLinear(nn.Linear):
+    """A linear layer that records the dtypes of its input and its output."""
 
     def forward(self, x: Tensor) -> Tensor:
-        made = super().forward(x)
-        self.seen = x.dtype, made.dtype
-        return made
+        output = super().forward(x)
+        self.dtypes = x.dtype, output.dtype
+        return output
 
 
 def test_networks_compute_in_bf16_and_everything_else_in_float32() -> None:
-    kinds: dict[str, torch.dtype] = {}
+    dtypes: dict[str, torch.dtype] = {}
 
-    class Tables(nn.Module):
+    class NestedOutput(nn.Module):
         def forward(self, x: Tensor) -> dict[str, Any]:
             h = x @ x.T
             return {"h": h, "rest": [h.sum(), h.argmax()]}
 
     def loss(nets: Nets, batch: Batch) -> Terms:
-        made = nets.D(batch["real"])
-        kinds["logits"] = made.dtype
-        kinds["outside"] = (made @ made.T).dtype
-        kinds["state"] = nets.state(made)["h"].dtype
-        return {"loss": made.square().mean()}
+        logits = nets.D(batch["real"])
+        dtypes["logits"] = logits.dtype
+        dtypes["outside"] = (logits @ logits.T).dtype
+        dtypes["state"] = nets.state(logits)["h"].dtype
+        return {"loss": logits.square().mean()}
 
-    nets = {"G": Weight(), "H": Weight(), "D": Spy(1, 1), "state": Tables()}
+    nets = {"G": Weight(), "H": Weight(), "D": RecordingLinear(1, 1), "state": NestedOutput()}
     a = toy({"discriminator": player("D", loss=loss)}, networks=lambda spec: nets)
     a.dtype, _ = torch.float32, a.nets.float()
     a._autocast = fast.Autocast(CPU, a.nets.values())
     a.train_step()
-    assert a.nets.D.seen == (torch.float32, torch.bfloat16)
-    assert kinds == dict.fromkeys(("logits", "outside", "state"), torch.float32)
+    assert a.nets.D.dtypes == (torch.float32, torch.bfloat16)
+    assert dtypes == dict.fromkeys(("logits", "outside", "state"), torch.float32)
     assert a.nets.D.weight.grad is not None
     assert a.nets.D.weight.grad.dtype == torch.float32
 
@@ -87,8 +87,8 @@ def test_networks_compute_in_bf16_and_everything_else_in_float32() -> None:
 def test_nested_bf16_outputs_become_float32_and_other_dtypes_stay() -> None:
     class Many(nn.Linear):
         def forward(self, x: Tensor) -> Any:
-            made = super().forward(x)
-            return {"a": (made, [made])}, made.argmax(), "text", made.half()
+            output = super().forward(x)
+            return {"a": (output, [output])}, output.argmax(), "text", output.half()
 
     net = Many(2, 2)
     with fast.Autocast(CPU, [net]):
@@ -108,23 +108,27 @@ def test_an_error_in_a_network_ends_autocast() -> None:
     assert not torch.is_autocast_enabled("cpu")
 
 
-@pytest.mark.slow  # imports what traces
+@pytest.mark.slow  # imports the tracer
 def test_the_call_of_a_compiled_network_is_wrapped() -> None:
-    net, plain, bound = nn.Linear(64, 3), nn.Linear(64, 3), nn.utils.parametrizations.spectral_norm(nn.Linear(64, 3))
+    net, plain, constrained = (
+        nn.Linear(64, 3),
+        nn.Linear(64, 3),
+        nn.utils.parametrizations.spectral_norm(nn.Linear(64, 3)),
+    )
     plain.load_state_dict(net.state_dict())
-    x, exact, kept = torch.randn(8, 64), net(torch.ones(1, 64)), bound.eval()(torch.ones(1, 64))
-    for one in (net, bound):
+    x, exact, expected = torch.randn(8, 64), net(torch.ones(1, 64)), constrained.eval()(torch.ones(1, 64))
+    for one in (net, constrained):
         one.compile(backend="eager")
-    with fast.Autocast(CPU, [net, plain, bound]):
+    with fast.Autocast(CPU, [net, plain, constrained]):
         assert torch.equal(net(x), plain(x)), "bf16 inside"
         assert net(x).dtype == torch.float32
-        assert torch.equal(bound(torch.ones(1, 64)), kept), "with a constraint it stays in float32"
-    assert torch.equal(net(torch.ones(1, 64)), exact), "outside of a step nothing has changed"
+        assert torch.equal(constrained(torch.ones(1, 64)), expected), "float32 with a parametrization"
+    assert torch.equal(net(torch.ones(1, 64)), exact), "autocast is active inside a step only"
     assert not torch.equal(net(x), net(x).bfloat16().float())
 
 
 def test_a_forward_pass_without_graph_does_not_affect_the_next() -> None:
-    """Weights in bf16 are kept for a turn; those of a look under `no_grad` would have no graph."""
+    """bf16 weights are cached for a turn; those cached by a forward pass under `no_grad` would have no graph."""
     x = torch.randn(4, 8)
 
     def loss(nets: Nets, batch: Batch) -> Terms:
@@ -141,7 +145,7 @@ def test_a_forward_pass_without_graph_does_not_affect_the_next() -> None:
     assert all(not torch.equal(one, other) for one, other in zip(before, a.nets.D.parameters(), strict=True))
     one = a.nets.D(x)
     train(a, 1)
-    assert not torch.equal(one, a.nets.D(x)), "and nothing is kept beyond the turn"
+    assert not torch.equal(one, a.nets.D(x)), "no weight is cached beyond the turn"
 
 
 @pytest.mark.parametrize("norm", [True, False])
@@ -165,9 +169,8 @@ def test_second_derivatives_in_bf16_follow_float32() -> None:
 def test_samples_are_generated_in_float32() -> None:
     a = in_bf16(two_player_trainer())
     train(a, 2)
-    for averaged in (True, False):
-        G = (a.ema if averaged else a.nets)["G"]
-        made = a.sampler(ema=averaged).chunk(0)["fake"]
+    for ema in (True, False):
+        samples = a.sampler(ema=ema).chunk(0)["fake"]
         b = two_player_trainer()
         b.load(*snapshot(a))
-        assert torch.equal(made, b.sampler(ema=averaged).chunk(0)["fake"]), type(G)
+        assert torch.equal(samples, b.sampler(ema=ema).chunk(0)["fake"]), ema

@@ -1,4 +1,4 @@
-"""Chunks of 64: labels, options, entries from data, and their division over ranks."""
+"""Sampling in chunks of 64: labels, options, inputs from data, and several ranks."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from aigc_zoo.game import Batch, Nets, Player, Recipe, Spec
 
 
 def sampler(**settings: object) -> Sampler:
-    """Of samples (N, 4) that are their own label, scaled by options, `t` and `images`."""
+    """A sampler whose samples (N, 4) equal their one-hot label times the option `scale`."""
 
     def generate(nets: Nets, batch: Batch, *, scale: float = 1.0) -> Mapping[str, Tensor]:
         stamp = torch.stack([batch["t"], batch["images"]]).expand(len(batch["z"]), 2)
@@ -35,8 +35,8 @@ def sampler(**settings: object) -> Sampler:
     return Sampler(recipe, Spec(shape=(CLASSES,), classes=CLASSES), Nets({"G": Weight(1.0)}), **settings)
 
 
-class Dropped(Weight):
-    """One that drops half of what it makes, while it trains."""
+class WithDropout(Weight):
+    """A generator with dropout in training mode."""
 
     def forward(self, z: Tensor) -> Tensor:
         return torch.nn.functional.dropout(self.w * z, training=self.training)
@@ -50,7 +50,7 @@ def test_labels_follow_the_frequencies() -> None:
     found = counts(sampler(frequencies=(0.5, 0.5, 0.0, 0.0)).samples(640))
     assert found[2:] == [0, 0]
     assert abs(found[0] - 320) < 60
-    assert min(counts(sampler().samples(640))) > 100  # without frequencies, all alike
+    assert min(counts(sampler().samples(640))) > 100  # without frequencies, uniform
 
 
 def test_one_class_can_be_selected() -> None:
@@ -73,7 +73,7 @@ def test_zero_samples_are_an_empty_tensor() -> None:
 def test_networks_are_in_evaluation_mode() -> None:
     a = toy(
         {"generator": player("G", loss=linear_loss("G"))},
-        networks=lambda spec: {"G": Dropped(), "H": Weight()},
+        networks=lambda spec: {"G": WithDropout(), "H": Weight()},
         generate=lambda nets, batch: {"fake": nets.G(batch["z"])},
     )
     assert int((a.nets.G(torch.ones(64, 1, dtype=torch.float64)) == 0).sum()) > 0
@@ -88,28 +88,28 @@ def test_chunks_differ() -> None:
 @pytest.mark.parametrize("world", [1, 2, 3])
 @pytest.mark.parametrize("count", [1, 64, 300])
 def test_ranks_share_the_chunks_and_agree_with_one(world: int, count: int) -> None:
-    made = [list(sampler().chunks(count, key="z", ranks=Ranks(rank, world))) for rank in range(world)]
-    order = [made[number % world][number // world] for number in range(-(-count // CHUNK))]
-    assert sum(map(len, made)) == len(order)
+    chunks = [list(sampler().chunks(count, key="z", ranks=Ranks(rank, world))) for rank in range(world)]
+    order = [chunks[number % world][number // world] for number in range(-(-count // CHUNK))]
+    assert sum(map(len, chunks)) == len(order)
     assert torch.equal(torch.cat(order), sampler().samples(count, key="z"))
 
 
 def test_a_recipe_with_inputs_requires_data() -> None:
     a = start(FAMILIES["pix2pix"]())
-    with pytest.raises(UsageError, match="makes samples from a: say --data PATH"):
+    with pytest.raises(UsageError, match="generates samples from a: say --data PATH"):
         a.sampler()
 
 
 def test_inputs_are_requested_by_row() -> None:
-    family, asked = FAMILIES["pix2pix"](), []
+    family, requests = FAMILIES["pix2pix"](), []
     a = start(family)
 
     def inputs(rows: Tensor) -> Mapping[str, Tensor]:
-        asked.append((int(rows[0]), len(rows)))
+        requests.append((int(rows[0]), len(rows)))
         return family.inputs(rows)
 
     a.sampler(inputs=inputs).samples(70)
-    assert asked == [(0, CHUNK), (CHUNK, CHUNK)]
+    assert requests == [(0, CHUNK), (CHUNK, CHUNK)]
 
 
 def test_other_keys_of_generate_can_be_sampled() -> None:
@@ -119,7 +119,7 @@ def test_other_keys_of_generate_can_be_sampled() -> None:
 
 
 class Viewing(nn.Module):
-    """A generator that calls `view` on what a convolution made, as many do."""
+    """A generator that calls `view` on the output of a convolution, as many do."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -145,6 +145,6 @@ def test_a_generator_that_calls_view_is_sampled_with_contiguous_tensors() -> Non
     assert a.nets.G.up.weight.is_contiguous(memory_format=torch.channels_last)
     first = a.chunk(0)["fake"]
     assert a.nets.G.up.weight.is_contiguous()
-    later = b.chunk(1)["fake"]  # which is the first that this one makes
+    later = b.chunk(1)["fake"]  # the first chunk of this sampler
     assert torch.equal(a.chunk(1)["fake"], later)
     assert torch.equal(b.chunk(0)["fake"], first)

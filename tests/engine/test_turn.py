@@ -1,4 +1,4 @@
-"""One turn, and the order of turns in a step: who plays on what, what is lowered, what is only logged."""
+"""Turns: shared fakes, the batches of each player, updated parameters, minimized and logged terms."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from torch import Tensor, nn
 from aigc_zoo.errors import ConfigError
 from aigc_zoo.game import Batch, Every, Nets, Player, Terms, Until
 
-Make = Callable[[Nets, Batch], Mapping[str, Tensor]]
+Generate = Callable[[Nets, Batch], Mapping[str, Tensor]]
 
 
-class Counted:
-    """A `generate` that remembers for which batches it was asked."""
+class CountingGenerate:
+    """A `generate` that records the numbers of its batches."""
 
     def __init__(self) -> None:
-        self.asked: list[int] = []
+        self.batches: list[int] = []
 
     def __call__(self, nets: Nets, batch: Batch) -> Mapping[str, Tensor]:
-        self.asked.append(batch_number(batch))
+        self.batches.append(batch_number(batch))
         return {"fake": nets.G.w * batch["z"] + nets.H.w}
 
 
-def recording_loss(name: str, seen: list[Tensor]) -> Callable[[Nets, Batch], Terms]:
-    """A loss of `name`'s weight that keeps the fakes it was shown."""
+def recording_loss(name: str, fakes: list[Tensor]) -> Callable[[Nets, Batch], Terms]:
+    """A loss of the network `name` that records the fakes of its batch."""
 
     def loss(nets: Nets, batch: Batch) -> Terms:
-        seen.append(batch["fake"])
+        fakes.append(batch["fake"])
         return {"loss": (nets[name].w * batch["fake"]).mean()}
 
     return loss
@@ -41,29 +41,29 @@ def recording_loss(name: str, seen: list[Tensor]) -> Callable[[Nets, Batch], Ter
 
 
 def test_fakes_are_generated_once_per_batch() -> None:
-    generate, seen = Counted(), []
+    generate, fakes = CountingGenerate(), []
     players = {
-        "discriminator": player("D", loss=recording_loss("D", seen), turns=3),
-        "generator": player("G", loss=recording_loss("D", seen)),
-        "late": player("D", loss=recording_loss("D", seen)),
+        "discriminator": player("D", loss=recording_loss("D", fakes), turns=3),
+        "generator": player("G", loss=recording_loss("D", fakes)),
+        "late": player("D", loss=recording_loss("D", fakes)),
     }
     train(toy(players, generate=generate), 2)
-    assert generate.asked == [0, 1, 2, 3, 4, 5]
-    assert len(seen) == 2 * (3 + 1 + 1)
+    assert generate.batches == [0, 1, 2, 3, 4, 5]
+    assert len(fakes) == 2 * (3 + 1 + 1)
 
 
 def test_unused_fakes_are_not_generated() -> None:
-    generate = Counted()
+    generate = CountingGenerate()
     discriminator = player("D", loss=linear_loss("D"), turns=3)
     train(toy({"discriminator": discriminator}, generate=generate), 1)
-    assert generate.asked == []
+    assert generate.batches == []
     train(
         toy(
             {"discriminator": discriminator, "generator": player("G", loss=recording_loss("D", []))}, generate=generate
         ),
         1,
     )
-    assert generate.asked == [2]
+    assert generate.batches == [2]
 
 
 def test_fakes_are_detached_for_players_without_a_generator() -> None:
@@ -76,11 +76,11 @@ def test_fakes_are_detached_for_players_without_a_generator() -> None:
     train(toy(players), 1)
     assert [fakes[0].requires_grad for fakes in (discriminator, generator, late)] == [False, True, False]
     assert torch.equal(discriminator[0], generator[0])
-    assert torch.equal(discriminator[0], late[0])  # shared, though the generator has moved since
+    assert torch.equal(discriminator[0], late[0])  # shared, although the generator has been updated since
 
 
 def test_a_second_generator_player_gets_fakes_of_the_updated_weights() -> None:
-    generate, first, between, second = Counted(), [], [], []
+    generate, first, between, second = CountingGenerate(), [], [], []
     players = {
         "first": player("G", loss=recording_loss("D", first)),
         "discriminator": player("D", loss=recording_loss("D", between)),
@@ -89,30 +89,30 @@ def test_a_second_generator_player_gets_fakes_of_the_updated_weights() -> None:
     a = toy(players, generate=generate)
     z = a.batch(0)["z"]
     train(a, 1)
-    assert generate.asked == [0, 0]
-    moved = 2.0 - 0.1 * z.mean()
+    assert generate.batches == [0, 0]
+    updated = 2.0 - 0.1 * z.mean()
     torch.testing.assert_close(first[0], 2.0 * z + 0.5)
     torch.testing.assert_close(between[0], 2.0 * z + 0.5)
-    torch.testing.assert_close(second[0], moved * z + 0.5)
+    torch.testing.assert_close(second[0], updated * z + 0.5)
 
 
 def test_a_generator_with_two_turns_gets_fakes_of_its_own_update() -> None:
-    generate, seen = Counted(), []
-    a = toy({"generator": player("G", loss=recording_loss("D", seen), turns=2)}, generate=generate)
+    generate, fakes = CountingGenerate(), []
+    a = toy({"generator": player("G", loss=recording_loss("D", fakes), turns=2)}, generate=generate)
     z = [a.batch(i)["z"] for i in range(2)]
     train(a, 1)
-    assert generate.asked == [0, 1]
-    torch.testing.assert_close(seen[1], (2.0 - 0.1 * z[0].mean()) * z[1] + 0.5)
+    assert generate.batches == [0, 1]
+    torch.testing.assert_close(fakes[1], (2.0 - 0.1 * z[0].mean()) * z[1] + 0.5)
 
 
 def test_fakes_are_generated_again_after_an_update_of_the_generator() -> None:
-    generate, discriminator, generator = Counted(), [], []
+    generate, discriminator, generator = CountingGenerate(), [], []
     players = {
         "discriminator": player("D", loss=recording_loss("D", discriminator), turns=2),
         "generator": player("G", loss=recording_loss("D", generator), turns=2),
     }
     train(toy(players, generate=generate), 1)
-    assert generate.asked == [0, 1, 1]  # the second time after the generator's first move
+    assert generate.batches == [0, 1, 1]  # again after the first update of the generator
     assert torch.equal(discriminator[0], generator[0])
     assert not torch.equal(discriminator[1], generator[1])
 
@@ -123,24 +123,24 @@ def test_a_missing_key_is_named_with_the_existing_ones() -> None:
         a.train_step()
 
 
-# --- whose turn, on which batch ---------------------------------------------------------------------------------------
+# --- players and their batches ----------------------------------------------------------------------------------------
 
 
 def test_a_player_with_fewer_turns_uses_the_last_batches() -> None:
-    seen: dict[str, list[int]] = {"one": [], "two": [], "three": []}
+    batches: dict[str, list[int]] = {"one": [], "two": [], "three": []}
 
-    def noting(who: str) -> Callable[[Nets, Batch], Terms]:
+    def recording_batch(player_name: str) -> Callable[[Nets, Batch], Terms]:
         def loss(nets: Nets, batch: Batch) -> Terms:
-            seen[who].append(batch_number(batch))
+            batches[player_name].append(batch_number(batch))
             return {"loss": nets.D.w.square()}
 
         return loss
 
-    players = {who: player("D", loss=noting(who), turns=turns) for turns, who in enumerate(seen, 1)}
+    players = {name: player("D", loss=recording_batch(name), turns=turns) for turns, name in enumerate(batches, 1)}
     a = toy(players)
     assert a.recipe.rounds == 3
     train(a, 2)
-    assert seen == {"one": [2, 5], "two": [1, 2, 4, 5], "three": [0, 1, 2, 3, 4, 5]}
+    assert batches == {"one": [2, 5], "two": [1, 2, 4, 5], "three": [0, 1, 2, 3, 4, 5]}
 
 
 def test_losses_are_selected_by_step() -> None:
@@ -148,8 +148,8 @@ def test_losses_are_selected_by_step() -> None:
     a = toy(
         {"discriminator": player("D", loss=nested, optimizer=sgd(1.0)), "other": player("G", loss=linear_loss("G"))}
     )
-    pulls = [terms.get("discriminator/loss") for terms in train(a, 7)]
-    assert [None if value is None else int(value) for value in pulls] == [None, None, None, 10, -9, -10, -110]
+    losses = [terms.get("discriminator/loss") for terms in train(a, 7)]
+    assert [None if value is None else int(value) for value in losses] == [None, None, None, 10, -9, -10, -110]
     assert weight_of(a, "D") == 1 - 10 - 1 - 1 - 10
 
 
@@ -177,16 +177,16 @@ def test_a_player_updates_only_the_networks_that_it_controls() -> None:
 
 
 def test_parameters_without_requires_grad_are_not_updated() -> None:
-    class Half(nn.Module):
+    class PartlyFrozen(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.still = nn.Parameter(torch.tensor(3.0), requires_grad=False)
+            self.frozen = nn.Parameter(torch.tensor(3.0), requires_grad=False)
             self.w = nn.Parameter(torch.tensor(1.0))
 
-    discriminator = player("D", loss=lambda nets, batch: {"loss": nets.D.w * nets.D.still})
-    a = toy({"discriminator": discriminator}, networks=lambda spec: {"D": Half(), "G": Weight(), "H": Weight()})
+    discriminator = player("D", loss=lambda nets, batch: {"loss": nets.D.w * nets.D.frozen})
+    a = toy({"discriminator": discriminator}, networks=lambda spec: {"D": PartlyFrozen(), "G": Weight(), "H": Weight()})
     train(a, 1)
-    assert a.nets.D.still.item() == 3.0
+    assert a.nets.D.frozen.item() == 3.0
     assert weight_of(a, "D") == pytest.approx(0.7)
 
 
@@ -228,7 +228,7 @@ def test_the_terms_of_the_last_turn_are_returned() -> None:
 @pytest.mark.parametrize(
     ("terms", "message"),
     [
-        (lambda w: {"good": w, "lost": w.detach()}, r"term 'lost' has no graph.*_lost"),
+        (lambda w: {"good": w, "detached": w.detach()}, r"term 'detached' has no graph.*_detached"),
         (lambda w: {"good": w, "wide": w * torch.ones(3)}, r"term 'wide' has shape \(3,\): a term is one number"),
         (lambda w: {"_only": w}, "no term to minimize"),
         (lambda w: {}, "no term to minimize"),

@@ -1,4 +1,4 @@
-"""Steps as CUDA graphs: the same bits as eager, new noise every time, nothing waits."""
+"""Training steps as CUDA graphs: bit-equal to eager, with new noise at every replay, without synchronization."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ CUDA = torch.device("cuda", 0)
 
 
 @pytest.fixture(autouse=True)
-def _kernels_that_repeat() -> Iterator[None]:
-    """Bits are compared, so kernels may not be chosen by their speed, nor add in any order."""
+def _deterministic_kernels() -> Iterator[None]:
+    """Select deterministic kernels, as the tests compare bits."""
     with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
         yield
 
 
-def conv_trainer(
+def trainer_on_cuda(
     engine: str, norm: bool = False, dropout: float = 0.0, precision: str = "fp32", **settings: Any
 ) -> Trainer:
     def discriminator(spec: Spec) -> nn.Module:
-        made = Discriminator(norm)
-        made.insert(3, nn.Dropout(dropout))
-        return made
+        net = Discriminator(norm)
+        net.insert(3, nn.Dropout(dropout))
+        return net
 
     recipe = two_player(
         lambda spec, latent: Generator(norm),
@@ -69,16 +69,16 @@ def conv_trainer(
 
 
 CASES: dict[str, dict[str, Any]] = {
-    "penalties, turns, rates": {},
-    "statistics": {"norm": True},
-    "noise of networks": {"dropout": 0.5},
+    "penalties, turns, schedules": {},
+    "batch statistics": {"norm": True},
+    "dropout": {"dropout": 0.5},
     "bf16": {"precision": "bf16"},
 }
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_a_graph_equals_eager_bit_for_bit(case: str) -> None:
-    graph, eager = conv_trainer("graph", **CASES[case]), conv_trainer("eager", **CASES[case])
+    graph, eager = trainer_on_cuda("graph", **CASES[case]), trainer_on_cuda("eager", **CASES[case])
     for _ in range(20):
         ours, theirs = graph.train_step(), eager.train_step()
         for name in theirs:
@@ -89,8 +89,8 @@ def test_a_graph_equals_eager_bit_for_bit(case: str) -> None:
 
 
 def test_replays_use_new_noise() -> None:
-    """Reseeding is outside of the graph: dropout that never changed would be the same sum every time."""
-    seen: list[float] = []
+    """The random seed is set outside of the graph; otherwise dropout would be the same at every replay."""
+    sums: list[float] = []
 
     def loss(nets: Nets, batch: Batch) -> Terms:
         dropped = nn.functional.dropout(torch.ones(4096, device=CUDA), 0.5)
@@ -111,21 +111,21 @@ def test_replays_use_new_noise() -> None:
     graph, eager = trainer("graph"), trainer("eager")
     for _ in range(12):
         ours, theirs = graph.train_step(), eager.train_step()
-        seen += [float(ours["discriminator/_noise"]), float(ours["discriminator/_z"])]
+        sums += [float(ours["discriminator/_noise"]), float(ours["discriminator/_z"])]
         assert torch.equal(ours["discriminator/_noise"], theirs["discriminator/_noise"])
         assert torch.equal(ours["discriminator/_z"], theirs["discriminator/_z"])
-    assert len(set(seen)) > 20
+    assert len(set(sums)) > 20
 
 
 @pytest.mark.parametrize("engine", ["eager", "graph"])
 @pytest.mark.parametrize("budget", [None, 0])
 def test_a_step_does_not_wait_for_the_device(engine: str, budget: int | None) -> None:
-    """With rows on the device and with rows fetched ahead."""
+    """With rows on the device and with prefetched rows."""
     images = torch.randint(0, 256, (64, 3, 8, 8), dtype=torch.uint8)
     pool = Pool(image_samples("noise", "train", images, torch.arange(64) % 3), CUDA, budget)
-    a = conv_trainer(engine)
+    a = trainer_on_cuda(engine)
     a.source = lambda n: pool.batch(0, n, components.SIZE)
-    train(a, 9)  # graphs are recorded, which does wait, once
+    train(a, 9)  # recording a graph synchronizes once
     torch.cuda.synchronize()
     torch.cuda.set_sync_debug_mode("error")
     try:
@@ -137,9 +137,9 @@ def test_a_step_does_not_wait_for_the_device(engine: str, budget: int | None) ->
 def test_prefetched_rows_equal_rows_on_the_device() -> None:
     images = torch.randint(0, 256, (50, 3, 8, 8), dtype=torch.uint8)
     samples = image_samples("noise", "train", images, torch.arange(50) % 3)
-    near, far = Pool(samples, CUDA), Pool(samples, CUDA, budget=0)
+    on_device, prefetched = Pool(samples, CUDA), Pool(samples, CUDA, budget=0)
     for index in range(12):
-        ours, theirs = far.batch(0, index, 16), near.batch(0, index, 16)
+        ours, theirs = prefetched.batch(0, index, 16), on_device.batch(0, index, 16)
         assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
 
 
@@ -168,9 +168,9 @@ def test_a_step_that_cannot_be_recorded_falls_back_to_eager() -> None:
 
 
 def test_a_resumed_graph_equals_an_uninterrupted_one() -> None:
-    a = conv_trainer("graph")
+    a = trainer_on_cuda("graph")
     train(a, 8)
-    b = conv_trainer("graph")
+    b = trainer_on_cuda("graph")
     b.load(*snapshot(a))
     train(a, 8)
     train(b, 8)

@@ -38,7 +38,7 @@ def ready(blobs: Path, **more: object) -> Prepared:
 
 
 def native(monkeypatch: pytest.MonkeyPatch, flag: str) -> None:
-    monkeypatch.setattr(fast, "_native_bf16", lambda device: flag)
+    monkeypatch.setattr(fast.precision, "_native_bf16", lambda device: flag)
 
 
 # --- what was chosen --------------------------------------------------------------------------------------------------

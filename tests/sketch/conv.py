@@ -1,4 +1,4 @@
-"""The standard game with small convolutional networks, with batch normalisation or without."""
+"""The two-player recipe with small convolutional networks, with batch normalization or without."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LATENT = 6
 
 
 class Generator(nn.Sequential):
-    """z -> 4x4 -> 8x8, with batch normalisation where `norm`."""
+    """z -> 4x4 -> 8x8, with batch normalization if `norm`."""
 
     def __init__(self, norm: bool = True) -> None:
         super().__init__(
@@ -38,7 +38,7 @@ class Generator(nn.Sequential):
 
 
 class Discriminator(nn.Sequential):
-    """8x8 -> 4x4 -> a logit; smooth, so that second derivatives are everywhere."""
+    """8x8 -> 4x4 -> a logit; smooth, so that second derivatives exist everywhere."""
 
     def __init__(self, norm: bool = True) -> None:
         super().__init__(
@@ -74,7 +74,7 @@ def conv_trainer(
     ranks: Ranks | None = None,
     **settings: Any,
 ) -> Trainer:
-    """A trainer of the two, ten steps long; `settings` are those of `two_player`."""
+    """A trainer of both networks for ten steps; `settings` are keyword arguments of `two_player`."""
     recipe = two_player(
         lambda spec, latent: Generator(norm),
         lambda spec: Discriminator(norm),

@@ -1,4 +1,4 @@
-"""Ten families in the vocabulary of the game: the test that its cut is right. Tiny, faithful in their mechanics."""
+"""Ten GAN families written with `aigc_zoo.game`: tiny networks, but the losses and schedules of the papers."""
 
 from __future__ import annotations
 

@@ -19,9 +19,11 @@ from aigc_zoo.game import Batch, Penalty, adam, linear
 CPU = torch.device("cpu")
 
 
-def slope(of: str) -> Callable[[], Any]:
+def gradient_penalty(key: str) -> Callable[[], Any]:
+    """The mean squared gradient norm of the discriminator at the batch's entry `key`."""
+
     def term(discriminator: Callable[[Tensor], Tensor], batch: Batch) -> Tensor:
-        x = batch[of]
+        x = batch[key]
         (gradient,) = torch.autograd.grad(discriminator(x).sum(), x, create_graph=True)
         assert gradient.dtype == x.dtype
         return gradient.flatten(1).square().sum(1).mean()
@@ -29,11 +31,14 @@ def slope(of: str) -> Callable[[], Any]:
     return lambda: term
 
 
-LAZY = (Penalty(slope("real"), weight=0.5, every=2, name="r1"), Penalty(slope("fake"), weight=0.25, name="r2"))
+LAZY = (
+    Penalty(gradient_penalty("real"), weight=0.5, every=2, name="r1"),
+    Penalty(gradient_penalty("fake"), weight=0.25, name="r2"),
+)
 
 
 def two_player_trainer(**settings: Any) -> Trainer:
-    """Everything at once: several discriminator turns, lazy penalties, a falling rate, an average."""
+    """A trainer with several discriminator turns, lazy penalties, a decaying learning rate and an EMA."""
     return conv_trainer(
         False,
         logistic,
@@ -49,15 +54,15 @@ def two_player_trainer(**settings: Any) -> Trainer:
     )
 
 
-def guarded_on_device(a: Trainer) -> None:
-    """With the guard that reads nothing, as on CUDA."""
+def use_device_guard(a: Trainer) -> None:
+    """Replace the guard by the one for CUDA, which reads nothing on the host."""
     a.guard = DeviceGuard(tuple(a.recipe.players), a.nets, CPU)
     for optimizer in a._optimizers.values():
         a.guard.attach(optimizer)
 
 
-def taped(a: Trainer, wanted: str = "graph") -> Tapes:
-    """Lets a trainer play from tapes."""
+def taped(a: Trainer, engine: str = "graph") -> Tapes:
+    """Make a trainer record and replay its steps with tapes."""
 
     def state() -> list[Tensor]:
         found = [*a.nets.parameters(), *a.nets.buffers(), *a.ema.parameters(), *a.ema.buffers(), a.guard.first]
@@ -67,23 +72,25 @@ def taped(a: Trainer, wanted: str = "graph") -> Tapes:
         return found
 
     tapes = Tapes(state)
-    guarded_on_device(a)
+    use_device_guard(a)
     for optimizer in a._optimizers.values():
         for group in optimizer.param_groups:
             if isinstance(optimizer, torch.optim.Adam):
                 group["capturable"] = True  # which `tune` does on CUDA
     a.engine = fast.Engine(
-        fast.Choice(wanted, "asked for"), CPU, a._optimizers.values(), (a.nets, a.ema), recorder=tapes
+        fast.Choice(engine, "asked for"), CPU, a._optimizers.values(), (a.nets, a.ema), recorder=tapes
     )
     return tapes
 
 
 def in_bf16(a: Trainer) -> Trainer:
+    """Switch a trainer to bf16 autocast."""
     a._autocast = fast.Autocast(CPU, a.nets.values())
     return a
 
 
-def same(ours: Trainer, theirs: Trainer, steps: int) -> None:
+def assert_same_steps(ours: Trainer, theirs: Trainer, steps: int) -> None:
+    """Run both trainers and assert bit-equal terms and final states."""
     for _ in range(steps):
         one, other = ours.train_step(), theirs.train_step()
         assert one.keys() == other.keys()
