@@ -96,6 +96,15 @@ def play_at(play: Play, step: int) -> Loss | None:
     return play
 
 
+def all_losses(play: Play) -> list[Loss]:
+    """Return every loss that a play can select at some step."""
+    if isinstance(play, Every):
+        return all_losses(play.loss) + all_losses(play.otherwise)
+    if isinstance(play, Until):
+        return all_losses(play.loss) + all_losses(play.then)
+    return [] if play is None else [play]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Player:
     """Minimizes `loss` with respect to the weights of the networks it `controls`.

@@ -1,4 +1,4 @@
-"""Layers that networks of several families share: labels, ranges, constrained weights. None of them is a network."""
+"""Layers that networks of several families share: labels, normalization, ranges of samples, weight constraints."""
 
 from __future__ import annotations
 
@@ -13,24 +13,28 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from aigc_zoo.game import Spec
 
-Weights = Literal["free", "spectral", "orthogonal"]
-"""What weights may be: anything; of spectral norm 1; with orthonormal rows or columns."""
+WeightConstraint = Literal["free", "spectral", "orthogonal"]
+"""The constraint on weights: none, spectral norm 1, or orthonormal rows or columns."""
+
+Norm = Literal["batch", "group", "none"]
+"""The kind of normalization layers."""
 
 Bounds = tuple[float, float] | None
+"""The closed range (low, high) of samples, None for no range."""
 
 
 # --- labels -----------------------------------------------------------------------------------------------------------
 
 
 class Labelled(nn.Module):
-    """A layer that looks at the label, one-hot (N, classes) or None: `forward(x, label)`."""
+    """A layer whose `forward(x, label)` takes the label, one-hot (N, classes) or None."""
 
     def forward(self, x: Tensor, label: Tensor | None) -> Tensor:
         raise NotImplementedError
 
 
 class Layers(nn.Sequential):
-    """Layers after one another; those that look at labels are handed them."""
+    """A sequence of layers that passes the label to the `Labelled` ones: `forward(x, label)`."""
 
     def forward(self, x: Tensor, label: Tensor | None = None) -> Tensor:
         for layer in self:
@@ -39,16 +43,16 @@ class Layers(nn.Sequential):
 
 
 class Concatenated(Labelled):
-    """z (N, latent) -> (N, latent + classes), the label behind it (Mirza and Osindero, 2014, figure 1)."""
+    """Concatenate the label to z: (N, latent) -> (N, latent + classes) (Mirza and Osindero, 2014, figure 1)."""
 
     def forward(self, x: Tensor, label: Tensor | None) -> Tensor:
         return x if label is None else torch.cat([x, label.to(x.dtype)], 1)
 
 
 class ConditionalNorm(Labelled):
-    """A normalisation without weights, then each class's own scale and shift (Dumoulin et al., 2017, section 2.2).
+    """Conditional normalization: `norm`, then a scale and shift per class (Dumoulin et al., 2017, section 2.2).
 
-    (N, channels, ...) -> the same. Scales begin at 1, shifts at 0.
+    (N, channels, ...) -> the same. `norm` has no affine parameters. Scales are initialized to 1, shifts to 0.
     """
 
     def __init__(self, norm: nn.Module, channels: int, classes: int) -> None:
@@ -58,17 +62,17 @@ class ConditionalNorm(Labelled):
         self.shift = nn.Parameter(torch.zeros(classes, channels))
 
     def forward(self, x: Tensor, label: Tensor | None) -> Tensor:
-        assert label is not None, "the game is conditional, so it hands labels on"
+        assert label is not None, "a conditional network needs labels"
         label = label.to(self.scale.dtype)
-        over = (..., *(None,) * (x.ndim - 2))
-        scaled: Tensor = self.norm(x) * (label @ self.scale)[over] + (label @ self.shift)[over]
+        broadcast = (..., *(None,) * (x.ndim - 2))
+        scaled: Tensor = self.norm(x) * (label @ self.scale)[broadcast] + (label @ self.shift)[broadcast]
         return scaled
 
 
 class Projection(Labelled):
-    """Features h (N, F) -> logits (N, 1): score(h) + e(label) . h (Miyato and Koyama, 2018, eq. 3).
+    """Projection discriminator: features h (N, F) -> logits score(h) + e(label) . h, (N, 1).
 
-    `score` is linear where none is given.
+    Miyato and Koyama, 2018, eq. 3. `score` is a linear layer by default.
     """
 
     def __init__(self, features: int, classes: int, score: nn.Module | None = None) -> None:
@@ -77,26 +81,51 @@ class Projection(Labelled):
         self.embedding = nn.Linear(classes, features, bias=False)
 
     def forward(self, x: Tensor, label: Tensor | None) -> Tensor:
-        assert label is not None, "the game is conditional, so it hands labels on"
+        assert label is not None, "a conditional network needs labels"
         scores: Tensor = self.score(x) + (self.embedding(label.to(x.dtype)) * x).sum(1, keepdim=True)
         return scores
 
 
 def scored(features: int, classes: int) -> nn.Module:
-    """The last layer of a discriminator: one logit of the features, by projection where there are labels."""
+    """The last layer of a discriminator, (N, features) -> (N, 1): a projection if there are classes, else linear."""
     return Projection(features, classes) if classes else nn.Linear(features, 1)
+
+
+# --- normalization ----------------------------------------------------------------------------------------------------
+
+
+def normalization(norm: Norm, channels: int, *, classes: int = 0, dims: int = 2) -> list[nn.Module]:
+    """A normalization layer for `channels`, as a list of one layer, or of none if `norm` is "none".
+
+    "batch" is BatchNorm1d for inputs (N, channels) if `dims` is 1, BatchNorm2d for (N, channels, H, W) if it is 2;
+    "group" is GroupNorm for both. With `classes` the scales and shifts are those of the label (`ConditionalNorm`).
+    """
+    if norm == "none":
+        return []
+    affine = not classes
+    layer: nn.Module
+    if norm == "group":
+        layer = nn.GroupNorm(groups(channels), channels, affine=affine)
+    else:
+        layer = (nn.BatchNorm1d if dims == 1 else nn.BatchNorm2d)(channels, affine=affine)
+    return [ConditionalNorm(layer, channels, classes) if classes else layer]
+
+
+def groups(channels: int) -> int:
+    """The number of groups of a group normalization: 8, or the largest divisor of 8 that divides `channels`."""
+    return math.gcd(8, channels)
 
 
 # --- ranges -----------------------------------------------------------------------------------------------------------
 
 
 def half_tanh(x: Tensor) -> Tensor:
-    """tanh, moved from (-1, 1) to (0, 1)."""
+    """tanh rescaled from (-1, 1) to (0, 1)."""
     return 0.5 * (torch.tanh(x) + 1)
 
 
 class InRange(nn.Module):
-    """`squash`, which maps to (0, 1), moved to the range of the data; without a range, the identity."""
+    """Map outputs to the range of samples by `squash`, which maps to (0, 1); the identity without a range."""
 
     def __init__(self, bounds: Bounds, squash: Callable[[Tensor], Tensor] = half_tanh) -> None:
         super().__init__()
@@ -110,7 +139,7 @@ class InRange(nn.Module):
 
 
 class FromRange(nn.Module):
-    """The range of the data, moved to [0, 1]; without a range, the identity."""
+    """Rescale samples from their range to [0, 1]; the identity without a range."""
 
     def __init__(self, bounds: Bounds) -> None:
         super().__init__()
@@ -123,14 +152,14 @@ class FromRange(nn.Module):
         return (x - low) / (high - low)
 
 
-# --- weights ----------------------------------------------------------------------------------------------------------
+# --- weight constraints -----------------------------------------------------------------------------------------------
 
 
 class Orthogonal(nn.Module):
-    """A weight (out, ...) as a matrix (out, the rest) -> one with orthonormal rows, or columns where there are fewer.
+    """A parametrization that makes the rows of a weight, as a matrix (out, -1), orthonormal, or its columns if fewer.
 
-    It is the Q of the QR decomposition, with the signs that make it unique: such a layer lengthens nothing.
-    (Brock et al., 2017, section 3.3, ask for it by a penalty; here it holds exactly.)
+    The Q of the QR decomposition, with the signs that make it unique; such a layer increases no norm. Brock et al.,
+    2017, section 3.3, penalize the deviation instead; here the constraint holds exactly.
     """
 
     def forward(self, weight: Tensor) -> Tensor:
@@ -138,15 +167,16 @@ class Orthogonal(nn.Module):
         wide = flat.shape[0] < flat.shape[1]
         q, r = torch.linalg.qr(flat.mT if wide else flat)
         q = q * torch.where(r.diagonal() < 0, -1.0, 1.0)
-        found: Tensor = q.mT if wide else q
-        return found.reshape(weight.shape)
+        orthogonal: Tensor = q.mT if wide else q
+        return orthogonal.reshape(weight.shape)
 
 
-def constrained(net: nn.Module, weights: Weights) -> nn.Module:
-    """The network, with the weights of all its linear, convolutional and embedding layers kept spectral or orthogonal.
+def constrained(net: nn.Module, weights: WeightConstraint) -> nn.Module:
+    """Constrain the weights of all linear and convolutional layers of a network in place and return the network.
 
-    Spectral: divided by their largest singular value, by one power iteration a forward pass while training (Miyato et
-    al., 2018, algorithm 1); its vectors are buffers. Initial weights must stand.
+    "spectral" divides a weight by its largest singular value, estimated by one power iteration per forward pass in
+    training mode (Miyato et al., 2018, algorithm 1); its vectors are buffers. Call it after the weights have been
+    initialized.
     """
     layers = [m for m in net.modules() if isinstance(m, nn.Linear | nn.modules.conv._ConvNd)]
     for layer in layers if weights != "free" else ():
@@ -160,20 +190,20 @@ def constrained(net: nn.Module, weights: Weights) -> nn.Module:
 # --- sizes ------------------------------------------------------------------------------------------------------------
 
 
-def halved(spec: Spec, who: str) -> tuple[tuple[int, int], int]:
-    """The sides (h, w) that are left of an image after k halvings, and k.
+def halved(spec: Spec, networks: str) -> tuple[tuple[int, int], int]:
+    """The sides (h, w) of an image after k halvings, and k, for networks with strides of two.
 
-    The shorter side is b x 2^k with 4 <= b < 8 and k >= 1; the longer is any multiple of the same 2^k. Raises
-    ValueError, in the name of `who`, for samples of another form.
+    The shorter side is b x 2^k with 4 <= b < 8 and k >= 1; the longer is any multiple of the same 2^k.
+    Raises ValueError for samples of any other shape; its message begins with `networks`, "the dcgan networks".
     """
     if len(spec.shape) != 3:
-        raise ValueError(f"{who} make images (C, H, W), not samples of shape {spec.shape}")
+        raise ValueError(f"{networks} make images (C, H, W), not samples of shape {spec.shape}")
     height, width = spec.shape[1:]
     levels = _levels(min(height, width))
     if levels < 1 or height % 2**levels or width % 2**levels:
         near = sorted({_nearest(height, width, up) for up in (False, True)})
         raise ValueError(
-            f"{who} cannot make {height}x{width}: the shorter side has to be b x 2^k with 4 <= b < 8 and "
+            f"{networks} cannot make {height}x{width}: the shorter side has to be b x 2^k with 4 <= b < 8 and "
             f"k >= 1, the longer a multiple of that 2^k; the nearest are {' and '.join(f'{h}x{w}' for h, w in near)} "
             f"(squares: --size {min(near[-1])})"
         )
@@ -181,11 +211,12 @@ def halved(spec: Spec, who: str) -> tuple[tuple[int, int], int]:
 
 
 def _levels(side: int) -> int:
-    """The k of side = b x 2^k with 4 <= b < 8; b is whole only where the side has the form."""
+    """The k of side = b x 2^k with 4 <= b < 8, where b need not be an integer."""
     return (side // 4).bit_length() - 1
 
 
 def _nearest(height: int, width: int, up: bool) -> tuple[int, int]:
+    """The nearest valid size (h, w) that is larger, if `up`, or smaller."""
     shorter = max(min(height, width), 8)
     unit = 2 ** _levels(shorter)
     if up:
@@ -193,8 +224,3 @@ def _nearest(height: int, width: int, up: bool) -> tuple[int, int]:
         unit = 2 ** _levels(shorter)
     h, w = ((max(side, shorter) + (unit - 1) * up) // unit * unit for side in (height, width))
     return h, w
-
-
-def groups(channels: int) -> int:
-    """Groups of a group normalisation: 8, or fewer where the channels do not divide."""
-    return math.gcd(8, channels)

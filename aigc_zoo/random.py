@@ -1,4 +1,4 @@
-"""Randomness is a function of (seed, step, batch number, stream): no state of a generator is ever stored."""
+"""Random streams that are functions of (seed, step, batch number, name), so that no generator state is ever stored."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from torch import Tensor
 
 
 def derive(*key: int | str) -> int:
-    """A seed in [0, 2^63) from numbers and names; a digest, since Python's `hash` is salted per process."""
+    """Derive a seed in [0, 2^63) from numbers and names, by a digest, as Python's `hash` is salted per process."""
     return int.from_bytes(hashlib.blake2b(repr(key).encode(), digest_size=8).digest(), "big") >> 1
 
 
 def generator(*key: int | str) -> torch.Generator:
-    """A generator on the CPU, seeded by `derive(*key)`: its numbers do not depend on the device that trains."""
+    """A generator on the CPU, seeded by `derive(*key)`; its numbers do not depend on the training device."""
     return torch.Generator().manual_seed(derive(*key))
 
 
 @contextmanager
 def untouched(device: torch.device) -> Iterator[None]:
-    """Torch's global generators are after the block as they were before it, whatever was seeded inside."""
+    """Restore the state of torch's global generators (CPU and `device`) at the end of the block."""
     on_device = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
     before = torch.default_generator.get_state()
     try:
@@ -35,17 +35,17 @@ def untouched(device: torch.device) -> Iterator[None]:
 
 @contextmanager
 def seeded(device: torch.device, *key: int | str) -> Iterator[None]:
-    """Torch's global generators, seeded by `derive(*key)` inside the block and as they were after it."""
+    """Seed torch's global generators by `derive(*key)` for the block, and restore their state at its end."""
     with untouched(device):
         reseed(*key)
         yield
 
 
 def reseed(*key: int | str) -> None:
-    """Seeds torch's global generators by `derive(*key)`.
+    """Seed torch's global generators by `derive(*key)`.
 
-    That of the CPU by itself: where CUDA is compiled in but not in use, `torch.manual_seed` formats a stack trace for
-    later, which took a third of a small step (torch 2.14).
+    The CPU generator is seeded directly: if torch has CUDA but does not use it, `torch.manual_seed` formats a stack
+    trace for later, which took a third of a small training step (torch 2.14).
     """
     seed = derive(*key)
     torch.default_generator.manual_seed(seed)
@@ -54,5 +54,5 @@ def reseed(*key: int | str) -> None:
 
 
 def permutation(size: int, *key: int | str) -> Tensor:
-    """A random order of `size` rows, int64 on the CPU."""
+    """A random permutation of 0 to `size` - 1, int64 (size,) on the CPU."""
     return torch.randperm(size, generator=generator(*key))

@@ -202,9 +202,9 @@ def guard(most: int) -> dict[str, Any]:
         # the ratio says how much longer a step with the guard takes, which is also charged for listening anew.
         without, with_it = (
             partial(_play_under, trainer, which, change)
-            for which, change in ((blind, guard.unlisten), (guard, guard.listen))
+            for which, change in ((blind, guard.remove_hooks), (guard, guard.add_hooks))
         )
-        guard.unlisten()
+        guard.remove_hooks()
         found[name] = measure.pairs(without, with_it, most=most, width=0.004)
     worst = max(found, key=lambda name: found[name]["median"])
     return {
@@ -222,10 +222,10 @@ def _play_under(trainer: Trainer, guard: Guard, change: Callable[[], None]) -> N
 
 
 class _Blind(Guard):
-    def look(self, lowered: torch.Tensor) -> None:
+    def check(self, loss: torch.Tensor) -> None:
         return None
 
-    def admits(self, wrong: Any) -> bool:
+    def allows_step(self, found: Any) -> bool:
         return True
 
     def attach(self, optimizer: torch.optim.Optimizer) -> None:

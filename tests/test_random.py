@@ -1,4 +1,4 @@
-"""Random numbers as functions of names and numbers."""
+"""Random streams that are functions of a key of names and numbers."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import torch
 from aigc_zoo.random import derive, generator, permutation, seeded
 
 
-def test_derived_seeds_are_part_of_the_library() -> None:
-    """Were they to change, every saved run would continue with other numbers."""
+def test_derived_seeds_do_not_change_between_versions() -> None:
+    """If they changed, saved runs would resume with other random numbers."""
     assert derive(0, "networks") == 3695142441769975114
     assert derive(7, 3, 1, "draw") == 5344317470549455182
 
 
-def test_derived_seeds_differ_by_every_part_of_the_key() -> None:
+def test_derived_seeds_depend_on_every_element_of_the_key() -> None:
     keys = [(0,), (1,), ("0",), (0, 0), (0, "a"), (0, "b"), (1, "a"), ("a", 0), (11,), (1, 1)]
     seeds = {derive(*key) for key in keys}
     assert len(seeds) == len(keys)
@@ -26,7 +26,7 @@ def test_a_generator_is_a_function_of_its_key() -> None:
     assert not torch.equal(one, other)
 
 
-def test_seeded_gives_the_stream_back_as_it_was() -> None:
+def test_seeded_restores_the_global_random_state() -> None:
     torch.manual_seed(0)
     expected = torch.rand(2)
     torch.manual_seed(0)
@@ -37,7 +37,7 @@ def test_seeded_gives_the_stream_back_as_it_was() -> None:
         assert torch.equal(torch.rand(2), inside)
 
 
-def test_a_permutation_holds_every_row_once() -> None:
+def test_a_permutation_contains_every_row_once() -> None:
     order = permutation(100, 0, "rows", 2)
     assert sorted(order.tolist()) == list(range(100))
     assert torch.equal(order, permutation(100, 0, "rows", 2))

@@ -1,4 +1,4 @@
-"""Signatures read from sources are those of the imported targets; what cannot be read is imported."""
+"""Signatures read from source equal those of the imported targets; unsupported targets are imported."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from aigc_zoo.options.signatures import read, signature_options
 from aigc_zoo.options.sketch import SketchedEntry, sketch
 from aigc_zoo.plugins import catalogue
 
-ALONE = """
+LIST_OPTIONS = """
 import sys
 from aigc_zoo.options.signatures import read
 from aigc_zoo.options.sketch import SketchedEntry
@@ -25,8 +25,8 @@ assert not {"torch", "numpy"} & set(sys.modules), entry.id
 """
 
 
-def test_signatures_of_all_our_components_are_read_without_torch() -> None:
-    done = subprocess.run([sys.executable, "-c", ALONE], capture_output=True, text=True, timeout=60)
+def test_signatures_of_all_first_party_components_are_read_without_torch() -> None:
+    done = subprocess.run([sys.executable, "-c", LIST_OPTIONS], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     expected = [f"{entry.kind} {entry.id} {option}" for entry in catalogue().items() for option in read(entry)]
     assert done.stdout.splitlines() == expected
@@ -86,30 +86,30 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def test_constants_choices_bounds_and_help_are_read(module: str) -> None:
-    made = sketch(f"{module}:plain")
-    assert made is not None
-    found = {option.key: option for option in signature_options(made, ("spec", "latent"))}
-    assert list(found) == ["width", "mode", "path", "sizes"]
-    assert (found["width"].default, found["width"].high, found["width"].help) == (4, 16, "of the layer.")
-    assert (found["mode"].choices, found["mode"].default) == (("fast", "slow"), "slow")
-    assert (found["path"].type, found["path"].optional) == (Path, True)
-    assert found["sizes"].default == (4, 8)
+    target = sketch(f"{module}:plain")
+    assert target is not None
+    options = {option.key: option for option in signature_options(target, ("spec", "latent"))}
+    assert list(options) == ["width", "mode", "path", "sizes"]
+    assert (options["width"].default, options["width"].high, options["width"].help) == (4, 16, "of the layer.")
+    assert (options["mode"].choices, options["mode"].default) == (("fast", "slow"), "slow")
+    assert (options["path"].type, options["path"].optional) == (Path, True)
+    assert options["sizes"].default == (4, 8)
     assert module not in sys.modules
 
 
 def test_classes_are_read(module: str) -> None:
-    made = sketch(f"{module}:Net")
-    assert made is not None
-    (gain,) = signature_options(made, ("spec",))
+    target = sketch(f"{module}:Net")
+    assert target is not None
+    (gain,) = signature_options(target, ("spec",))
     assert (gain.default, gain.help) == (pytest.approx(3.14159, rel=1e-5), "how much.")
 
 
 @pytest.mark.parametrize("name", ["computed", "decorated", "imported", "missing"])
-def test_what_cannot_be_read_is_left_to_the_module(module: str, name: str) -> None:
+def test_unsupported_targets_are_not_sketched(module: str, name: str) -> None:
     assert sketch(f"{module}:{name}") is None
 
 
-def test_an_entry_falls_back_on_importing() -> None:
+def test_an_entry_falls_back_to_importing_its_target() -> None:
     entry = catalogue().with_entries(SketchedEntry).find("loss", "minimax").entry
     assert isinstance(entry, SketchedEntry)
     assert callable(entry.load())

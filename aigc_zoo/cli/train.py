@@ -14,7 +14,7 @@ def run(obj: Any, inputs: Inputs, out: Path | None, fresh: bool, dry_run: bool, 
     catalogue = obj.catalogue()
     configuration = inputs.resolve(catalogue)
     from aigc_zoo.cli.progress import Reading, Terminal, last_screen
-    from aigc_zoo.engine import dist
+    from aigc_zoo.engine.ranks import leave_group
     from aigc_zoo.run.dry_run import rehearse
     from aigc_zoo.run.loop import train
     from aigc_zoo.run.prepare import default_folder, prepare
@@ -35,7 +35,7 @@ def run(obj: Any, inputs: Inputs, out: Path | None, fresh: bool, dry_run: bool, 
             screen = Terminal() if first else Screen()
             result = train(prepared, folder, fresh=fresh, inexact=allow_inexact_resume, screen=screen, stop=stop)
     finally:
-        dist.leave()
+        leave_group()
     if first:
         click.echo(last_screen(result))
     return 128 + result.signal if result.signal else 0

@@ -1,1 +1,1 @@
-"""The one trainer: turns, random streams, ranks. It knows no GAN and no modality."""
+"""The training engine: the trainer, random streams, ranks and sampling. It knows no GAN and no modality."""

@@ -1,11 +1,13 @@
-"""What is not finite moves no weight: each turn is looked at before its optimiser's step.
+"""Non-finite losses and gradients skip the update: each turn is checked for NaN and Inf before its optimizer step.
 
-Looked at are every loss, every gradient that the ranks have averaged, and in the last turn of a step the buffers of the
-networks; on a GPU, and elsewhere once something is wrong, the real entries of the batch as well. The order names the
-cause and not what follows from it: entries, buffers, loss, gradients. From the first bad turn on no optimiser steps, on
-any rank, and no average takes in what is not finite. On a CPU the step is left out. A GPU would have to be waited for,
-so there a flag on the device makes fused optimisers leave weights and moments as they are; one that has no fused form
-goes on, and what it does is caught by the check of everything that is written to a file.
+Every turn checks the loss and the gradients averaged over the ranks; the last turn of a step also checks the buffers of
+all networks. The entries of the batch are checked on a GPU always, on a CPU only once something else is non-finite. The
+order entries, buffers, loss, gradients names the cause rather than a consequence. After the first non-finite value no
+optimizer steps on any rank, and no EMA averages a non-finite value.
+
+On a CPU the optimizer step is skipped. On a GPU reading a value would wait for the device, so a flag on the device
+makes fused optimizers leave parameters and moments unchanged. An optimizer without a fused form does step; the
+resulting non-finite weights are found when a checkpoint is written.
 """
 
 from __future__ import annotations
@@ -21,253 +23,255 @@ from torch import Tensor, nn
 from torch._utils import _flatten_dense_tensors
 from torch.utils.hooks import RemovableHandle
 
-from aigc_zoo.engine.state import places
+from aigc_zoo.engine.state import buffer_refs
 
-Named = tuple[str, Tensor]
+NamedTensor = tuple[str, Tensor]
 
 _SPAN = 1 << 20
-_ELSEWHERE = _SPAN - 1
-"""The place of what another rank has found: the largest, so that the least of all ranks' is the cause."""
+"""A finding is encoded as turn * _SPAN + position, the position of a tensor in the order of checks."""
 
+_ON_ANOTHER_RANK = _SPAN - 1
+"""The position that stands for a finding of another rank: the largest, so that the minimum over ranks is the cause."""
 
 _LARGE = 1 << 17
-"""Weights of a tensor whose gradient, half a megabyte, is worth a call of its own."""
+"""Elements of a parameter whose gradient (0.5 MB) is worth checking by a hook of its own."""
 
 
 class Guard(ABC):
-    """Looks at turn after turn of `players` on the networks `nets`; what it found first stays found.
+    """Checks each turn of `players` on the networks `nets`; the first finding is kept.
 
-    For each turn `begin` is called, then `look` before gradients are averaged, then `admits` before the optimiser's
-    step. What is found is a number, the same for all ranks that find the same: `said` puts it into words.
+    In each turn the trainer calls `begin_turn`, `turn` calls `check` before gradients are averaged over the ranks, and
+    `allows_step` before the optimizer step. A finding is an integer, which `describe` turns into a sentence.
     """
 
     def __init__(self, players: Sequence[str], nets: nn.Module, device: torch.device, world: int = 1) -> None:
         self._players, self._world = tuple(players), world
-        self._weights = {id(weight): name for name, weight in nets.named_parameters()}
-        self._places = [one for one in places(nets) if one.now.is_floating_point() and one.now.numel()]
+        self._parameter_names = {id(parameter): name for name, parameter in nets.named_parameters()}
+        self._buffers = [ref for ref in buffer_refs(nets) if ref.value.is_floating_point() and ref.value.numel()]
         self._first = torch.full((), -1, dtype=torch.int64, device=device)
-        self._given: Sequence[Named] = ()
+        self._inputs: Sequence[NamedTensor] = ()
         self._controlled: dict[int, Sequence[nn.Parameter]] = {}
 
-    def begin(
-        self, number: int, step: Tensor, params: Sequence[nn.Parameter], inputs: Sequence[Named], last: bool
+    def begin_turn(
+        self, player: int, step: Tensor, parameters: Sequence[nn.Parameter], inputs: Sequence[NamedTensor], last: bool
     ) -> Guard:
-        """The turn that comes: whose, at which step, on which entries, and whether it is the step's last."""
-        self._number, self._step, self._params, self._last, self._given = number, step, params, last, inputs
-        self._controlled[number] = params
+        """Start a turn of the player with this index: its step (int64 tensor), the parameters that it updates, the
+        real entries of its batch, and whether it is the last turn of the step. Returns the guard."""
+        self._player, self._step, self._parameters, self._last = player, step, parameters, last
+        self._inputs = inputs
+        self._controlled[player] = parameters
         return self
 
     @abstractmethod
-    def look(self, lowered: Tensor) -> Tensor | None:
-        """1 where this rank has found something, else 0, to be averaged over the ranks with the gradients; None where
-        there are no others."""
+    def check(self, loss: Tensor) -> Tensor | None:
+        """Return 1 if this rank found a non-finite value, else 0, as a float tensor to be averaged over the ranks
+        together with the gradients; None if the result is not needed."""
 
     @abstractmethod
-    def admits(self, wrong: Tensor | None) -> bool:
-        """Whether the optimiser may step. `wrong` is what `look` returned, averaged over the ranks."""
+    def allows_step(self, found: Tensor | None) -> bool:
+        """Return True if the optimizer may step. `found` is the result of `check`, averaged over the ranks."""
 
     @property
-    def closed(self) -> bool:
-        """Whether something was found, where that costs nothing to know."""
+    def tripped(self) -> bool:
+        """True if something non-finite was found and this is known without waiting for the device."""
         return False
 
     @abstractmethod
     def attach(self, optimizer: torch.optim.Optimizer) -> None:
-        """Lets the optimiser know of the flag, where it steps whatever was found."""
+        """Connect an optimizer that steps whatever was found to the flag that stops it."""
 
-    def sound(self, ours: Tensor, theirs: Tensor) -> Tensor:
-        """What an average's buffer may move to."""
-        return theirs
+    def buffer_target(self, average: Tensor, value: Tensor) -> Tensor:
+        """The tensor that a buffer of an EMA moves towards: `value`, or `average` itself after a finding."""
+        return value
 
     @property
     def first(self) -> Tensor:
-        """What was found first, -1 for nothing: int64, on the device."""
+        """The first finding, -1 for none: an int64 scalar on the device."""
         return self._first
 
-    def said(self, found: int) -> str:
-        """A number that `first` had on some rank, in words."""
-        turn, place = divmod(found, _SPAN)
+    def describe(self, finding: int) -> str:
+        """A sentence for a finding, which may be another rank's."""
+        turn, position = divmod(finding, _SPAN)
         step, number = divmod(turn, len(self._players))
         player = self._players[number]
         names = self._names(number)
-        what = names[place] if place < len(names) else "what another rank saw"
-        of = f", in a turn of player {player}," if what.startswith(("the gradient", "what")) else ""
-        return f"{what}{of} is not finite at step {step}"
+        if position >= len(names):
+            return f"a value on another rank, in a turn of player {player}, is not finite at step {step}"
+        name = names[position]
+        where = f", in a turn of player {player}," if name.startswith("the gradient") else ""
+        return f"{name}{where} is not finite at step {step}"
 
-    def _names(self, number: int) -> list[str]:
-        """All that turns of the player look at, in the order of places."""
-        graded = [weight for weight in self._controlled.get(number, ()) if weight.grad is not None and weight.numel()]
+    def _names(self, player: int) -> list[str]:
+        """The names of all tensors that turns of a player check, by position."""
+        with_gradient = [p for p in self._controlled.get(player, ()) if p.grad is not None and p.numel()]
         return [
-            *(f"the batch's entry {name!r}" for name, _ in self._entries()),
-            *(f"the buffer {one.name}" for one in self._places),
-            f"the loss of player {self._players[number]}",
-            *(f"the gradient of {self._weights[id(weight)]}" for weight in graded),
+            *(f"the batch's entry {name!r}" for name, _ in self._float_inputs()),
+            *(f"the buffer {ref.name}" for ref in self._buffers),
+            f"the loss of player {self._players[player]}",
+            *(f"the gradient of {self._parameter_names[id(parameter)]}" for parameter in with_gradient),
         ]
 
-    def _entries(self) -> list[Named]:
-        """Those of the turn's entries that could be other than finite."""
-        return [(name, value) for name, value in self._given if value.is_floating_point()]
+    def _float_inputs(self) -> list[NamedTensor]:
+        return [(name, value) for name, value in self._inputs if value.is_floating_point()]
 
-    def _inside(self, lowered: Tensor) -> list[Tensor]:
-        """What but the entries can be looked at before the gradients are averaged: buffers, in the last turn, and the
-        loss."""
-        buffers = [one.now for one in self._places] if self._last else []
-        return [*buffers, lowered]
+    def _buffers_and_loss(self, loss: Tensor) -> list[Tensor]:
+        """The tensors besides the inputs that are checked before gradients are averaged; buffers in the last turn."""
+        return [*(ref.value for ref in self._buffers if self._last), loss]
 
-    def _placed(self, seen: Any) -> Any:
-        """The place of the n-th that this turn looks at, which may leave out the buffers."""
-        left_out = 0 if self._last else len(self._places)
-        return seen + (seen >= len(self._entries())) * left_out
+    def _position(self, index: Any) -> Any:
+        """The position of the tensor with this index among the checked ones, which may not include buffers."""
+        skipped = 0 if self._last else len(self._buffers)
+        return index + (index >= len(self._float_inputs())) * skipped
 
-    def _found(self, place: Any) -> Any:
-        return (self._step * len(self._players) + self._number) * _SPAN + place
+    def _encode(self, position: Any) -> Any:
+        return (self._step * len(self._players) + self._player) * _SPAN + position
 
 
 class HostGuard(Guard):
-    """Reads what it looks at: on a CPU nobody has to be waited for.
+    """The guard for CPUs, where reading a value waits for nothing.
 
-    A large gradient is looked at when it has just been written, and lies in the processor's caches still: to fetch it
-    again took as long as all else together. Ranks have to average first.
+    A large gradient is checked by a hook when it has just been written and is still in the caches of the processor:
+    fetching it again took as long as all other checks together. With several ranks gradients are averaged first.
     """
 
-    _closed = _listening = False
+    _tripped = _in_turn = False
 
     def __init__(self, players: Sequence[str], nets: nn.Module, device: torch.device, world: int = 1) -> None:
         super().__init__(players, nets, device, world)
-        self._wrong = torch.zeros(1)
-        large = [weight for weight in nets.parameters() if weight.requires_grad and weight.numel() >= _LARGE]
-        self._large = large if world == 1 else []
-        self._heard = {id(weight) for weight in self._large}
+        self._bad_gradient = torch.zeros(1)
+        large = [p for p in nets.parameters() if p.requires_grad and p.numel() >= _LARGE]
+        self._hooked = large if world == 1 else []
+        self._hooked_ids = {id(parameter) for parameter in self._hooked}
         self._handles: list[RemovableHandle] = []
-        self.listen()
+        self.add_hooks()
 
-    def listen(self) -> None:
-        """Hears of large gradients from now on."""
-        self.unlisten()
-        own = weakref.ref(self)  # or networks and guard would hold each other, and stay until somebody collects
+    def add_hooks(self) -> None:
+        """Add the hooks that check large gradients."""
+        self.remove_hooks()
+        own = weakref.ref(self)  # a strong reference would make a cycle that keeps the networks until it is collected
 
-        def hear(weight: Tensor) -> None:
+        def check_gradient(parameter: Tensor) -> None:
             guard = own()
-            if guard is not None and guard._listening and weight.grad is not None:
-                _mark(_real([weight.grad]), guard._wrong)
+            if guard is not None and guard._in_turn and parameter.grad is not None:
+                _flag_non_finite(_as_real([parameter.grad]), guard._bad_gradient)
 
-        for weight in self._large:
-            handle = weight.register_post_accumulate_grad_hook(hear)  # type: ignore[no-untyped-call]  # torch's, untyped
+        for parameter in self._hooked:
+            handle = parameter.register_post_accumulate_grad_hook(check_gradient)  # type: ignore[no-untyped-call]  # torch gives it no types
             self._handles.append(handle)
 
-    def unlisten(self) -> None:
-        """The opposite, for who wants to measure what it costs."""
+    def remove_hooks(self) -> None:
+        """Remove the hooks, to measure what they cost."""
         while self._handles:
             self._handles.pop().remove()
 
-    def begin(
-        self, number: int, step: Tensor, params: Sequence[nn.Parameter], inputs: Sequence[Named], last: bool
+    def begin_turn(
+        self, player: int, step: Tensor, parameters: Sequence[nn.Parameter], inputs: Sequence[NamedTensor], last: bool
     ) -> Guard:
-        self._wrong.zero_()
-        self._listening = True
-        return super().begin(number, step, params, inputs, last)
+        self._bad_gradient.zero_()
+        self._in_turn = True
+        return super().begin_turn(player, step, parameters, inputs, last)
 
-    def look(self, lowered: Tensor) -> Tensor | None:
-        self._seen = self._inside(lowered)
+    def check(self, loss: Tensor) -> Tensor | None:
+        self._checked = self._buffers_and_loss(loss)
         if self._world == 1:
             return None
-        return torch.tensor(float(not self._closed and not _finite(self._seen)))
+        return torch.tensor(float(not self._tripped and not _all_finite(self._checked)))
 
-    def admits(self, wrong: Tensor | None) -> bool:
-        self._listening = False
-        if self._closed:
+    def allows_step(self, found: Tensor | None) -> bool:
+        self._in_turn = False
+        if self._tripped:
             return False
-        # Entries are left out: what they spoil shows in the loss. Once it does they are looked at first, to be named.
-        elsewhere = wrong is not None and float(wrong) > 0
-        _mark(_gradients(self._params, self._heard), self._wrong)
-        if _finite(self._seen) and not self._wrong.item() and not elsewhere:
+        # Inputs are not checked at first: a non-finite input shows in the loss. They are checked to name the cause.
+        on_another_rank = found is not None and float(found) > 0
+        _flag_non_finite(_gradients(self._parameters, self._hooked_ids), self._bad_gradient)
+        if _all_finite(self._checked) and not self._bad_gradient.item() and not on_another_rank:
             return True
-        entries = [value for _, value in self._entries()]
-        place = _first_bad([*entries, *self._seen, *_gradients(self._params)])
-        ours = 0 <= place < len(entries) + len(self._seen)
-        if place < 0 and not elsewhere:
-            return True  # large numbers, whose sum alone has overflowed
-        place = _ELSEWHERE if elsewhere and not ours else self._placed(place)
-        self._first.fill_(int(self._found(place)))
-        self._closed = True
+        inputs = [value for _, value in self._float_inputs()]
+        index = _first_non_finite([*inputs, *self._checked, *_gradients(self._parameters)])
+        on_this_rank = 0 <= index < len(inputs) + len(self._checked)
+        if index < 0 and not on_another_rank:
+            return True  # large values, only the sum of which has overflowed
+        position = _ON_ANOTHER_RANK if on_another_rank and not on_this_rank else self._position(index)
+        self._first.fill_(int(self._encode(position)))
+        self._tripped = True
         return False
 
     @property
-    def closed(self) -> bool:
-        return self._closed
+    def tripped(self) -> bool:
+        return self._tripped
 
     def attach(self, optimizer: torch.optim.Optimizer) -> None:
-        """Nothing to know: its steps are left out."""
+        """Do nothing: the step is skipped instead."""
 
 
 class DeviceGuard(Guard):
-    """Never reads: all that it does can be recorded in a graph."""
+    """The guard for GPUs: it never reads a value on the host, so all of it can be recorded in a CUDA graph."""
 
     def __init__(self, players: Sequence[str], nets: nn.Module, device: torch.device, world: int = 1) -> None:
         super().__init__(players, nets, device, world)
-        self._closed = torch.zeros((), device=device)
+        self._found_inf = torch.zeros((), device=device)
 
-    def look(self, lowered: Tensor) -> Tensor | None:
-        tensors = [*(value for _, value in self._entries()), *self._inside(lowered)]
-        self._place, self._count = self._placed(_place_of_bad(tensors)), len(tensors)
-        return torch.where(self._place >= 0, 1.0, 0.0)
+    def check(self, loss: Tensor) -> Tensor | None:
+        tensors = [*(value for _, value in self._float_inputs()), *self._buffers_and_loss(loss)]
+        self._found_at, self._count = self._position(_index_of_non_finite(tensors)), len(tensors)
+        return torch.where(self._found_at >= 0, 1.0, 0.0)
 
-    def admits(self, wrong: Tensor | None) -> bool:
-        assert wrong is not None
-        later = _place_of_bad(_gradients(self._params))
-        later = torch.where(later >= 0, self._placed(later + self._count), -1)
-        place = torch.where(wrong > 0, torch.full_like(later, _ELSEWHERE), later)
-        place = torch.where(self._place >= 0, self._place, place)
-        self._first.copy_(torch.where((self._first < 0) & (place >= 0), self._found(place), self._first))
-        self._closed.copy_(self._first >= 0)
+    def allows_step(self, found: Tensor | None) -> bool:
+        assert found is not None
+        index = _index_of_non_finite(_gradients(self._parameters))
+        in_gradients = torch.where(index >= 0, self._position(index + self._count), -1)
+        elsewhere = torch.where(found > 0, torch.full_like(in_gradients, _ON_ANOTHER_RANK), in_gradients)
+        position = torch.where(self._found_at >= 0, self._found_at, elsewhere)
+        self._first.copy_(torch.where((self._first < 0) & (position >= 0), self._encode(position), self._first))
+        self._found_inf.copy_(self._first >= 0)
         return True
 
     def attach(self, optimizer: torch.optim.Optimizer) -> None:
-        optimizer.found_inf = self._closed  # type: ignore[attr-defined]  # as torch's GradScaler hands it over
+        optimizer.found_inf = self._found_inf  # type: ignore[attr-defined]  # the attribute that GradScaler sets
 
-    def sound(self, ours: Tensor, theirs: Tensor) -> Tensor:
-        return torch.where(self._closed > 0, ours, theirs)
+    def buffer_target(self, average: Tensor, value: Tensor) -> Tensor:
+        return torch.where(self._found_inf > 0, average, value)
 
 
 def guard_for(device: torch.device) -> type[Guard]:
-    """The kind of guard for a device."""
+    """The class of guard for a device."""
     return HostGuard if device.type == "cpu" else DeviceGuard
 
 
-def _gradients(params: Sequence[nn.Parameter], but: Set[int] = frozenset()) -> list[Tensor]:
-    """Those of the weights, without those of some ids."""
-    return _real([w.grad for w in params if w.grad is not None and w.numel() and id(w) not in but])
+def _gradients(parameters: Sequence[nn.Parameter], exclude: Set[int] = frozenset()) -> list[Tensor]:
+    """The gradients of the parameters whose ids are not in `exclude`."""
+    return _as_real([p.grad for p in parameters if p.grad is not None and p.numel() and id(p) not in exclude])
 
 
-def _real(gradients: Sequence[Tensor]) -> list[Tensor]:
-    return [torch.view_as_real(gradient) if gradient.is_complex() else gradient for gradient in gradients]
+def _as_real(tensors: Sequence[Tensor]) -> list[Tensor]:
+    return [torch.view_as_real(tensor) if tensor.is_complex() else tensor for tensor in tensors]
 
 
 _ONE = torch.ones(1)
 
 
-def _mark(gradients: Sequence[Tensor], wrong: Tensor) -> None:
-    """Sets `wrong` to 1 where a gradient holds NaN or infinity."""
-    # What GradScaler calls: one pass over all gradients, which it multiplies by one. Half of what sums would take.
-    torch._amp_foreach_non_finite_check_and_unscale_(list(gradients), wrong, _ONE)
+def _flag_non_finite(gradients: Sequence[Tensor], flag: Tensor) -> None:
+    """Set `flag` to 1 if a gradient contains NaN or Inf."""
+    # The function that GradScaler uses: one pass over all gradients, here scaled by one. Half the time of sums.
+    torch._amp_foreach_non_finite_check_and_unscale_(list(gradients), flag, _ONE)
 
 
-def _finite(values: Sequence[Tensor]) -> bool:
-    """Whether no value, of which there are few and small ones, holds NaN or infinity."""
-    # A sum is such if anything in it is; all in one, as a call each would cost more than what it adds.
-    total = values[0]
-    if len(values) > 1:
-        total = _flatten_dense_tensors(values).sum()  # type: ignore[no-untyped-call]  # torch gives it no types
+def _all_finite(tensors: Sequence[Tensor]) -> bool:
+    """Return False if the sum of the tensors, which are few and small, is NaN or Inf."""
+    # One sum over all tensors, as one call per tensor would take longer than the additions.
+    total = tensors[0]
+    if len(tensors) > 1:
+        total = _flatten_dense_tensors(tensors).sum()  # type: ignore[no-untyped-call]  # torch gives it no types
     return math.isfinite(total.item())
 
 
-def _first_bad(tensors: Sequence[Tensor]) -> int:
-    """The place of the first tensor that holds NaN or infinity, -1 for none."""
-    return next((place for place, value in enumerate(tensors) if not bool(value.isfinite().all())), -1)
+def _first_non_finite(tensors: Sequence[Tensor]) -> int:
+    """The index of the first tensor that contains NaN or Inf, -1 for none."""
+    return next((index for index, tensor in enumerate(tensors) if not bool(tensor.isfinite().all())), -1)
 
 
-def _place_of_bad(tensors: Sequence[Tensor]) -> Tensor:
-    """The same on the device, in few kernels: int64."""
+def _index_of_non_finite(tensors: Sequence[Tensor]) -> Tensor:
+    """`_first_non_finite` on the device in few kernels: an int64 scalar."""
     norms = torch.stack([norm.float() for norm in torch._foreach_norm(list(tensors), math.inf)])
     bad = ~torch.isfinite(norms)
     return torch.where(bad.any(), bad.to(torch.int64).argmax(), -1)

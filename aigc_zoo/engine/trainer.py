@@ -1,43 +1,60 @@
-"""The one trainer: it plays a recipe step by step and owns all that changes. It knows no GAN and no modality."""
+"""The trainer: runs a recipe step by step and owns everything that changes. It knows no GAN and no modality.
+
+To follow one training step, read `Trainer.train_step` and `Trainer._run_turns` here, `turn` in turn.py, `StepBatch` in
+batch.py, and the loss of the recipe.
+"""
 
 from __future__ import annotations
 
 import copy
 import math
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from aigc_zoo.engine import fast, state
-from aigc_zoo.engine.dist import Ranks
-from aigc_zoo.engine.ema import Follower
+from aigc_zoo.engine.batch import StepBatch, split_batch
+from aigc_zoo.engine.ema import EmaUpdater
 from aigc_zoo.engine.guard import guard_for
-from aigc_zoo.engine.norm import synchronise
+from aigc_zoo.engine.memory_format import NOTE, needs_contiguous
+from aigc_zoo.engine.networks import build_networks, check_names, float_buffers, trainable
+from aigc_zoo.engine.norm import convert_sync_batch_norm
+from aigc_zoo.engine.ranks import Ranks
 from aigc_zoo.engine.sampler import Sampler
-from aigc_zoo.engine.turn import Round, losses_of, split, turn
+from aigc_zoo.engine.turn import turn
 from aigc_zoo.errors import ConfigError
-from aigc_zoo.game import Batch, Loss, Nets, Recipe, Schedule, Spec, play_at
+from aigc_zoo.game import Batch, Loss, Nets, Recipe, Spec, play_at
 from aigc_zoo.random import reseed, seeded, untouched
 
-FEW = 8
-"""Rows on which a loss is tried; some compare samples in groups of four."""
-
 Source = Callable[[int], Mapping[str, Tensor]]
-"""The n-th batch of real entries since the start, this rank's rows of it, on the device."""
+"""`source(n)`: the real entries of the n-th batch since step 0, the rows of this rank, on the device."""
 
 
 class Trainer:
-    """Plays `recipe` on batches from `source`.
+    """Trains the networks of a recipe on batches from `source`.
 
-    Networks are built on the CPU from one seed, the same on every rank. `batch_size` counts the samples of all ranks
-    together; `source(n)` gives this rank's share. `dtype` is that of weights and batches: noise is drawn and networks
-    are initialised in float32 and then cast, so that float64 sees the same numbers. `steps` is the length of the whole
-    run, which the progress `t` refers to. `accumulate` parts of a batch are played one after the other, for batches
-    that do not fit; the gradients are those of the whole where losses are means over samples. `precision` and `engine`
-    are those of `fast.py`.
+    One training step runs the turns of every player, in the order of `recipe.players`, and then updates the EMA. A turn
+    computes the gradients of the player's loss with respect to that player's parameters only (`torch.autograd.grad`),
+    averages them over the ranks in one flat all-reduce, and takes one fused optimizer step. A step draws as many
+    batches as the largest number of turns; a player with n turns uses the last n, and all players share the fakes.
+
+    batch_size       samples per batch over all ranks; `source` returns the shard of this rank
+    steps            length of the whole run, which the progress `t` refers to
+    seed             controls weights, noise and data order; initial weights are the same on every rank
+    dtype            of weights and batches. Weights and noise are drawn in float32 and then cast, so that float64
+                     trains on the same numbers
+    accumulate       micro-batches per batch (gradient accumulation); the gradients are those of the whole batch if
+                     losses are means over samples
+    sync_batch_norm  batch normalization uses the statistics of all ranks
+    precision        "fp32", or "bf16" for autocast inside networks
+    engine           eager or CUDA graphs, see `fast.Engine`
+
+    Raises ConfigError if the recipe names networks that it does not have or its networks refuse `spec`, ValueError if
+    the batch does not divide into equal shards and micro-batches.
     """
 
     def __init__(
@@ -61,299 +78,215 @@ class Trainer:
         self.batch_size, self.steps, self.seed = batch_size, steps, seed
         self.device, self.dtype, self.ranks = torch.device(device), dtype, ranks or Ranks()
         self.step, self.accumulate = 0, accumulate
-        self._real: tuple[str, ...] = ()
-        self.share = self.ranks.share(batch_size)
-        if (batch_size // self.ranks.world) % accumulate:
-            raise ValueError(f"a rank's {batch_size // self.ranks.world} samples do not make {accumulate} equal parts")
-        self.nets = build_networks(recipe, spec, seed).to(self.device, dtype)
-        with seeded(torch.device("cpu"), seed, "frozen"):
-            self.frozen = {name: make().to(self.device, dtype) for name, make in recipe.frozen.items()}
-        if sync_batch_norm and self.ranks.world > 1:
-            synchronise(self.nets)
-        self._check()
-        self._lay = fast.channels_last if dtype == torch.float32 else _as_it_is  # no fast kernels for float64
-        self._tried = self._lay is _as_it_is
-        self.notes: list[str] = []
-        """What a person might want to know of the way it plays."""
-        fast.lay_out(self.nets, self._lay)
-        self.guard = guard_for(self.device)(tuple(recipe.players), self.nets, self.device, self.ranks.world)
+        self.notes: list[str] = []  # automatic decisions to tell the user about
+        self.shard = self.ranks.shard(batch_size)
+        self._rows = batch_size // self.ranks.world
+        if self._rows % accumulate:
+            raise ValueError(f"a shard of {self._rows} samples does not divide into {accumulate} equal micro-batches")
+        self._real_keys: tuple[str, ...] = ()
+        self._build_networks(sync_batch_norm)
+        self._build_optimizers()
+        self._autocast = fast.Autocast(self.device, self.nets.values()) if precision == "bf16" else nullcontext()
+        changed, optimizers = (self.nets, self.ema), self._optimizers.values()
+        self.engine = fast.Engine(engine, self.device, optimizers, changed, world=self.ranks.world)
+
+    def _build_networks(self, sync_batch_norm: bool) -> None:
+        """Build the networks, their EMA and the frozen helpers."""
+        recipe, world = self.recipe, self.ranks.world
+        self.nets = build_networks(recipe, self.spec, self.seed).to(self.device, self.dtype)
+        with seeded(torch.device("cpu"), self.seed, "frozen"):
+            self.frozen = {name: build().to(self.device, self.dtype) for name, build in recipe.frozen.items()}
+        if sync_batch_norm and world > 1:
+            convert_sync_batch_norm(self.nets)
+        check_names(recipe, self.nets)
+        self._convert = fast.to_channels_last if self.dtype == torch.float32 else _unchanged  # float64 gains nothing
+        self._format_is_checked = self._convert is _unchanged
+        fast.convert_memory_format(self.nets, self._convert)
+        self.guard = guard_for(self.device)(tuple(recipe.players), self.nets, self.device, world)
         self.ema = Nets({name: copy.deepcopy(self.nets[name]) for name in recipe.ema})
         self.ema.requires_grad_(False).eval()
-        self._followers = {name: Follower(mean, self.nets[name]) for name, mean in self.ema.items()}
-        for name, helper in self.frozen.items():
-            self.nets[name] = helper.requires_grad_(False)
+        self._ema_updater = EmaUpdater(self.ema, self.nets, recipe.ema)
         self.nets.train()
-        for helper in self.frozen.values():
-            helper.eval()
-        self._params = {
-            name: [weight for net in player.controls for weight in _trained(self.nets[net])]
-            for name, player in recipe.players.items()
+        for name, helper in self.frozen.items():
+            self.nets[name] = helper.requires_grad_(False).eval()
+        modules = [module for module in self.nets.modules() if getattr(module, "shared", False)]
+        self._shared_buffers = partial(float_buffers, modules)
+
+    def _build_optimizers(self) -> None:
+        """Build one optimizer per player, for the parameters of the networks that it controls."""
+        players = self.recipe.players
+        self._parameters = {
+            name: [parameter for net in player.controls for parameter in trainable(self.nets[net])]
+            for name, player in players.items()
         }
-        self._makes = {
-            name: not set(player.controls).isdisjoint(recipe.generators) for name, player in recipe.players.items()
-        }
-        self._optimizers = {name: player.optimizer(self._params[name]) for name, player in recipe.players.items()}
+        generators = set(self.recipe.generators)
+        self._controls_generator = {name: bool(generators & set(player.controls)) for name, player in players.items()}
+        self._optimizers = {name: player.optimizer(self._parameters[name]) for name, player in players.items()}
         for optimizer in self._optimizers.values():
             fast.tune(optimizer, self.device)
             self.guard.attach(optimizer)
-        self._autocast = fast.Autocast(self.device, self.nets.values()) if precision == "bf16" else nullcontext()
-        self._sharing = [module for module in self.nets.modules() if getattr(module, "shared", False)]
-        self.engine = fast.Engine(
-            engine, self.device, self._optimizers.values(), (self.nets, self.ema), world=self.ranks.world
-        )
-
-    def _check(self) -> None:
-        for name, player in self.recipe.players.items():
-            for net in player.controls:
-                if net not in self.nets:
-                    raise ConfigError(f"player {name} controls {net}, but the networks are {', '.join(self.nets)}")
-            if not any(_trained(self.nets[net]) for net in player.controls):
-                raise ConfigError(f"player {name} controls no weights: {', '.join(player.controls)} have none")
-        for role, names in (("generators", self.recipe.generators), ("ema", tuple(self.recipe.ema))):
-            for net in names:
-                if net not in self.nets:
-                    raise ConfigError(f"the recipe's {role} name {net}, but the networks are {', '.join(self.nets)}")
 
     @property
     def images(self) -> int:
-        """Samples seen so far, over all ranks: what the field counts in kimg."""
+        """Real samples drawn so far over all ranks; the field reports it in thousands, as kimg."""
         return self.step * self.batch_size * self.recipe.rounds
 
     @property
     def progress(self) -> float:
-        """`t`: the share of the run that is done."""
+        """`t`, the fraction of the run that is done, from 0 to 1."""
         return min(1.0, self.step / self.steps)
 
-    def train_step(self) -> Mapping[str, Tensor]:
-        """One step: every player's turns, then the averages. Returns the last terms, as "player/term", unread.
+    # --- one training step --------------------------------------------------------------------------------------------
 
-        Whatever comes from the host, noise and seeds among it, is settled here; `_turns` is work for the device alone,
-        which a graph can repeat.
+    def train_step(self) -> Mapping[str, Tensor]:
+        """Run one training step. Returns each player's last terms as "player/term", scalars on the device.
+
+        Everything that comes from the host, such as noise and seeds, is prepared here; `_run_turns` works on the device
+        alone, so that a CUDA graph can replay it. Raises ConfigError for a term that cannot be minimized.
         """
-        if not self._tried:
-            self._try_layout()
+        if not self._format_is_checked:
+            self._check_memory_format()
         losses = tuple(play_at(player.loss, self.step) for player in self.recipe.players.values())
         with untouched(self.device):
             batches = [self.batch(i) for i in range(self.recipe.rounds)]
             reseed(self.seed, self.step, "turn", self.ranks.rank)
-            terms = self.engine.play(losses, [*batches, self._clock()], lambda given: self._turns(losses, given))
+            counters = {"step": torch.full((), self.step, dtype=torch.int64, device=self.device)}
+            counters |= self._ema_updater.constant_decays(self.step, self.dtype, self.device)
+            terms = self.engine.run_step(losses, [*batches, counters], lambda given: self._run_turns(losses, given))
         self.step += 1
         return terms
 
-    def _try_layout(self) -> None:
-        """Takes the plain layout where a network or a loss calls `view`, which works in no other.
+    def batch(self, i: int) -> dict[str, Tensor]:
+        """The i-th batch of this step, the rows of this rank: real entries, noise, and the scalars `t` and `images`."""
+        real = {key: self._cast(value) for key, value in self.source(self.step * self.recipe.rounds + i).items()}
+        self._real_keys = tuple(real)
+        global_batch = {key: value[:1].expand(self.batch_size, *value.shape[1:]) for key, value in real.items()}
+        # Noise is drawn for the global batch, on this device: the context slows down every call, so only if needed.
+        on_device = nullcontext() if torch.get_default_device() == self.device else self.device
+        with on_device:
+            reseed(self.seed, self.step, i, "draw")
+            noise = {
+                key: self._cast(value[self.shard] if value.shape[:1] == (self.batch_size,) else value)
+                for key, value in self.recipe.draw(global_batch).items()
+            }
+        # Filled on the device, as a copy from the host would wait for it.
+        t = torch.full((), self.progress, dtype=self.dtype, device=self.device)
+        images = torch.full((), float(self.images), dtype=self.dtype, device=self.device)
+        return real | noise | {"t": t, "images": images}
 
-        Each loss looks at a few rows beforehand, on copies: a step that fails half-way would have changed something,
-        and a lazy loss may come late. So the layout is a function of the recipe, and a run that continues has the same.
-        """
-        self._tried, rows = True, self.batch_size // self.ranks.world
-        nets = copy.deepcopy(self.nets)
-        with seeded(self.device, self.seed, "layout"):
-            few = {key: value[:FEW] if value.shape[:1] == (rows,) else value for key, value in self.batch(0).items()}
-            for loss in {loss for player in self.recipe.players.values() for loss in losses_of(player.loss)}:
-                try:
-                    loss(nets, Round(few, lambda batch: self.recipe.generate(nets, batch), keep=True).seen(True, 0))
-                except RuntimeError as error:
-                    if fast.stumbles(error):
-                        self.notes.append(
-                            "layout: plain, as a network or a loss calls view; reshape or flatten would be faster"
-                        )
-                        self._lay_plainly()
-                        return
-                except Exception:
-                    return  # which the step is going to meet, and to tell
-
-    def _lay_plainly(self) -> None:
-        self._lay = _as_it_is
-        for net in (self.nets, self.ema):
-            fast.lay_out(net, Tensor.contiguous)
-        for optimizer in self._optimizers.values():
-            state.align(optimizer)
-
-    def _clock(self) -> dict[str, Tensor]:
-        """What counts steps: the step itself, and the decays that follow from it, filled on the device."""
-        decays = {
-            name: torch.full((), min(decay, (1 + self.step) / (10 + self.step)), dtype=self.dtype, device=self.device)
-            for name, decay in self.recipe.ema.items()
-            if not callable(decay)
-        }
-        return {"step": torch.full((), self.step, dtype=torch.int64, device=self.device), **decays}
-
-    def _turns(self, losses: Sequence[Loss | None], given: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-        """The step on its batches and clock: nothing in it waits for the device."""
-        *batches, clock = given
+    def _run_turns(self, losses: Sequence[Loss | None], inputs: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+        """All turns of a step and the EMA update. `inputs` are batches and counters; nothing waits for the device."""
+        *batches, counters = inputs
         terms: dict[str, Tensor] = {}
-        rounds, version = self._rounds(losses, batches), 0
+        step_batches, version = self._step_batches(losses, batches), 0
         last = max((number for number, loss in enumerate(losses) if loss is not None), default=0)
         for number, ((name, player), loss) in enumerate(zip(self.recipe.players.items(), losses, strict=True)):
             if loss is None:
                 continue
-            makes, optimizer, params = self._makes[name], self._optimizers[name], self._params[name]
-            for parts in rounds[len(rounds) - player.turns :]:
-                seen = [part.seen(makes, version) for part in parts]
-                _set_rate(optimizer, player.lr, self.nets, seen[0])
-                entries = [(key, part.entries[key]) for part in parts for key in self._real]
-                ends = number == last and parts is rounds[-1]
-                guard = self.guard.begin(number, clock["step"], params, entries, ends)
+            optimizer, params = self._optimizers[name], self._parameters[name]
+            for micro_batches in step_batches[len(step_batches) - player.turns :]:
+                views = [batch.view(self._controls_generator[name], version) for batch in micro_batches]
+                if player.lr is not None:
+                    fast.set_lr(optimizer, player.lr(self.nets, views[0]) if callable(player.lr) else player.lr)
+                real = [(key, batch.entries[key]) for batch in micro_batches for key in self._real_keys]
+                is_last = number == last and micro_batches is step_batches[-1]
+                guard = self.guard.begin_turn(number, counters["step"], params, real, is_last)
                 try:
                     with self._autocast:
-                        found = turn(loss, self.nets, seen, params, optimizer, self.ranks, guard, self._shared)
+                        found = turn(loss, self.nets, views, params, optimizer, self.ranks, guard, self._shared_buffers)
                 except ValueError as error:
                     raise ConfigError(f"player {name}, step {self.step}: {error}") from error
-                version += makes
+                version += self._controls_generator[name]
             terms |= {f"{name}/{term}": value for term, value in found.items()}
-        self._average(batches[-1], clock)
+        if not self.guard.tripped:
+            self._ema_updater.update(batches[-1], counters, self.dtype, self.guard.buffer_target)
         return terms
 
-    def _rounds(self, losses: Sequence[Loss | None], batches: Sequence[Batch]) -> list[list[Round]]:
-        """The batches of this step in their parts. The graph of the fakes is kept where the first player to need it is
-        to look; those of several parts are not, as they would take the memory that parts are to save."""
-        count = self.recipe.rounds
-        needs = [
-            count - player.turns
+    def _step_batches(self, losses: Sequence[Loss | None], batches: Sequence[Batch]) -> list[list[StepBatch]]:
+        """The micro-batches of each batch. The first batch of the first player that controls a generator keeps the
+        graph of its fakes for that player; not with gradient accumulation, as it takes the memory that this saves."""
+        with_graph = [
+            self.recipe.rounds - player.turns
             for (name, player), loss in zip(self.recipe.players.items(), losses, strict=True)
-            if loss is not None and self._makes[name]
+            if loss is not None and self._controls_generator[name]
         ]
-        keeps = needs[:1] if self.accumulate == 1 else []
-        rows = self.batch_size // self.ranks.world
+        keep = with_graph[:1] if self.accumulate == 1 else []
+        generate = partial(self.recipe.generate, self.nets)
         return [
-            [Round(part, self._make, keep=keeps == [i]) for part in split(batch, rows, self.accumulate)]
+            [StepBatch(micro, generate, keep == [i]) for micro in split_batch(batch, self._rows, self.accumulate)]
             for i, batch in enumerate(batches)
         ]
 
-    def batch(self, i: int) -> dict[str, Tensor]:
-        """The i-th batch of this step, this rank's rows: real entries, noise, `t` and `images`."""
-        real = {key: self._cast(value) for key, value in self.source(self.step * self.recipe.rounds + i).items()}
-        self._real = tuple(real)
-        whole = {key: value[:1].expand(self.batch_size, *value.shape[1:]) for key, value in real.items()}
-        with self._drawing():
-            reseed(self.seed, self.step, i, "draw")
-            noise = {
-                key: self._cast(value[self.share] if value.shape[:1] == (self.batch_size,) else value)
-                for key, value in self.recipe.draw(whole).items()
-            }
-        return real | noise | progress_entries(self.progress, self.images, self.device, self.dtype)
-
-    def _drawing(self) -> AbstractContextManager[Any]:
-        """Where noise is made: on this device, which costs a detour for every call unless it is the default anyway."""
-        return nullcontext() if torch.get_default_device() == self.device else self.device
-
-    def _shared(self) -> list[Tensor]:
-        """The float buffers that all ranks have in common, looked up anew as a module may replace them."""
-        return [
-            buffer for module in self._sharing for buffer in module.buffers(recurse=False) if buffer.is_floating_point()
-        ]
-
-    def _make(self, batch: Batch) -> Mapping[str, Tensor]:
-        return self.recipe.generate(self.nets, batch)
-
     def _cast(self, value: Tensor) -> Tensor:
-        return self._lay(value.to(self.dtype) if value.is_floating_point() else value)
+        return self._convert(value.to(self.dtype) if value.is_floating_point() else value)
 
-    @torch.no_grad()
-    def _average(self, batch: Batch, clock: Mapping[str, Tensor]) -> None:
-        if self.guard.closed:
-            return
-        for name, decay in self.recipe.ema.items():
-            d = decay(self.nets, batch) if callable(decay) else clock[name]
-            weight = 1 - (d.to(self.dtype) if isinstance(d, Tensor) else d)
-            self._followers[name].follow(weight, self.guard.sound)
+    def _check_memory_format(self) -> None:
+        """Before the first step, switch to contiguous tensors if a network or a loss calls `view`.
+
+        A failing step would leave changes behind, and a lazy loss would fail much later. So the format depends on the
+        recipe alone and is the same after a resume.
+        """
+        self._format_is_checked = True
+        with seeded(self.device, self.seed, "layout"):
+            if not needs_contiguous(self.recipe, self.nets, self.batch(0), self._rows):
+                return
+        self.notes.append(NOTE)
+        self._convert = _unchanged
+        for net in (self.nets, self.ema):
+            fast.convert_memory_format(net, Tensor.contiguous)
+        for optimizer in self._optimizers.values():
+            state.match_optimizer_strides(optimizer)
+
+    # --- results and state --------------------------------------------------------------------------------------------
 
     def diverged(self) -> str | None:
-        """What was found first that is not finite, and when; None while all is well. Waits for the device."""
-        found = [int(first) for first in self.ranks.gather(self.guard.first)]
-        # What is not finite on one rank stops the others as well: the least is the cause.
-        return self.guard.said(min(one for one in found if one >= 0)) if max(found) >= 0 else None
+        """A sentence on the first non-finite value and its step, None if there was none: call it on every rank.
 
-    def sampler(self, *, ema: bool = True, together: bool = False, **keywords: Any) -> Sampler:
-        """Copies of the generators, with EMA weights where there are any, to sample from while training goes on.
+        Waits for the device. A non-finite value of one rank stops all; the smallest finding is the cause.
+        """
+        findings = [int(first) for first in self.ranks.gather(self.guard.first)]
+        return self.guard.describe(min(one for one in findings if one >= 0)) if max(findings) >= 0 else None
 
-        `together`: every rank calls this and is to sample the same; otherwise a rank samples by itself.
+    def sampler(self, *, ema: bool = True, synchronize: bool = False, **keywords: Any) -> Sampler:
+        """A sampler of copies of the generators, with EMA weights where there are any; training can continue meanwhile.
+
+        `synchronize`, on every rank, copies buffers from rank 0, so that all ranks draw the same samples: batch
+        statistics differ between ranks. `keywords` are those of `Sampler`.
         """
         generators = {
             name: copy.deepcopy(self.ema[name] if ema and name in self.ema else self.nets[name])
             for name in self.recipe.generators
         }
         nets = Nets(generators).requires_grad_(False)
-        if together:  # statistics of normalisation differ between ranks; what is sampled must not
+        if synchronize:
             self.ranks.copy_from_first(nets.buffers())
         nets.update(self.frozen)
         return Sampler(self.recipe, self.spec, nets, t=self.progress, images=self.images, **keywords)
 
-    # --- what is saved: all that a step depends on but the data ------------------------------------------------------
-
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Tensors by name, and the scalars beside them. Every rank must ask; that of rank 0 is the one to keep."""
-        tensors = {f"nets/{key}": value for key, value in self._own().state_dict().items()}
-        tensors |= {f"ema/{key}": value for key, value in self.ema.state_dict().items()}
-        scalars: dict[str, Any] = {"step": self.step, "images": self.images, "optimizers": {}}
-        for name, optimizer in self._optimizers.items():
-            found, scalars["optimizers"][name] = state.flatten(optimizer.state_dict(), f"optimizer/{name}")
-            tensors |= found
-        tensors |= state.per_rank(self._buffers(), self.ranks)
-        return tensors, scalars
+        """The whole state but the data, as tensors by name and scalars: call it on every rank, save that of rank 0."""
+        tensors, optimizers = state.collect(self._saved_nets(), self.ema, self._optimizers, self.ranks)
+        return tensors, {"step": self.step, "images": self.images, "optimizers": optimizers}
 
     def load(self, tensors: Mapping[str, Tensor], scalars: Mapping[str, Any]) -> None:
-        """Continues from `state()`: the next step equals that of the run it was taken from, bit for bit."""
+        """Resume from `state()`: the next step equals that of the run it was saved from, bit for bit."""
         self.step = int(scalars["step"])
-        self._own().load_state_dict(state.under("nets/", tensors))
-        self.ema.load_state_dict(state.under("ema/", tensors))
-        own = state.under(f"rank{self.ranks.rank}/", tensors)
-        with torch.no_grad():
-            for name, buffer in self._buffers().items():
-                if name in own:
-                    buffer.copy_(own[name])
-        for name, optimizer in self._optimizers.items():
-            saved = state.restore(scalars["optimizers"][name], tensors)
-            optimizer.load_state_dict(state.like(optimizer.state_dict(), saved))
-            state.align(optimizer)
+        state.load(self._saved_nets(), self.ema, self._optimizers, self.ranks, tensors, scalars["optimizers"])
 
-    def initialise(self, tensors: Mapping[str, Tensor]) -> list[str]:
-        """Starts from the weights of another run: networks whose names and shapes fit, averages likewise.
+    def initialize_from(self, tensors: Mapping[str, Tensor]) -> list[str]:
+        """Load weights and EMA of another run into every network whose names and shapes match; return their names.
 
-        Returns what was taken over; optimisers, step and all other state stay new.
+        Optimizers, step and all other state stay new.
         """
-        given = state.under("nets/", tensors)
-        taken = []
-        for name, net in self._own().items():
-            mine = state.under(f"{name}.", given)
-            theirs = net.state_dict()
-            if mine and mine.keys() == theirs.keys() and all(mine[k].shape == theirs[k].shape for k in mine):
-                net.load_state_dict(mine)
-                taken.append(name)
-                if name in self.ema:
-                    averaged = state.under(f"ema/{name}.", tensors)
-                    self.ema[name].load_state_dict(averaged or mine)
-        return taken
+        return state.load_matching(self._saved_nets(), self.ema, tensors)
 
-    def _own(self) -> Nets:
-        """The networks but for the frozen helpers."""
+    def _saved_nets(self) -> Nets:
+        """All networks but the frozen helpers."""
         return Nets({name: net for name, net in self.nets.items() if name not in self.frozen})
-
-    def _buffers(self) -> dict[str, Tensor]:
-        nets = {f"nets/{name}": buffer for name, buffer in self._own().named_buffers()}
-        return nets | {f"ema/{name}": buffer for name, buffer in self.ema.named_buffers()}
-
-
-def build_networks(recipe: Recipe, spec: Spec, seed: int) -> Nets:
-    """The recipe's networks, on the CPU in float32, as a function of the seed alone."""
-    with seeded(torch.device("cpu"), seed, "networks"):
-        try:
-            return Nets(recipe.networks(spec))
-        except ValueError as error:
-            raise ConfigError(str(error)) from error
-
-
-def progress_entries(t: float, images: int, device: torch.device, dtype: torch.dtype) -> dict[str, Tensor]:
-    """`t` and `images` as the batch carries them: filled on the device, so that nothing waits."""
-    return {
-        "t": torch.full((), t, dtype=dtype, device=device),
-        "images": torch.full((), float(images), dtype=dtype, device=device),
-    }
 
 
 def steps_for(recipe: Recipe, batch_size: int, steps: int | None, images: int | None) -> int:
-    """The run's length in steps: what was asked for, in steps or in images, else the recipe's own."""
+    """The length of a run in steps: as requested, in steps or in images, else the default of the recipe."""
     if steps is None and images is None:
         steps, images = recipe.steps, recipe.images
     if steps is None:
@@ -362,23 +295,5 @@ def steps_for(recipe: Recipe, batch_size: int, steps: int | None, images: int | 
     return max(1, steps)
 
 
-def _set_rate(optimizer: torch.optim.Optimizer, lr: float | Schedule | None, nets: Nets, batch: Batch) -> None:
-    if lr is None:
-        return
-    rate = lr(nets, batch) if callable(lr) else lr
-    for group in optimizer.param_groups:
-        if isinstance(group["lr"], Tensor) and isinstance(rate, Tensor):
-            group["lr"].copy_(rate.detach())
-        elif isinstance(group["lr"], Tensor):
-            group["lr"].fill_(rate)  # a copy from the host would wait for the device
-        else:
-            group["lr"] = float(rate)  # of an optimiser that takes its rate from the host (`fast.tune`)
-
-
-def _as_it_is(value: Tensor) -> Tensor:
+def _unchanged(value: Tensor) -> Tensor:
     return value
-
-
-def _trained(net: nn.Module) -> list[nn.Parameter]:
-    """The weights that a player moves: a network may hold others that it wants left alone."""
-    return [weight for weight in net.parameters() if weight.requires_grad]

@@ -1,4 +1,4 @@
-"""A target's signature read from its source, without running the module: `zoo show` need not wait for torch."""
+"""Signatures read from source, without running the module, so that `zoo show` does not import torch."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from typing import Any, get_type_hints
 from aigc_zoo.discovery import Entry
 
 _LIGHT = ("typing", "pathlib", "collections.abc", "aigc_zoo.spec")
-"""Modules whose names a signature's types and defaults may come from; all others are stood in for."""
+"""Modules from which a signature's types and defaults are imported; names of all others become placeholders."""
 
 
 class SketchedEntry(Entry):
-    """An entry that gives, where it can, a function with the target's signature and docstring, and no body."""
+    """An entry that loads a function with the target's signature and docstring but no body, where that is possible."""
 
     def load(self) -> Callable[..., Any]:
         if self.target.partition(":")[0] in sys.modules:
@@ -25,10 +25,10 @@ class SketchedEntry(Entry):
 
 
 def sketch(target: str) -> Callable[..., Any] | None:
-    """A function, or a class, with the signature and the docstring of `package.module:name`; None where it cannot tell.
+    """A function or class with signature and docstring of `package.module:name`, or None if the source is too complex.
 
-    The parents of the module are imported, as its manifest is among them. Its own code does not run, but for constants
-    and types that the signature is made of, and no name of a heavy module is looked up.
+    The parent packages of the module are imported, among them its manifest. Of the module itself only the constants and
+    types that the signature needs are executed, and nothing of a heavy module is imported.
     """
     module, _, name = target.partition(":")
     try:
@@ -46,7 +46,7 @@ def sketch(target: str) -> Callable[..., Any] | None:
         made: Callable[..., Any] = space[name]
         get_type_hints(vars(made)["__init__"] if isinstance(made, type) else made, include_extras=True)
         return made
-    except Exception:  # a source that says more than this reader understands: then the module itself tells
+    except Exception:  # too complex: the module itself is imported instead
         return None
 
 
@@ -55,7 +55,7 @@ def _shell(node: ast.stmt) -> ast.stmt | None:
     if isinstance(node, ast.FunctionDef) and not node.decorator_list:
         node.body, node.returns = [*_docstring(node), ast.Pass()], None
         for argument in (*node.args.posonlyargs, *node.args.args):
-            argument.annotation = None  # a network's or a sample's type, which is nobody's option
+            argument.annotation = None  # the type of a network or a sample, which is no option
         return node
     if isinstance(node, ast.ClassDef) and not node.decorator_list:
         constructor = next((one for one in node.body if getattr(one, "name", None) == "__init__"), None)
@@ -71,10 +71,10 @@ def _docstring(node: ast.FunctionDef | ast.ClassDef) -> list[ast.stmt]:
 
 
 def _background(tree: ast.Module, shell: ast.stmt) -> Iterator[ast.stmt]:
-    """What has to run before the shell can: imports of light modules, stand-ins for others, and constants it names."""
+    """The statements that the shell needs: imports of light modules, placeholders for others, and constants."""
     wanted = {node.id for node in ast.walk(shell) if isinstance(node, ast.Name)}
     constants: list[ast.stmt] = []
-    for node in reversed(tree.body):  # backwards, so that what a constant needs is wanted before it is met
+    for node in reversed(tree.body):  # backwards: a constant may need earlier ones
         if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
             if any(isinstance(target, ast.Name) and target.id in wanted for target in targets):
@@ -82,6 +82,19 @@ def _background(tree: ast.Module, shell: ast.stmt) -> Iterator[ast.stmt]:
                 constants.insert(0, node)
     yield from _imports(tree, wanted)
     yield from constants
+
+
+def _type_alias(node: ast.Import | ast.ImportFrom, alias: ast.alias) -> list[ast.stmt]:
+    """`Norm = Literal[...]` of another module, if the imported name is such an alias; nothing otherwise."""
+    if not isinstance(node, ast.ImportFrom) or not node.module or node.level or alias.asname:
+        return []
+    spec = importlib.util.find_spec(node.module)
+    if spec is None or not spec.origin or not spec.origin.endswith(".py"):
+        return []
+    for statement in ast.parse(Path(spec.origin).read_text(encoding="utf-8")).body:
+        if isinstance(statement, ast.Assign) and ast.unparse(statement).startswith(f"{alias.name} = Literal["):
+            return [*ast.parse("from typing import Literal").body, statement]
+    return []
 
 
 def _imports(tree: ast.Module, wanted: set[str]) -> Iterator[ast.stmt]:
@@ -96,6 +109,7 @@ def _imports(tree: ast.Module, wanted: set[str]) -> Iterator[ast.stmt]:
                 yield ast.copy_location(ast.Import(names), node) if names else ast.Pass()
             else:
                 for alias in names:
-                    yield from ast.parse(f"class {alias.asname or alias.name.partition('.')[0]}: pass").body
+                    name = alias.asname or alias.name.partition(".")[0]
+                    yield from _type_alias(node, alias) or ast.parse(f"class {name}: pass").body
         elif isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name in wanted:
             yield from ast.parse(f"class {node.name}: pass").body

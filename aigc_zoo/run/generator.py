@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from aigc_zoo import options, plugins
 from aigc_zoo.artefacts import checkpoint
 from aigc_zoo.artefacts.runs import RunDirectory
+from aigc_zoo.engine.networks import build_networks
 from aigc_zoo.engine.sampler import Sampler
 from aigc_zoo.engine.state import under
-from aigc_zoo.engine.trainer import Trainer, build_networks
+from aigc_zoo.engine.trainer import Trainer
 from aigc_zoo.errors import ConfigError, DataError
 from aigc_zoo.game import Nets, Recipe, Spec
 

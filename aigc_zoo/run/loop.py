@@ -215,7 +215,7 @@ class _Run:
 
     def _sampler(self, seed: int, *, together: bool = False) -> Sampler:
         return self.trainer.sampler(
-            together=together,
+            synchronize=together,
             seed=seed,
             frequencies=self.prepared.train.frequencies,
             inputs=self.prepared.rows if self.prepared.recipe.inputs else None,
@@ -346,7 +346,7 @@ class _Run:
         return {f"nets/{name}": t for name, t in tensors.items()} if card.get("kind") == "generator" else tensors
 
     def _initialise(self, tensors: Mapping[str, Tensor]) -> list[str]:
-        taken = self.trainer.initialise(tensors)
+        taken = self.trainer.initialize_from(tensors)
         if not taken:
             path = self.prepared.configuration.run.get("init")
             raise ConfigError(f"--init {path}: none of its networks has the names and shapes of this recipe's")

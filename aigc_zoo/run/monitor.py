@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from aigc_zoo.data.writers import to_uint8
-from aigc_zoo.engine.dist import Ranks
+from aigc_zoo.engine.ranks import Ranks
 from aigc_zoo.engine.sampler import CHUNK, Sampler
 from aigc_zoo.errors import UsageError
 from aigc_zoo.game import Spec

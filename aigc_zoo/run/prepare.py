@@ -17,7 +17,8 @@ from torch import Tensor
 from aigc_zoo import __version__, options
 from aigc_zoo.data import resolve
 from aigc_zoo.data.pool import Pool
-from aigc_zoo.engine import dist, fast
+from aigc_zoo.engine import fast
+from aigc_zoo.engine.ranks import Ranks, join_group
 from aigc_zoo.engine.trainer import Trainer, steps_for
 from aigc_zoo.errors import ConfigError
 from aigc_zoo.game import Recipe, Samples
@@ -44,7 +45,7 @@ class Prepared:
     recipe: Recipe
     splits: Mapping[str, Samples]
     device: torch.device
-    ranks: dist.Ranks
+    ranks: Ranks
     batch_size: int
     steps: int
     seed: int
@@ -85,9 +86,9 @@ class Prepared:
 
     def trial(self, batch_size: int) -> Trainer:
         """A trainer of this process alone, to see what fits: it has the run's networks, and batches of any size."""
-        return self._trainer(batch_size, dist.Ranks(), torch.float32)
+        return self._trainer(batch_size, Ranks(), torch.float32)
 
-    def _trainer(self, batch_size: int, ranks: dist.Ranks, dtype: torch.dtype) -> Trainer:
+    def _trainer(self, batch_size: int, ranks: Ranks, dtype: torch.dtype) -> Trainer:
         with options.blame(self.catalogue.find("recipe", self.configuration.recipe).entry):
             return Trainer(
                 self.recipe,
@@ -171,7 +172,7 @@ def prepare(
         progress=progress,
         skip_bad=int(run.get("skip_bad") or 0),
     )
-    ranks = dist.join(device)
+    ranks = join_group(device)
     batch_size = int(run.get("batch_size") or recipe.batch_size)
     if batch_size % ranks.world:
         fitting = max(ranks.world, batch_size - batch_size % ranks.world)

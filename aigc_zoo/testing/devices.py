@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import torch
 
+from aigc_zoo.game import all_losses
 from aigc_zoo.testing.checks import CheckFailed, check
 from aigc_zoo.testing.probes import differing, joined, need, seeded
 from aigc_zoo.testing.subjects import Part
-from aigc_zoo.testing.trials import batch_of, leaves, trial_of
+from aigc_zoo.testing.trials import batch_of, trial_of
 
 
 @check("GPU-AGREES", needs="gpu", kinds=("recipe",))
@@ -22,7 +23,7 @@ def devices_agree(part: Part) -> None:
     batch = batch_of(here)
     moved = {name: value.cuda() for name, value in batch.items()}
     for player in trial.recipe.players.values():
-        for loss in leaves(player.loss):
+        for loss in all_losses(player.loss):
             one, two = seeded(loss, here.nets, batch), seeded(loss, there.nets, moved)
             for name, term in one.items():
                 need(torch.allclose(term, two[name].cpu(), rtol=1e-3, atol=1e-4), f"term {name} differs on the GPU")

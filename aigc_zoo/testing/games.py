@@ -16,10 +16,11 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from aigc_zoo import options
+from aigc_zoo.engine.networks import build_networks
 from aigc_zoo.engine.sampler import Sampler
-from aigc_zoo.engine.trainer import Trainer, build_networks
+from aigc_zoo.engine.trainer import Trainer
 from aigc_zoo.errors import ConfigError, ZooError, in_a_line
-from aigc_zoo.game import Loss, Nets
+from aigc_zoo.game import Loss, Nets, all_losses
 from aigc_zoo.testing.checks import CheckFailed, check
 from aigc_zoo.testing.probes import (
     SEED,
@@ -41,7 +42,6 @@ from aigc_zoo.testing.trials import (
     batch_of,
     critics,
     labelled,
-    leaves,
     statistics,
     together,
     trial_of,
@@ -63,7 +63,7 @@ def plays(part: Part) -> str:
 def _losses(trainer: Trainer) -> Iterator[tuple[str, Loss]]:
     """Every loss of every player, by the player's name."""
     for name, player in trainer.recipe.players.items():
-        for loss in leaves(player.loss):
+        for loss in all_losses(player.loss):
             yield name, loss
 
 
@@ -97,7 +97,7 @@ def every_weight_is_moved(part: Part) -> None:
             if weight.requires_grad
         }
         makes = bool(set(player.controls) & set(trainer.recipe.generators))
-        for loss in leaves(player.loss):
+        for loss in all_losses(player.loss):
             batch = seeded(_attached, trainer) if makes else batch_of(trainer)
             lowered = _lowered(seeded(loss, trainer.nets, batch))
             found = torch.autograd.grad(lowered, list(mine.values()), allow_unused=True)

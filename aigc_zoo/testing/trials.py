@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,10 +13,11 @@ from torch import Tensor, nn
 from aigc_zoo import options
 from aigc_zoo.data.pool import Pool
 from aigc_zoo.engine import fast
-from aigc_zoo.engine.dist import Ranks
-from aigc_zoo.engine.trainer import Trainer, build_networks
+from aigc_zoo.engine.networks import build_networks
+from aigc_zoo.engine.ranks import Ranks
+from aigc_zoo.engine.trainer import Trainer
 from aigc_zoo.errors import ConfigError
-from aigc_zoo.game import Every, Loss, Play, Recipe, Samples, Spec, Until
+from aigc_zoo.game import Recipe, Samples, Spec
 from aigc_zoo.testing.checks import CheckFailed
 from aigc_zoo.testing.probes import CLASSES, SEED, noise, offline, one_hot, spec_of
 from aigc_zoo.testing.subjects import Part
@@ -53,7 +54,7 @@ class Trial:
         if players:
             recipe = replace(recipe, players={name: recipe.players[name] for name in players})
         ranks = ranks or Ranks()
-        share = ranks.share(batch_size)
+        share = ranks.shard(batch_size)
 
         def source(n: int) -> Mapping[str, Tensor]:
             whole = self.rows(0 if same_batch else n, batch_size)
@@ -123,18 +124,6 @@ def _real(part: Part, recipe: Recipe) -> Trial:
 
 
 # --- what is in a recipe ----------------------------------------------------------------------------------------------
-
-
-def leaves(play: Play) -> Iterator[Loss]:
-    """Every loss that a play can come to."""
-    if isinstance(play, Every):
-        yield from leaves(play.loss)
-        yield from leaves(play.otherwise)
-    elif isinstance(play, Until):
-        yield from leaves(play.loss)
-        yield from leaves(play.then)
-    elif play is not None:
-        yield play
 
 
 def batch_of(trainer: Trainer) -> dict[str, Tensor]:

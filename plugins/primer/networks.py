@@ -1,4 +1,4 @@
-"""The introductory pair: a convolutional generator against a small perceptron."""
+"""Introductory networks for digits: a convolutional generator and a small perceptron as discriminator."""
 
 import math
 from typing import Annotated
@@ -14,20 +14,20 @@ from aigc_zoo.spec import Range
 def generator(spec: Spec, latent: int, *, width: Annotated[int, Range(1, 4096)] = 128) -> nn.Module:
     """z -> Dense 7x7x128, ReLU -> twice (upsampling, 5x5 convolution of 128, ReLU) -> 5x5 convolution -> sigmoid.
 
-    (N, latent) -> (N, C, H, W) in `spec.range`, by rescaling; linear where the data has no range. The article's model
-    makes 1x28x28; any other image whose sides are multiples of 4 starts from a quarter of them. Upsampling repeats
-    pixels and comes before each of the two convolutions. The article names no initial weights: they are He's here, as
-    with PyTorch's own, and with Glorot's, z hardly reaches the output and every sample is black within 100 steps.
+    (N, latent) -> (N, C, H, W), rescaled to `spec.range`; linear output without a range. Other images than 28x28 start
+    from a quarter of their sides, which must be multiples of 4. Nearest-neighbour upsampling precedes each of the two
+    convolutions. He initialization: with PyTorch's default and with Glorot's, z hardly reaches the output and every
+    sample is black within 100 steps.
 
-    width: channels of the dense layer and of the convolutions.
+    width: channels of the dense layer and the convolutions.
     """
     if len(spec.shape) != 3:
-        raise ValueError(f"the primer generator makes images (C, H, W), not samples of shape {spec.shape}")
+        raise ValueError(f"the primer generator generates images (C, H, W), not samples of shape {spec.shape}")
     channels, height, side = spec.shape
     if height % 4 or side % 4 or min(height, side) < 4:
         near = max(4, round(min(height, side) / 4) * 4)
         raise ValueError(
-            f"the primer generator cannot make {height}x{side}: both sides have to be multiples of 4, such as 28 "
+            f"the primer generator cannot generate {height}x{side}: both sides must be multiples of 4, such as 28 "
             f"(squares: --size {near})"
         )
     return _initialised(
@@ -56,9 +56,9 @@ def discriminator(spec: Spec, *, width: Annotated[int, Range(1, 65536)] = 128) -
 
 
 def _initialised(*layers: nn.Module) -> nn.Module:
-    """Weights from N(0, 2 / inputs), which keeps the size of a signal through rectifiers (He et al., 2015, eq. 10).
+    """The network with He initialization, N(0, 2 / inputs) (He et al., 2015, eq. 10), in the last layer as well.
 
-    The last layer too: from a smaller one all samples were black after 100 steps, and stayed so.
+    With a smaller last layer all samples were black after 100 steps, and stayed black.
     """
     for layer in layers:
         if isinstance(layer, nn.Linear | nn.Conv2d):

@@ -1,4 +1,4 @@
-"""The residual pair of WGAN-GP (Gulrajani et al., 2017, table 4) and SNGAN (Miyato et al., 2018, table 4)."""
+"""Residual networks of WGAN-GP (Gulrajani et al., 2017, table 4) and SNGAN (Miyato et al., 2018, table 4)."""
 
 import math
 from typing import Annotated, Literal
@@ -8,20 +8,19 @@ from torch import Tensor, nn
 from aigc_zoo.game import Spec
 from aigc_zoo.layers import (
     Concatenated,
-    ConditionalNorm,
     InRange,
     Labelled,
     Layers,
+    Norm,
+    WeightConstraint,
     constrained,
-    groups,
     halved,
+    normalization,
     scored,
 )
 from aigc_zoo.spec import Range
 
-Norm = Literal["batch", "group", "none"]
-Weights = Literal["free", "spectral", "orthogonal"]
-WHO = "the resnet networks"
+NAME = "the resnet networks"
 
 
 def generator(
@@ -31,30 +30,30 @@ def generator(
     width: Annotated[int, Range(1, 2048)] = 256,
     norm: Norm = "batch",
     condition: Literal["concat", "norm"] = "norm",
-    weights: Weights = "free",
+    weights: WeightConstraint = "free",
 ) -> nn.Module:
-    """z -> `width` channels of b x b -> k residual blocks, each doubling the sides -> norm, ReLU, convolution, tanh.
+    """z -> `width` channels of b x b -> k residual blocks that double the sides -> norm, ReLU, convolution, tanh.
 
-    (N, latent) -> (N, C, H, W) in `spec.range`; linear where the data has no range. At 32x32 it is the network of both
-    papers: b = 4, three blocks, width 256 (SNGAN; 128 in WGAN-GP). Raises ValueError for a size that it cannot make.
+    (N, latent) -> (N, C, H, W) in `spec.range`; linear output without a range. At 32x32 it is the network of both
+    papers: b = 4, three blocks, width 256 (SNGAN; 128 in WGAN-GP). Raises ValueError for sizes it cannot generate.
 
     width: channels of every block.
-    norm: batch as in the papers; group (8 groups) or none keep the samples of a batch apart.
-    condition: how labels come in, where the game has them: as each class's own scales after every norm, or beside z.
-    weights: free, or kept at spectral norm 1, or orthogonal.
+    norm: batch as in the papers; group (8 groups) and none do not mix samples.
+    condition: how labels enter a conditional generator: as scales and shifts per class after every norm, or beside z.
+    weights: free, spectral norm 1, or orthogonal.
     """
-    base, levels = halved(spec, WHO)
+    base, levels = halved(spec, NAME)
     classes = spec.classes if condition == "norm" else 0
     if classes and norm == "none":
         raise ValueError("labels that condition the norm need one: choose --generator.norm batch or group")
     beside = spec.classes - classes
-    return _assembled(
+    return _initialized(
         weights,
         *([Concatenated()] if beside else []),
         nn.Linear(latent + beside, width * math.prod(base)),
         nn.Unflatten(1, (width, *base)),
         *(Block(width, width, norm, classes, up=True) for _ in range(levels)),
-        *_norm(norm, width, classes),
+        *normalization(norm, width, classes=classes),
         nn.ReLU(),
         nn.Conv2d(width, spec.shape[0], 3, padding=1),
         InRange(spec.range),
@@ -67,20 +66,20 @@ def discriminator(
     width: Annotated[int, Range(1, 2048)] = 128,
     norm: Norm = "none",
     pool: Literal["sum", "mean"] = "sum",
-    weights: Weights = "free",
+    weights: WeightConstraint = "free",
 ) -> nn.Module:
     """Residual blocks that halve the sides until 8 <= side < 16, two that keep them, ReLU, pool; one logit.
 
     (N, C, H, W) -> (N, 1). At 32x32 it is the network of both papers: two blocks that halve, two that keep, width 128.
-    Labels enter by projection. Raises ValueError for a size that the generator cannot make.
+    Labels enter by projection. Raises ValueError for a size that the generator cannot generate.
 
     width: channels of every block.
-    norm: none as in SNGAN; gradient penalties need none or group (8 groups), which keep the samples apart.
-    pool: sum over the sides as in SNGAN, or the mean as in WGAN-GP.
-    weights: free, or kept at spectral norm 1 as in SNGAN, or orthogonal.
+    norm: none as in SNGAN; gradient penalties need none or group (8 groups), which do not mix samples.
+    pool: sum over height and width as in SNGAN, or mean as in WGAN-GP.
+    weights: free, spectral norm 1 as in SNGAN, or orthogonal.
     """
-    _, levels = halved(spec, WHO)
-    return _assembled(
+    _, levels = halved(spec, NAME)
+    return _initialized(
         weights,
         Block(spec.shape[0], width, norm, down=True, first=True),
         *(Block(width, width, norm, down=True) for _ in range(levels - 2)),
@@ -93,10 +92,10 @@ def discriminator(
 
 
 class Block(Labelled):
-    """x + two 3x3 convolutions of x, each after norm and ReLU, with the sides doubled or halved on the way.
+    """Pre-activation residual block of two 3x3 convolutions that doubles, halves or keeps the sides.
 
-    (N, before, H, W) -> (N, after, H', W'). The first block of a critic has neither norm nor ReLU before it, and pools
-    its shortcut before the 1x1 convolution instead of after it, as both papers' code does.
+    (N, before, H, W) -> (N, after, H', W'). The first block of a discriminator has neither norm nor ReLU before it, and
+    pools its shortcut before the 1x1 convolution instead of after it, as in both papers' code.
     """
 
     def __init__(
@@ -113,8 +112,8 @@ class Block(Labelled):
         super().__init__()
         grow = [nn.Upsample(scale_factor=2)] if up else []
         shrink = [nn.AvgPool2d(2)] if down else []
-        begin = [] if first else [*_norm(norm, before, classes), nn.ReLU()]
-        middle = [*_norm(norm, after, classes), nn.ReLU()]
+        begin = [] if first else [*normalization(norm, before, classes=classes), nn.ReLU()]
+        middle = [*normalization(norm, after, classes=classes), nn.ReLU()]
         convolutions = (nn.Conv2d(before, after, 3, padding=1), nn.Conv2d(after, after, 3, padding=1))
         self.residual = Layers(*begin, *grow, convolutions[0], *middle, convolutions[1], *shrink)
         one = [nn.Conv2d(before, after, 1)] if up or down or before != after else []
@@ -126,7 +125,7 @@ class Block(Labelled):
 
 
 class Pool(nn.Module):
-    """(N, C, H, W) -> (N, C), the sum or the mean over the sides."""
+    """Global sum or mean pooling: (N, C, H, W) -> (N, C)."""
 
     def __init__(self, pool: Literal["sum", "mean"]) -> None:
         super().__init__()
@@ -136,19 +135,8 @@ class Pool(nn.Module):
         return x.sum((2, 3)) if self.pool == "sum" else x.mean((2, 3))
 
 
-def _norm(norm: Norm, channels: int, classes: int = 0) -> list[nn.Module]:
-    """The layer that `norm` names, with scales and shifts of each class where there are any, or none."""
-    if norm == "none":
-        return []
-    affine = not classes
-    made: nn.Module = nn.GroupNorm(groups(channels), channels, affine=affine)
-    if norm == "batch":
-        made = nn.BatchNorm2d(channels, affine=affine)
-    return [ConditionalNorm(made, channels, classes) if classes else made]
-
-
-def _assembled(weights: Weights, *layers: nn.Module) -> nn.Module:
-    """Glorot's uniform weights, with a gain of sqrt 2 in 3x3 convolutions of blocks, as in SNGAN's code."""
+def _initialized(weights: WeightConstraint, *layers: nn.Module) -> nn.Module:
+    """The network with Glorot-uniform weights, of gain sqrt 2 in the blocks' 3x3 convolutions, as in SNGAN's code."""
     net = Layers(*layers)
     residual = {conv for block in layers if isinstance(block, Block) for conv in block.residual}
     for layer in net.modules():

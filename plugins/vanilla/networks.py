@@ -1,24 +1,21 @@
-"""The perceptrons of Goodfellow et al. (2014, section 5), for samples of any shape."""
+"""Multilayer perceptrons of the first GAN (Goodfellow et al., 2014, section 5), for samples of any shape."""
 
 import math
-from typing import Annotated, Literal
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
 
 from aigc_zoo.game import Spec
-from aigc_zoo.layers import Concatenated, FromRange, InRange, Layers, constrained, scored
+from aigc_zoo.layers import Concatenated, FromRange, InRange, Layers, WeightConstraint, constrained, scored
 from aigc_zoo.spec import Range
-
-Weights = Literal["free", "spectral", "orthogonal"]
 
 
 def generator(spec: Spec, latent: int, *, width: Annotated[int, Range(1, 65536)] = 1200) -> nn.Module:
-    """z -> two hidden layers of rectifiers -> sigmoid, rescaled to `spec.range`; linear where the data has no range.
+    """z -> two hidden ReLU layers -> sigmoid, rescaled to `spec.range`; linear output without a range.
 
-    (N, latent) -> (N, *spec.shape). The published code's MNIST network, with PyTorch's initial weights in place of
-    uniform ones in +-0.05, and without its output biases set from the data. Labels stand
-    beside z.
+    (N, latent) -> (N, *spec.shape). The MNIST network of goodfeli/adversarial (mnist.yaml), with PyTorch's default
+    initialization instead of uniform weights in +-0.05 and output biases set from the data. Labels join z.
 
     width: units of each hidden layer.
     """
@@ -42,19 +39,19 @@ def discriminator(
     pieces: Annotated[int, Range(1, 64)] = 5,
     dropout: Annotated[float, Range(0, 0.95)] = 0.5,
     input_dropout: Annotated[float, Range(0, 0.95)] = 0.2,
-    weights: Weights = "free",
+    weights: WeightConstraint = "free",
 ) -> nn.Module:
-    """Two hidden layers of maxout units, each the largest of `pieces` linear maps, with dropout before every layer.
+    """Two hidden maxout layers, each unit the maximum of `pieces` linear maps, with dropout before every layer.
 
-    (N, *spec.shape) -> (N, 1). The published code's MNIST network, with PyTorch's initial weights in place of uniform
-    ones in +-0.005. It sees samples moved from their range to [0, 1], as there: a dropped pixel is a black one. Dropout
-    draws its own noise, so engines and numbers of ranks agree only without it. Labels enter by projection.
+    (N, *spec.shape) -> (N, 1). The MNIST network of goodfeli/adversarial (mnist.yaml), with PyTorch's default
+    initialization instead of uniform weights in +-0.005. Samples are rescaled to [0, 1] as there, so a dropped pixel is
+    black. Dropout draws its own noise: engines and numbers of ranks agree only without it. Labels enter by projection.
 
     width: units of each hidden layer.
-    pieces: linear maps of a unit; 1 makes the network linear.
-    dropout: share of hidden units that is dropped while training.
-    input_dropout: share of the sample's numbers that is dropped while training.
-    weights: free, or kept at spectral norm 1 (SNGAN), or orthogonal.
+    pieces: linear maps of a unit; with 1 the network is linear.
+    dropout: probability of dropping a hidden unit during training.
+    input_dropout: probability of dropping an input value during training.
+    weights: free, spectral norm 1 (SNGAN), or orthogonal.
     """
     net = Layers(
         nn.Flatten(),
@@ -70,7 +67,7 @@ def discriminator(
 
 
 class Maxout(nn.Module):
-    """The largest of `pieces` linear maps, unit by unit (Goodfellow et al., 2013): (N, inputs) -> (N, units)."""
+    """Maxout layer (Goodfellow et al., 2013): (N, inputs) -> (N, units), each the maximum of `pieces` linear maps."""
 
     def __init__(self, inputs: int, units: int, pieces: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Tests of the engine compare bits, which the number of threads may change."""
+"""Tests of the engine compare bits, which depend on the number of threads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A batch in parts: the step of the whole, where losses are means over samples."""
+"""Gradient accumulation: micro-batches equal the whole batch if losses are means over samples."""
 
 from __future__ import annotations
 
@@ -6,23 +6,22 @@ from typing import Any
 
 import pytest
 import torch
-from sketch import parts
-from sketch.conv import LATENT, SPEC, Critic, Maker, logistic
-from sketch.parts import SIZE
-from sketch.play import difference, play, snapshot
+from sketch import components
+from sketch.components import SIZE
+from sketch.conv import LATENT, SPEC, Discriminator, Generator, logistic
+from sketch.training import difference, snapshot, train
+from sketch.two_player import LAZY
 
+from aigc_zoo.engine.batch import split_batch
 from aigc_zoo.engine.trainer import Trainer
-from aigc_zoo.engine.turn import split
 from aigc_zoo.game import adam, linear
 from aigc_zoo.two_player import two_player
-
-from .test_fast import LAZY
 
 
 def trainer(accumulate: int, seed: int = 0, **settings: Any) -> Trainer:
     recipe = two_player(
-        lambda spec, latent: Maker(False),
-        lambda spec: Critic(False),
+        lambda spec, latent: Generator(False),
+        lambda spec: Discriminator(False),
         logistic,
         latent=LATENT,
         steps=10,
@@ -36,50 +35,57 @@ def trainer(accumulate: int, seed: int = 0, **settings: Any) -> Trainer:
         },
     )
     return Trainer(
-        recipe, SPEC, parts.images, batch_size=SIZE, steps=10, seed=seed, dtype=torch.float64, accumulate=accumulate
+        recipe,
+        SPEC,
+        components.images,
+        batch_size=SIZE,
+        steps=10,
+        seed=seed,
+        dtype=torch.float64,
+        accumulate=accumulate,
     )
 
 
 @pytest.mark.parametrize("accumulate", [2, 4, 8])
-def test_parts_make_the_step_of_the_whole(accumulate: int) -> None:
-    """Several critic turns, lazy penalties with second derivatives, a falling rate, an average: all to 1e-12."""
-    whole, in_parts = trainer(1), trainer(accumulate)
+def test_micro_batches_equal_the_whole_batch(accumulate: int) -> None:
+    """With several discriminator turns, lazy penalties, a decaying learning rate and an EMA, to 1e-12."""
+    whole, accumulated = trainer(1), trainer(accumulate)
     for _ in range(4):
-        one, other = whole.train_step(), in_parts.train_step()
+        one, other = whole.train_step(), accumulated.train_step()
         assert one.keys() == other.keys()
         for name in one:
             torch.testing.assert_close(one[name], other[name], rtol=0, atol=1e-12)
-    assert difference(snapshot(whole)[0], snapshot(in_parts)[0]) <= 1e-12
+    assert difference(snapshot(whole)[0], snapshot(accumulated)[0]) <= 1e-12
 
 
-def test_a_network_never_sees_more_than_a_part() -> None:
-    a, seen = trainer(4), set()
+def test_networks_receive_micro_batches_only() -> None:
+    a, sizes = trainer(4), set()
     for name in ("G", "D"):
-        a.nets[name].register_forward_hook(lambda net, given, made: seen.add(len(given[0])))
-    play(a, 2)
-    assert seen == {SIZE // 4}
+        a.nets[name].register_forward_hook(lambda net, args, output: sizes.add(len(args[0])))
+    train(a, 2)
+    assert sizes == {SIZE // 4}
 
 
-def test_fakes_of_parts_keep_no_graph_for_later() -> None:
+def test_fakes_of_micro_batches_keep_no_graph() -> None:
     a, grads = trainer(2), []
-    a.nets.G.register_forward_hook(lambda net, given, made: grads.append(made.requires_grad))
+    a.nets.G.register_forward_hook(lambda net, args, output: grads.append(output.requires_grad))
     a.train_step()
-    # Two critic turns see two parts each without a graph; the generator makes its own again.
+    # Two discriminator turns use two micro-batches each without a graph; the generator generates its own again.
     assert grads == [False, False, False, False, True, True]
 
 
-def test_noise_is_the_whole_batch_s() -> None:
+def test_noise_is_drawn_for_the_whole_batch() -> None:
     assert torch.equal(trainer(4).batch(0)["z"], trainer(1).batch(0)["z"])
 
 
-def test_what_is_not_one_row_a_sample_goes_into_every_part() -> None:
-    first, second = split({"real": torch.arange(4), "t": torch.ones(()), "kernel": torch.ones(3, 3)}, 4, 2)
+def test_entries_without_a_row_per_sample_are_not_split() -> None:
+    first, second = split_batch({"real": torch.arange(4), "t": torch.ones(()), "kernel": torch.ones(3, 3)}, 4, 2)
     assert first["real"].tolist() == [0, 1]
     assert second["real"].tolist() == [2, 3]
     assert first["kernel"].shape == second["kernel"].shape == (3, 3)
     assert second["t"].ndim == 0
 
 
-def test_parts_have_to_be_equal() -> None:
-    with pytest.raises(ValueError, match="do not make 3 equal parts"):
+def test_unequal_micro_batches_are_refused() -> None:
+    with pytest.raises(ValueError, match="does not divide into 3 equal micro-batches"):
         trainer(3)

@@ -1,4 +1,4 @@
-"""Optimisers and rates: each player's own, clipped after each step, moved by schedules."""
+"""Optimizers and learning rates: one of each per player, weight clipping, schedules."""
 
 from __future__ import annotations
 
@@ -6,40 +6,40 @@ from itertools import pairwise
 
 import pytest
 import torch
-from sketch.play import play
-from sketch.toy import at, game, number_of, player, pull
+from sketch.toy import batch_number, linear_loss, player, toy, weight_of
+from sketch.training import train
 from torch import Tensor, nn
 
 from aigc_zoo.game import Batch, MakeOptimizer, Nets, Terms, adam, clipped, linear, rmsprop
 
 
 @pytest.mark.parametrize("optimizer", [rmsprop(0.3), adam(0.3)], ids=["rmsprop", "adam"])
-def test_weights_are_within_the_bound_after_each_step(optimizer: MakeOptimizer) -> None:
-    seen: list[float] = []
+def test_weights_are_clipped_after_each_step(optimizer: MakeOptimizer) -> None:
+    values: list[float] = []
 
     def loss(nets: Nets, batch: Batch) -> Terms:
-        seen.append(nets.D.w.item())
+        values.append(nets.D.w.item())
         return {"loss": nets.D.w}
 
-    a = game({"critic": player("D", loss=loss, turns=4, optimizer=clipped(optimizer, 0.5))})
-    play(a, 2)
-    assert seen[0] == 1.0  # as initialised: the bound holds from the first step on
-    assert all(abs(w) <= 0.5 for w in seen[1:])
-    assert at(a, "D") == -0.5
+    a = toy({"discriminator": player("D", loss=loss, turns=4, optimizer=clipped(optimizer, 0.5))})
+    train(a, 2)
+    assert values[0] == 1.0  # the initial weight is not clipped
+    assert all(abs(w) <= 0.5 for w in values[1:])
+    assert weight_of(a, "D") == -0.5
 
 
-def test_players_have_time_scales_of_their_own() -> None:
+def test_each_player_has_its_own_learning_rate() -> None:
     players = {
-        "critic": player("D", loss=pull("D"), optimizer=adam(4e-4, 0.0, 0.9)),
-        "generator": player("G", loss=pull("G"), optimizer=adam(1e-4, 0.0, 0.9)),
+        "discriminator": player("D", loss=linear_loss("D"), optimizer=adam(4e-4, 0.0, 0.9)),
+        "generator": player("G", loss=linear_loss("G"), optimizer=adam(1e-4, 0.0, 0.9)),
     }
-    a = game(players)
-    play(a, 1)
-    assert 1.0 - at(a, "D") == pytest.approx(4e-4, rel=1e-6)
-    assert 2.0 - at(a, "G") == pytest.approx(1e-4, rel=1e-6)
+    a = toy(players)
+    train(a, 1)
+    assert 1.0 - weight_of(a, "D") == pytest.approx(4e-4, rel=1e-6)
+    assert 2.0 - weight_of(a, "G") == pytest.approx(1e-4, rel=1e-6)
 
 
-RATES = {
+SCHEDULES = {
     "number": (0.25, [0.25, 0.25, 0.25]),
     "t": (linear(1.0, 0.0), [1.0, 0.9, 0.8]),
     "images": (lambda nets, batch: batch["images"] / 32, [0.0, 0.25, 0.5]),
@@ -47,38 +47,38 @@ RATES = {
 }
 
 
-@pytest.mark.parametrize("kind", RATES)
-@pytest.mark.parametrize("rate_is", ["a number", "a tensor"])
-def test_rates_follow_their_schedule(kind: str, rate_is: str) -> None:
-    lr, expected = RATES[kind]
-    made: list[torch.optim.Optimizer] = []
+@pytest.mark.parametrize("kind", SCHEDULES)
+@pytest.mark.parametrize("lr_type", ["number", "tensor"])
+def test_learning_rates_follow_their_schedule(kind: str, lr_type: str) -> None:
+    lr, expected = SCHEDULES[kind]
+    optimizers: list[torch.optim.Optimizer] = []
 
     def optimizer(parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
-        rate = 9.0 if rate_is == "a number" else torch.tensor(9.0, dtype=torch.float64)
-        made.append(torch.optim.SGD(parameters, lr=rate, fused=False))  # else a number becomes a tensor
-        return made[0]
+        initial = 9.0 if lr_type == "number" else torch.tensor(9.0, dtype=torch.float64)
+        optimizers.append(torch.optim.SGD(parameters, lr=initial, fused=False))  # `tune` would make a number a tensor
+        return optimizers[0]
 
     def loss(nets: Nets, batch: Batch) -> Terms:
-        nets.D.level.add_(1)  # asked before the turn, a schedule sees the buffer as the last one left it
+        nets.D.level.add_(1)  # a schedule is evaluated before the turn, on the buffer of the previous one
         return {"loss": nets.D.w}
 
-    a = game({"critic": player("D", loss=loss, optimizer=optimizer, lr=lr)})
-    seen, places = [], [1.0]
+    a = toy({"discriminator": player("D", loss=loss, optimizer=optimizer, lr=lr)})
+    rates, weights = [], [1.0]
     for _ in range(3):
         a.train_step()
-        seen.append(float(made[0].param_groups[0]["lr"]))
-        places.append(at(a, "D"))
-    assert seen == pytest.approx(expected, abs=1e-12)
-    assert [before - after for before, after in pairwise(places)] == pytest.approx(expected)
-    assert isinstance(made[0].param_groups[0]["lr"], Tensor) == (rate_is == "a tensor")
+        rates.append(float(optimizers[0].param_groups[0]["lr"]))
+        weights.append(weight_of(a, "D"))
+    assert rates == pytest.approx(expected, abs=1e-12)
+    assert [before - after for before, after in pairwise(weights)] == pytest.approx(expected)
+    assert isinstance(optimizers[0].param_groups[0]["lr"], Tensor) == (lr_type == "tensor")
 
 
-def test_a_rate_is_asked_before_every_turn() -> None:
-    asked: list[float] = []
+def test_schedules_are_evaluated_before_every_turn() -> None:
+    batches: list[float] = []
 
-    def rate(nets: Nets, batch: Batch) -> float:
-        asked.append(number_of(batch))
+    def lr(nets: Nets, batch: Batch) -> float:
+        batches.append(batch_number(batch))
         return 0.1
 
-    play(game({"critic": player("D", loss=pull("D"), turns=2, lr=rate)}), 2)
-    assert asked == [0, 1, 2, 3]
+    train(toy({"discriminator": player("D", loss=linear_loss("D"), turns=2, lr=lr)}), 2)
+    assert batches == [0, 1, 2, 3]

@@ -1,4 +1,4 @@
-"""Chunks of 64: labels, options, entries from data, and their division over ranks."""
+"""Sampling in chunks of 64: labels, options, inputs from data, and several ranks."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from collections.abc import Mapping
 
 import pytest
 import torch
+from sketch.components import CLASSES
 from sketch.families import FAMILIES
-from sketch.parts import CLASSES
-from sketch.play import play, start
-from sketch.toy import Weight, game, player, pull
+from sketch.toy import Weight, linear_loss, player, toy
+from sketch.training import start, train
 from torch import Tensor, nn
 
-from aigc_zoo.engine.dist import Ranks
+from aigc_zoo.engine.ranks import Ranks
 from aigc_zoo.engine.sampler import CHUNK, Sampler
 from aigc_zoo.errors import UsageError
 from aigc_zoo.game import Batch, Nets, Player, Recipe, Spec
 
 
 def sampler(**settings: object) -> Sampler:
-    """Of samples (N, 4) that are their own label, scaled by options, `t` and `images`."""
+    """A sampler whose samples (N, 4) equal their one-hot label times the option `scale`."""
 
     def generate(nets: Nets, batch: Batch, *, scale: float = 1.0) -> Mapping[str, Tensor]:
         stamp = torch.stack([batch["t"], batch["images"]]).expand(len(batch["z"]), 2)
@@ -27,7 +27,7 @@ def sampler(**settings: object) -> Sampler:
 
     recipe = Recipe(
         networks=lambda spec: {"G": Weight(1.0)},
-        players={"generator": player("G", loss=pull("G"))},
+        players={"generator": player("G", loss=linear_loss("G"))},
         draw=lambda batch: {"z": torch.randn(len(batch["real"]), 2)},
         generate=generate,
         steps=1,
@@ -35,8 +35,8 @@ def sampler(**settings: object) -> Sampler:
     return Sampler(recipe, Spec(shape=(CLASSES,), classes=CLASSES), Nets({"G": Weight(1.0)}), **settings)
 
 
-class Dropped(Weight):
-    """One that drops half of what it makes, while it trains."""
+class WithDropout(Weight):
+    """A generator with dropout in training mode."""
 
     def forward(self, z: Tensor) -> Tensor:
         return torch.nn.functional.dropout(self.w * z, training=self.training)
@@ -50,30 +50,30 @@ def test_labels_follow_the_frequencies() -> None:
     found = counts(sampler(frequencies=(0.5, 0.5, 0.0, 0.0)).samples(640))
     assert found[2:] == [0, 0]
     assert abs(found[0] - 320) < 60
-    assert min(counts(sampler().samples(640))) > 100  # without frequencies, all alike
+    assert min(counts(sampler().samples(640))) > 100  # without frequencies, uniform
 
 
-def test_one_class_can_be_asked_for() -> None:
+def test_one_class_can_be_selected() -> None:
     assert counts(sampler(label=2).samples(100)) == [0, 0, 100, 0]
     assert torch.equal(sampler(label=2).samples(70, key="z"), sampler().samples(70, key="z"))
 
 
-def test_options_reach_make() -> None:
+def test_options_are_passed_to_generate() -> None:
     assert torch.equal(sampler(options={"scale": 3.0}).samples(10), 3 * sampler().samples(10))
 
 
-def test_progress_is_the_one_that_was_stored() -> None:
+def test_stored_progress_is_used() -> None:
     assert sampler(t=0.25, images=80).samples(2, key="stamp").tolist() == [[0.25, 80.0]] * 2
 
 
-def test_no_samples_are_an_empty_tensor() -> None:
+def test_zero_samples_are_an_empty_tensor() -> None:
     assert sampler().samples(0).shape == (0, CLASSES)
 
 
 def test_networks_are_in_evaluation_mode() -> None:
-    a = game(
-        {"generator": player("G", loss=pull("G"))},
-        networks=lambda spec: {"G": Dropped(), "H": Weight()},
+    a = toy(
+        {"generator": player("G", loss=linear_loss("G"))},
+        networks=lambda spec: {"G": WithDropout(), "H": Weight()},
         generate=lambda nets, batch: {"fake": nets.G(batch["z"])},
     )
     assert int((a.nets.G(torch.ones(64, 1, dtype=torch.float64)) == 0).sum()) > 0
@@ -88,38 +88,38 @@ def test_chunks_differ() -> None:
 @pytest.mark.parametrize("world", [1, 2, 3])
 @pytest.mark.parametrize("count", [1, 64, 300])
 def test_ranks_share_the_chunks_and_agree_with_one(world: int, count: int) -> None:
-    made = [list(sampler().chunks(count, key="z", ranks=Ranks(rank, world))) for rank in range(world)]
-    order = [made[number % world][number // world] for number in range(-(-count // CHUNK))]
-    assert sum(map(len, made)) == len(order)
+    chunks = [list(sampler().chunks(count, key="z", ranks=Ranks(rank, world))) for rank in range(world)]
+    order = [chunks[number % world][number // world] for number in range(-(-count // CHUNK))]
+    assert sum(map(len, chunks)) == len(order)
     assert torch.equal(torch.cat(order), sampler().samples(count, key="z"))
 
 
-def test_a_recipe_that_reads_data_says_that_it_needs_some() -> None:
+def test_a_recipe_with_inputs_requires_data() -> None:
     a = start(FAMILIES["pix2pix"]())
-    with pytest.raises(UsageError, match="makes samples from a: say --data PATH"):
+    with pytest.raises(UsageError, match="generates samples from a: say --data PATH"):
         a.sampler()
 
 
-def test_entries_are_asked_for_by_row() -> None:
-    family, asked = FAMILIES["pix2pix"](), []
+def test_inputs_are_requested_by_row() -> None:
+    family, requests = FAMILIES["pix2pix"](), []
     a = start(family)
 
     def inputs(rows: Tensor) -> Mapping[str, Tensor]:
-        asked.append((int(rows[0]), len(rows)))
+        requests.append((int(rows[0]), len(rows)))
         return family.inputs(rows)
 
     a.sampler(inputs=inputs).samples(70)
-    assert asked == [(0, CHUNK), (CHUNK, CHUNK)]
+    assert requests == [(0, CHUNK), (CHUNK, CHUNK)]
 
 
-def test_what_is_beside_the_fakes_can_be_had() -> None:
+def test_other_keys_of_generate_can_be_sampled() -> None:
     a = start(FAMILIES["stylegan2"]())
-    play(a, 1)
+    train(a, 1)
     assert a.sampler().samples(3, key="w").shape == (3, 8)
 
 
 class Viewing(nn.Module):
-    """A maker that calls `view` on what a convolution made, as many do."""
+    """A generator that calls `view` on the output of a convolution, as many do."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -129,12 +129,12 @@ class Viewing(nn.Module):
         return self.up(z.view(-1, 4, 1, 1)).view(-1, 96)
 
 
-def test_a_maker_that_calls_view_is_sampled_in_the_plain_layout() -> None:
+def test_a_generator_that_calls_view_is_sampled_with_contiguous_tensors() -> None:
     def sampler() -> Sampler:
         torch.manual_seed(0)
         recipe = Recipe(
             networks=lambda spec: {},
-            players={"critic": Player(controls=("D",), loss=None, optimizer=lambda weights: None)},
+            players={"discriminator": Player(controls=("D",), loss=None, optimizer=lambda weights: None)},
             generate=lambda nets, batch: {"fake": nets.G(batch["z"])},
             draw=lambda batch: {"z": torch.randn(len(batch["real"]), 4)},
             steps=1,
@@ -145,6 +145,6 @@ def test_a_maker_that_calls_view_is_sampled_in_the_plain_layout() -> None:
     assert a.nets.G.up.weight.is_contiguous(memory_format=torch.channels_last)
     first = a.chunk(0)["fake"]
     assert a.nets.G.up.weight.is_contiguous()
-    later = b.chunk(1)["fake"]  # which is the first that this one makes
+    later = b.chunk(1)["fake"]  # the first chunk of this sampler
     assert torch.equal(a.chunk(1)["fake"], later)
     assert torch.equal(b.chunk(0)["fake"], first)

@@ -1,4 +1,4 @@
-"""Around the game: frozen helpers, starts from other weights, the length of a run."""
+"""The trainer: frozen helpers, initialization from another run, the length of a run."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 
 import pytest
 import torch
-from sketch import parts
+from sketch import components
 from sketch.families import FAMILIES
-from sketch.play import play, snapshot
-from sketch.toy import Weight, at, game, player, pull
+from sketch.toy import Weight, linear_loss, player, toy, weight_of
+from sketch.training import snapshot, train
 from torch import Tensor, nn
 
 from aigc_zoo.engine.trainer import Trainer, steps_for
@@ -20,96 +20,96 @@ from aigc_zoo.game import Batch, Nets, Recipe, Spec, Terms, count_parameters
 
 
 class Helper(nn.Module):
-    """Pretrained, as it were; drawn at random, it is the same whenever it is built."""
+    """Stands for a pretrained network; its random weight is the same whenever it is built."""
 
     def __init__(self) -> None:
         super().__init__()
         self.w = nn.Parameter(torch.randn(()))
 
 
-def helped(**settings: object) -> Trainer:
+def trainer_with_helper(**settings: object) -> Trainer:
     def loss(nets: Nets, batch: Batch) -> Terms:
-        return {"loss": (nets.D.w - nets.judge.w).square(), "_trains": torch.tensor(float(nets.judge.training))}
+        return {"loss": (nets.D.w - nets.helper.w).square(), "_training": torch.tensor(float(nets.helper.training))}
 
-    return game({"critic": player("D", loss=loss)}, frozen={"judge": Helper}, **settings)
+    return toy({"discriminator": player("D", loss=loss)}, frozen={"helper": Helper}, **settings)
 
 
-def test_frozen_helpers_are_used_never_trained_never_saved() -> None:
+def test_frozen_helpers_are_used_but_neither_trained_nor_saved() -> None:
     torch.manual_seed(1)
     before = torch.get_rng_state()
-    a = helped()
+    a = trainer_with_helper()
     assert torch.equal(before, torch.get_rng_state())
     torch.manual_seed(2)
-    b = helped()
-    kept = at(a, "judge")
-    assert kept == at(b, "judge")
-    assert not a.nets.judge.w.requires_grad
-    (terms,) = play(a, 1)
-    assert at(a, "D") != 1.0
-    assert at(a, "judge") == kept
-    assert float(terms["critic/_trains"]) == 0.0
+    b = trainer_with_helper()
+    kept = weight_of(a, "helper")
+    assert kept == weight_of(b, "helper")
+    assert not a.nets.helper.w.requires_grad
+    (terms,) = train(a, 1)
+    assert weight_of(a, "D") != 1.0
+    assert weight_of(a, "helper") == kept
+    assert float(terms["discriminator/_training"]) == 0.0
     tensors, scalars = snapshot(a)
-    assert not [name for name in tensors if "judge" in name]
+    assert not [name for name in tensors if "helper" in name]
     b.load(tensors, scalars)
-    play(a, 1)
-    play(b, 1)
-    assert at(a, "D") == at(b, "D")
+    train(a, 1)
+    train(b, 1)
+    assert weight_of(a, "D") == weight_of(b, "D")
 
 
 def test_a_frozen_helper_cannot_be_controlled() -> None:
-    with pytest.raises(ConfigError, match="player critic controls judge, but the networks are G, H, D"):
-        game({"critic": player("judge", loss=pull("D"))}, frozen={"judge": Helper})
+    with pytest.raises(ConfigError, match="player discriminator controls helper, but the networks are G, H, D"):
+        toy({"discriminator": player("helper", loss=linear_loss("D"))}, frozen={"helper": Helper})
 
 
-# --- a start from the weights of another run --------------------------------------------------------------------------
+# --- initialization from another run ----------------------------------------------------------------------------------
 
 
-def wide(spec: Spec) -> Mapping[str, nn.Module]:
+def other_networks(spec: Spec) -> Mapping[str, nn.Module]:
     return {"G": Weight(2.0), "H": Weight(0.5), "D": nn.Linear(1, 1), "new": Weight()}
 
 
-def shifted(name: str) -> Callable[[Nets, Batch], Terms]:
+def noisy_loss(name: str) -> Callable[[Nets, Batch], Terms]:
     return lambda nets, batch: {"loss": nets[name].w * batch["z"].mean()}
 
 
-def test_networks_that_fit_are_taken_over() -> None:
-    players = {"a": player("G", loss=shifted("G")), "b": player("H", loss=shifted("H"))}
-    old = game(players, ema={"G": 0.5})
-    play(old, 3)
+def test_matching_networks_are_initialized_from_another_run() -> None:
+    players = {"a": player("G", loss=noisy_loss("G")), "b": player("H", loss=noisy_loss("H"))}
+    old = toy(players, ema={"G": 0.5})
+    train(old, 3)
     tensors, _ = snapshot(old)
 
-    new = game(players, networks=wide, ema={"G": 0.5, "H": 0.5})
-    assert new.initialise(tensors) == ["G", "H"]  # D has other weights now, and "new" has none to take
+    new = toy(players, networks=other_networks, ema={"G": 0.5, "H": 0.5})
+    assert new.initialize_from(tensors) == ["G", "H"]  # D has other shapes, and "new" is not in the other run
     assert new.step == 0
-    assert (at(new, "G"), at(new, "H")) == (at(old, "G"), at(old, "H"))
-    assert new.ema.G.w.item() == old.ema.G.w.item() != at(old, "G")
-    assert new.ema.H.w.item() == at(old, "H")  # where none was kept, an average begins at the weights
+    assert (weight_of(new, "G"), weight_of(new, "H")) == (weight_of(old, "G"), weight_of(old, "H"))
+    assert new.ema.G.w.item() == old.ema.G.w.item() != weight_of(old, "G")
+    assert new.ema.H.w.item() == weight_of(old, "H")  # without a saved EMA, it starts at the weights
 
 
-def test_nothing_that_fits_is_said() -> None:
-    assert game({"a": player("G", loss=pull("G"))}).initialise({"nets/X.w": torch.ones(1)}) == []
+def test_initialization_reports_that_no_network_matches() -> None:
+    assert toy({"a": player("G", loss=linear_loss("G"))}).initialize_from({"nets/X.w": torch.ones(1)}) == []
 
 
-# --- lengths ----------------------------------------------------------------------------------------------------------
+# --- length of a run --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("own", "steps", "images", "expected"),
+    ("defaults", "steps", "images", "expected"),
     [
         ({"steps": 70}, None, None, 70),
         ({"steps": 70}, 5, None, 5),
-        ({"steps": 70}, None, 1000, 34),  # 1000 / (10 samples x 3 batches a step), rounded up
+        ({"steps": 70}, None, 1000, 34),  # 1000 / (10 samples x 3 batches per step), rounded up
         ({"images": 60}, None, None, 2),
         ({"images": 60}, 9, None, 9),
         ({"images": 1}, None, None, 1),
     ],
 )
-def test_steps_for(own: Mapping[str, int], steps: int | None, images: int | None, expected: int) -> None:
+def test_steps_for(defaults: Mapping[str, int], steps: int | None, images: int | None, expected: int) -> None:
     recipe = Recipe(
         networks=lambda spec: {},
-        players={"critic": player("D", loss=pull("D"), turns=3)},
+        players={"discriminator": player("D", loss=linear_loss("D"), turns=3)},
         generate=lambda nets, batch: {},
-        **own,
+        **defaults,
     )
     assert steps_for(recipe, 10, steps, images) == expected
 
@@ -118,11 +118,11 @@ def test_parameters_are_counted() -> None:
     assert count_parameters(nn.Linear(3, 4)) == 16
 
 
-def test_the_seed_alone_makes_the_networks() -> None:
+def test_initial_weights_are_a_function_of_the_seed() -> None:
     family = FAMILIES["stylegan2"]()
 
     def weights(seed: int) -> Tensor:
-        a = Trainer(family.recipe, family.spec, family.source, batch_size=parts.SIZE, steps=1, seed=seed)
+        a = Trainer(family.recipe, family.spec, family.source, batch_size=components.SIZE, steps=1, seed=seed)
         return torch.cat([weight.detach().flatten() for weight in a.nets.parameters()])
 
     torch.manual_seed(0)

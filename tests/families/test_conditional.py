@@ -7,7 +7,8 @@ import torch
 from tiny import RECIPES, small
 from torch import Tensor
 
-from aigc_zoo.engine.trainer import Trainer, build_networks
+from aigc_zoo.engine.networks import build_networks
+from aigc_zoo.engine.trainer import Trainer
 from aigc_zoo.errors import ConfigError
 from aigc_zoo.game import Spec
 

@@ -1,4 +1,4 @@
-"""Every recipe that is shipped is fast as well: in bf16, in parts, without reads, and as graphs."""
+"""Every first-party recipe trains in bf16, with gradient accumulation, without synchronization and as graphs."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from typing import Any
 
 import pytest
 import torch
-from sketch.play import difference, play, snapshot
+from sketch.training import difference, snapshot, train
+from sketch.two_player import assert_same_steps, taped
 from tiny import RECIPES, small
 from torch import Tensor
 
 from aigc_zoo.engine.trainer import Trainer
 from aigc_zoo.game import Spec
 
-from ..engine.test_fast import same, taped
 from .golden import samples
 
 BATCH = 8
 SPECTRAL = ("sngan",)
-"""Whose power iteration goes on with every look, hence once for each part."""
+"""Recipes with a power iteration per forward pass, and therefore one per micro-batch."""
 
 
 def begin(name: str, dtype: torch.dtype = torch.float32, apart: bool = False, **settings: Any) -> Trainer:
@@ -34,7 +34,7 @@ def begin(name: str, dtype: torch.dtype = torch.float32, apart: bool = False, **
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_bf16_follows_float32(name: str) -> None:
-    ours, theirs = play(begin(name, precision="bf16"), 3), play(begin(name), 3)
+    ours, theirs = train(begin(name, precision="bf16"), 3), train(begin(name), 3)
     changed = 0
     for one, other in zip(ours, theirs, strict=True):
         for term, value in one.items():
@@ -45,16 +45,16 @@ def test_bf16_follows_float32(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in RECIPES if name not in SPECTRAL])
-def test_a_batch_in_parts_is_the_whole_batch(name: str) -> None:
-    whole, parts = begin(name, torch.float64, True), begin(name, torch.float64, True, accumulate=4)
-    # One step: RMSprop and Adam make 1e-3 of a gradient of 1e-17 that should be none.
-    one, other = whole.train_step(), parts.train_step()
+def test_micro_batches_equal_the_whole_batch(name: str) -> None:
+    whole, accumulated = begin(name, torch.float64, True), begin(name, torch.float64, True, accumulate=4)
+    # One step: RMSprop and Adam turn a gradient of 1e-17 that should be 0 into a step of 1e-3.
+    one, other = whole.train_step(), accumulated.train_step()
     for term in one:
         torch.testing.assert_close(one[term], other[term], rtol=0, atol=1e-12)
     for player, optimizer in whole._optimizers.items():
         for ours, theirs in zip(
             (w for g in optimizer.param_groups for w in g["params"]),
-            (w for g in parts._optimizers[player].param_groups for w in g["params"]),
+            (w for g in accumulated._optimizers[player].param_groups for w in g["params"]),
             strict=True,
         ):
             assert (ours.grad is None) == (theirs.grad is None)
@@ -63,11 +63,11 @@ def test_a_batch_in_parts_is_the_whole_batch(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_steps_are_recorded_without_reads_and_replayed_to_the_bit(name: str) -> None:
+def test_recorded_steps_equal_eager_bit_for_bit(name: str) -> None:
     ours, theirs = begin(name), begin(name)
     tapes = taped(ours, "auto")
-    same(ours, theirs, 6)
-    if name == "wgan":  # RMSprop counts on the device on CUDA alone
+    assert_same_steps(ours, theirs, 6)
+    if name == "wgan":  # RMSprop counts on the device on CUDA only
         assert ours.engine.choice.why == "this recipe cannot be recorded: RMSprop keeps state on the host"
     else:
         assert ours.engine.choice.name == "graph", ours.engine.choice.why
@@ -75,11 +75,11 @@ def test_steps_are_recorded_without_reads_and_replayed_to_the_bit(name: str) -> 
 
 
 @pytest.mark.parametrize("name", ["sngan", "rpgan-r1r2"])
-def test_a_run_in_bf16_resumes_to_the_bit(name: str) -> None:
-    straight = begin(name, precision="bf16")
-    play(straight, 2)
-    again = begin(name, precision="bf16")
-    again.load(*snapshot(straight))
-    play(straight, 2)
-    play(again, 2)
-    assert difference(snapshot(straight)[0], snapshot(again)[0]) == 0.0
+def test_resume_in_bf16_is_exact(name: str) -> None:
+    uninterrupted = begin(name, precision="bf16")
+    train(uninterrupted, 2)
+    resumed = begin(name, precision="bf16")
+    resumed.load(*snapshot(uninterrupted))
+    train(uninterrupted, 2)
+    train(resumed, 2)
+    assert difference(snapshot(uninterrupted)[0], snapshot(resumed)[0]) == 0.0

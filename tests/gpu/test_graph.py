@@ -1,4 +1,4 @@
-"""Steps as CUDA graphs: the same bits as eager, new noise every time, nothing waits."""
+"""Training steps as CUDA graphs: bit-equal to eager, with new noise at every replay, without synchronization."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 import torch
-from sketch import parts
-from sketch.conv import LATENT, SPEC, Critic, Maker, logistic
-from sketch.play import difference, play, snapshot
+from sketch import components
+from sketch.conv import LATENT, SPEC, Discriminator, Generator, logistic
+from sketch.training import difference, snapshot, train
+from sketch.two_player import LAZY
 from torch import nn
 
 from aigc_zoo.data.pool import Pool
@@ -20,8 +21,6 @@ from aigc_zoo.errors import ConfigError
 from aigc_zoo.game import Batch, Nets, Player, Recipe, Spec, Terms, adam, linear
 from aigc_zoo.two_player import two_player
 
-from ..engine.test_fast import LAZY
-
 pytestmark = [
     pytest.mark.gpu,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
@@ -30,21 +29,23 @@ CUDA = torch.device("cuda", 0)
 
 
 @pytest.fixture(autouse=True)
-def _kernels_that_repeat() -> Iterator[None]:
-    """Bits are compared, so kernels may not be chosen by their speed, nor add in any order."""
+def _deterministic_kernels() -> Iterator[None]:
+    """Select deterministic kernels, as the tests compare bits."""
     with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
         yield
 
 
-def pair(engine: str, norm: bool = False, dropout: float = 0.0, precision: str = "fp32", **settings: Any) -> Trainer:
-    def critic(spec: Spec) -> nn.Module:
-        made = Critic(norm)
-        made.insert(3, nn.Dropout(dropout))
-        return made
+def trainer_on_cuda(
+    engine: str, norm: bool = False, dropout: float = 0.0, precision: str = "fp32", **settings: Any
+) -> Trainer:
+    def discriminator(spec: Spec) -> nn.Module:
+        net = Discriminator(norm)
+        net.insert(3, nn.Dropout(dropout))
+        return net
 
     recipe = two_player(
-        lambda spec, latent: Maker(norm),
-        critic,
+        lambda spec, latent: Generator(norm),
+        discriminator,
         logistic,
         latent=LATENT,
         steps=40,
@@ -59,25 +60,25 @@ def pair(engine: str, norm: bool = False, dropout: float = 0.0, precision: str =
     )
 
     def source(n: int) -> dict[str, torch.Tensor]:
-        return {key: value.to(CUDA) for key, value in parts.images(n).items()}
+        return {key: value.to(CUDA) for key, value in components.images(n).items()}
 
     choice = fast.Choice(engine, "asked for")
     return Trainer(
-        recipe, SPEC, source, batch_size=parts.SIZE, steps=40, device=CUDA, precision=precision, engine=choice
+        recipe, SPEC, source, batch_size=components.SIZE, steps=40, device=CUDA, precision=precision, engine=choice
     )
 
 
 CASES: dict[str, dict[str, Any]] = {
-    "penalties, turns, rates": {},
-    "statistics": {"norm": True},
-    "noise of networks": {"dropout": 0.5},
+    "penalties, turns, schedules": {},
+    "batch statistics": {"norm": True},
+    "dropout": {"dropout": 0.5},
     "bf16": {"precision": "bf16"},
 }
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_a_graph_equals_eager_bit_for_bit(case: str) -> None:
-    graph, eager = pair("graph", **CASES[case]), pair("eager", **CASES[case])
+    graph, eager = trainer_on_cuda("graph", **CASES[case]), trainer_on_cuda("eager", **CASES[case])
     for _ in range(20):
         ours, theirs = graph.train_step(), eager.train_step()
         for name in theirs:
@@ -87,9 +88,9 @@ def test_a_graph_equals_eager_bit_for_bit(case: str) -> None:
     assert len(graph.engine._graphs) == (1 if CASES[case].get("norm") else 2)
 
 
-def test_replays_see_new_noise() -> None:
-    """Reseeding is outside of the graph: dropout that never changed would be the same sum every time."""
-    seen: list[float] = []
+def test_replays_use_new_noise() -> None:
+    """The random seed is set outside of the graph; otherwise dropout would be the same at every replay."""
+    sums: list[float] = []
 
     def loss(nets: Nets, batch: Batch) -> Terms:
         dropped = nn.functional.dropout(torch.ones(4096, device=CUDA), 0.5)
@@ -98,7 +99,7 @@ def test_replays_see_new_noise() -> None:
     def trainer(engine: str) -> Trainer:
         recipe = Recipe(
             networks=lambda spec: {"G": nn.Linear(1, 1), "D": nn.Linear(1, 1)},
-            players={"critic": Player(controls=("D",), loss=loss, optimizer=adam(1e-3))},
+            players={"discriminator": Player(controls=("D",), loss=loss, optimizer=adam(1e-3))},
             generate=lambda nets, batch: {},
             draw=lambda batch: {"z": torch.randn(len(batch["real"]), 3)},
             steps=20,
@@ -110,46 +111,46 @@ def test_replays_see_new_noise() -> None:
     graph, eager = trainer("graph"), trainer("eager")
     for _ in range(12):
         ours, theirs = graph.train_step(), eager.train_step()
-        seen += [float(ours["critic/_noise"]), float(ours["critic/_z"])]
-        assert torch.equal(ours["critic/_noise"], theirs["critic/_noise"])
-        assert torch.equal(ours["critic/_z"], theirs["critic/_z"])
-    assert len(set(seen)) > 20
+        sums += [float(ours["discriminator/_noise"]), float(ours["discriminator/_z"])]
+        assert torch.equal(ours["discriminator/_noise"], theirs["discriminator/_noise"])
+        assert torch.equal(ours["discriminator/_z"], theirs["discriminator/_z"])
+    assert len(set(sums)) > 20
 
 
 @pytest.mark.parametrize("engine", ["eager", "graph"])
 @pytest.mark.parametrize("budget", [None, 0])
 def test_a_step_does_not_wait_for_the_device(engine: str, budget: int | None) -> None:
-    """With rows on the device and with rows fetched ahead."""
+    """With rows on the device and with prefetched rows."""
     images = torch.randint(0, 256, (64, 3, 8, 8), dtype=torch.uint8)
     pool = Pool(image_samples("noise", "train", images, torch.arange(64) % 3), CUDA, budget)
-    a = pair(engine)
-    a.source = lambda n: pool.batch(0, n, parts.SIZE)
-    play(a, 9)  # graphs are recorded, which does wait, once
+    a = trainer_on_cuda(engine)
+    a.source = lambda n: pool.batch(0, n, components.SIZE)
+    train(a, 9)  # recording a graph synchronizes once
     torch.cuda.synchronize()
     torch.cuda.set_sync_debug_mode("error")
     try:
-        play(a, 6)  # within an epoch
+        train(a, 6)  # within an epoch
     finally:
         torch.cuda.set_sync_debug_mode("default")
 
 
-def test_rows_fetched_ahead_are_those_on_the_device() -> None:
+def test_prefetched_rows_equal_rows_on_the_device() -> None:
     images = torch.randint(0, 256, (50, 3, 8, 8), dtype=torch.uint8)
     samples = image_samples("noise", "train", images, torch.arange(50) % 3)
-    near, far = Pool(samples, CUDA), Pool(samples, CUDA, budget=0)
+    on_device, prefetched = Pool(samples, CUDA), Pool(samples, CUDA, budget=0)
     for index in range(12):
-        ours, theirs = far.batch(0, index, 16), near.batch(0, index, 16)
+        ours, theirs = prefetched.batch(0, index, 16), on_device.batch(0, index, 16)
         assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
 
 
-def test_what_cannot_be_recorded_falls_back_and_goes_on() -> None:
+def test_a_step_that_cannot_be_recorded_falls_back_to_eager() -> None:
     def reads(nets: Nets, batch: Batch) -> Terms:
         return {"loss": nets.D.weight.sum() * float(nets.D.weight.sum() > -1e9)}
 
     def trainer(engine: str) -> Trainer:
         recipe = Recipe(
             networks=lambda spec: {"G": nn.Linear(1, 1), "D": nn.Linear(1, 1)},
-            players={"critic": Player(controls=("D",), loss=reads, optimizer=adam(1e-3))},
+            players={"discriminator": Player(controls=("D",), loss=reads, optimizer=adam(1e-3))},
             generate=lambda nets, batch: {},
             steps=20,
         )
@@ -158,25 +159,25 @@ def test_what_cannot_be_recorded_falls_back_and_goes_on() -> None:
         return Trainer(recipe, Spec(shape=(1,)), source, batch_size=8, steps=20, device=CUDA, engine=choice)
 
     a, b = trainer("auto"), trainer("eager")
-    play(a, 8)
-    play(b, 8)
+    train(a, 8)
+    train(b, 8)
     assert a.engine.choice.name == "eager"
     assert difference(snapshot(a)[0], snapshot(b)[0]) == 0.0
     with pytest.raises(ConfigError, match="cannot be recorded"):
-        play(trainer("graph"), 8)
+        train(trainer("graph"), 8)
 
 
-def test_a_resumed_graph_equals_one_that_went_on() -> None:
-    a = pair("graph")
-    play(a, 8)
-    b = pair("graph")
+def test_a_resumed_graph_equals_an_uninterrupted_one() -> None:
+    a = trainer_on_cuda("graph")
+    train(a, 8)
+    b = trainer_on_cuda("graph")
     b.load(*snapshot(a))
-    play(a, 8)
-    play(b, 8)
+    train(a, 8)
+    train(b, 8)
     assert difference(snapshot(a)[0], snapshot(b)[0]) == 0.0
 
 
-def test_a_batch_that_does_not_fit_is_told_from_other_errors() -> None:
+def test_out_of_memory_errors_are_recognized() -> None:
     with pytest.raises(RuntimeError) as caught:
         torch.empty(1 << 50, dtype=torch.uint8, device=CUDA)
     assert fast.out_of_memory(caught.value)

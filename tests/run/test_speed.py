@@ -38,7 +38,7 @@ def ready(blobs: Path, **more: object) -> Prepared:
 
 
 def native(monkeypatch: pytest.MonkeyPatch, flag: str) -> None:
-    monkeypatch.setattr(fast, "_native_bf16", lambda device: flag)
+    monkeypatch.setattr(fast.precision, "_native_bf16", lambda device: flag)
 
 
 # --- what was chosen --------------------------------------------------------------------------------------------------
@@ -132,15 +132,15 @@ def test_a_change_of_the_engine_is_said_and_amends_the_card(
     blobs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prepared, ear = ready(blobs), Ear()
-    play_step = fast.Engine.play
+    run_step = fast.Engine.run_step
 
     def gives_up(engine: fast.Engine, *given: object) -> object:
         engine.choice = fast.Choice("eager", "this recipe cannot be recorded: for a test")
-        return play_step(engine, *given)
+        return run_step(engine, *given)
 
-    monkeypatch.setattr(fast.Engine, "play", gives_up)
+    monkeypatch.setattr(fast.Engine, "run_step", gives_up)
     monkeypatch.setattr(fast.Engine, "_choose", lambda *_: fast.Choice("graph", "a CUDA device"))
-    monkeypatch.setattr(fast, "CudaGraphs", lambda device: None)
+    monkeypatch.setattr(fast.graphs, "CudaGraphs", lambda device: None)
     train(prepared, tmp_path / "run", screen=ear)
     assert "goes on with engine eager: this recipe cannot be recorded: for a test" in ear.heard
     card = json.loads((tmp_path / "run" / "card.json").read_text())

@@ -1,4 +1,4 @@
-"""The standard game with small convolutional networks, with batch normalisation or without."""
+"""The two-player recipe with small convolutional networks, with batch normalization or without."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from sketch import parts
-from sketch.play import trainer
+from sketch import components
+from sketch.training import trainer
 from torch import Tensor, nn
 
-from aigc_zoo.engine.dist import Ranks
+from aigc_zoo.engine.ranks import Ranks
 from aigc_zoo.engine.trainer import Trainer
 from aigc_zoo.game import Adversarial, Spec
 from aigc_zoo.two_player import two_player
 
-SPEC = Spec(shape=parts.IMAGE, classes=parts.CLASSES)
+SPEC = Spec(shape=components.IMAGE, classes=components.CLASSES)
 LATENT = 6
 
 
-class Maker(nn.Sequential):
-    """z -> 4x4 -> 8x8, with batch normalisation where `norm`."""
+class Generator(nn.Sequential):
+    """z -> 4x4 -> 8x8, with batch normalization if `norm`."""
 
     def __init__(self, norm: bool = True) -> None:
         super().__init__(
@@ -37,8 +37,8 @@ class Maker(nn.Sequential):
         return super().forward(z)
 
 
-class Critic(nn.Sequential):
-    """8x8 -> 4x4 -> a logit; smooth, so that second derivatives are everywhere."""
+class Discriminator(nn.Sequential):
+    """8x8 -> 4x4 -> a logit; smooth, so that second derivatives exist everywhere."""
 
     def __init__(self, norm: bool = True) -> None:
         super().__init__(
@@ -66,7 +66,7 @@ def wasserstein() -> Adversarial:
     )
 
 
-def pair(
+def conv_trainer(
     norm: bool,
     loss: Callable[[], Adversarial],
     *,
@@ -74,8 +74,13 @@ def pair(
     ranks: Ranks | None = None,
     **settings: Any,
 ) -> Trainer:
-    """A trainer of the two, ten steps long; `settings` are those of `two_player`."""
+    """A trainer of both networks for ten steps; `settings` are keyword arguments of `two_player`."""
     recipe = two_player(
-        lambda spec, latent: Maker(norm), lambda spec: Critic(norm), loss, latent=LATENT, steps=10, **settings
+        lambda spec, latent: Generator(norm),
+        lambda spec: Discriminator(norm),
+        loss,
+        latent=LATENT,
+        steps=10,
+        **settings,
     )
-    return trainer(recipe, SPEC, parts.images, dtype=dtype, ranks=ranks, steps=10)
+    return trainer(recipe, SPEC, components.images, dtype=dtype, ranks=ranks, steps=10)

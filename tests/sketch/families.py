@@ -1,12 +1,12 @@
-"""Ten families in the vocabulary of the game: the test that its cut is right. Tiny, faithful in their mechanics."""
+"""Ten GAN families written with `aigc_zoo.game`: tiny networks, but the losses and schedules of the papers."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from sketch.beyond import audio, cyclegan, pix2pix, text, video
-from sketch.parts import Family
-from sketch.pictures import infogan, multiscale, r3gan, stylegan2, wgan_gp
+from sketch.components import Family
+from sketch.image_families import infogan, multiscale, r3gan, stylegan2, wgan_gp
+from sketch.other_families import audio, cyclegan, pix2pix, text, video
 
 FAMILIES: dict[str, Callable[[], Family]] = {
     family.__name__: family

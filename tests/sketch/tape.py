@@ -1,7 +1,7 @@
-"""A stand-in for CUDA graphs that runs on the CPU: it records every operation once, and repeats it on the same memory.
+"""A stand-in for CUDA graphs on the CPU: it records every operation once and replays it on the same memory.
 
-Like a graph it knows nothing of the host: a number that Python worked out while recording is what it was then, for
-good. Like a graph it refuses to read a value back.
+Like a CUDA graph it does not run Python again: a value that Python computed while recording stays constant. Like a CUDA
+graph it raises an error if a value is read back to the host.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ READS = (torch.ops.aten._local_scalar_dense.default, torch.ops.aten.nonzero.defa
 
 
 class NoReads(TorchDispatchMode):
-    """Raises where a value is read back to the host, which on a GPU would wait for it."""
+    """Raises RuntimeError if a value is read back to the host, which on a GPU would synchronize."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func in READS:
@@ -27,48 +27,50 @@ class NoReads(TorchDispatchMode):
 
 
 class Tape(NoReads):
-    """What was done, in order: operations, what they were given, what they made."""
+    """The recorded operations in order, with their arguments and results."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.done: list[tuple[Any, Any, Any, list[Tensor]]] = []
+        self.operations: list[tuple[Any, Any, Any, list[Tensor]]] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        made = super().__torch_dispatch__(func, types, args, kwargs)
-        given = {t.untyped_storage().data_ptr() for t in trees.tree_leaves((args, kwargs)) if isinstance(t, Tensor)}
-        leaves = [t for t in trees.tree_leaves(made) if isinstance(t, Tensor)]
-        new = [t for t in leaves if t.untyped_storage().data_ptr() not in given]  # neither a view nor in place
-        self.done.append((func, args, kwargs, new if len(new) == len(leaves) else []))
-        return made
+        output = super().__torch_dispatch__(func, types, args, kwargs)
+        inputs = {t.untyped_storage().data_ptr() for t in trees.tree_leaves((args, kwargs)) if isinstance(t, Tensor)}
+        leaves = [t for t in trees.tree_leaves(output) if isinstance(t, Tensor)]
+        new = [t for t in leaves if t.untyped_storage().data_ptr() not in inputs]  # neither a view nor in place
+        self.operations.append((func, args, kwargs, new if len(new) == len(leaves) else []))
+        return output
 
     @torch.no_grad()
     def replay(self) -> None:
-        for func, args, kwargs, results in self.done:
-            made = func(*args, **kwargs)
-            for mine, now in zip(results, (t for t in trees.tree_leaves(made) if isinstance(t, Tensor)), strict=False):
-                mine.copy_(now)
+        for func, args, kwargs, results in self.operations:
+            output = func(*args, **kwargs)
+            for result, now in zip(
+                results, (t for t in trees.tree_leaves(output) if isinstance(t, Tensor)), strict=False
+            ):
+                result.copy_(now)
 
 
 class Tapes:
-    """A `fast.Recorder`. Recording on a CPU does the work at once, so everything in `state` is put back afterwards."""
+    """A `fast.Recorder`. Recording on a CPU executes the work, so all tensors of `state` are restored afterwards."""
 
     def __init__(self, state: Callable[[], list[Tensor]]) -> None:
         self._state, self.tapes = state, 0
 
-    def warm(self, work: Callable[[], Mapping[str, Tensor]]) -> Mapping[str, Tensor]:
+    def warm_up(self, work: Callable[[], Mapping[str, Tensor]]) -> Mapping[str, Tensor]:
         return work()
 
     def record(self, work: Callable[[], Mapping[str, Tensor]]) -> tuple[Callable[[], None], Mapping[str, Tensor]]:
-        kept = [(value, value.detach().clone()) for value in self._state()]
-        dice = torch.get_rng_state()
+        saved = [(value, value.detach().clone()) for value in self._state()]
+        random_state = torch.get_rng_state()
         self.tapes += 1
         try:
             with Tape() as tape:
-                found = work()
+                terms = work()
         finally:
-            torch.set_rng_state(dice)
+            torch.set_rng_state(random_state)
             with torch.no_grad():
-                for value, before in kept:
+                for value, before in saved:
                     value.copy_(before)
-        return tape.replay, found
+        return tape.replay, terms

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from aigc_zoo.engine.dist import Ranks
+from aigc_zoo.engine.ranks import Ranks
 from aigc_zoo.plugins import catalogue
 from aigc_zoo.testing import CheckFailed
 from aigc_zoo.testing.probes import offline

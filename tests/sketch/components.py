@@ -1,4 +1,4 @@
-"""What the ten families of the sketch are built from: tiny networks, small losses, and data made on the spot."""
+"""Components of the ten families of the sketch: tiny networks, terms of losses, and synthetic data."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from aigc_zoo.game import Batch, Recipe, Spec
 from aigc_zoo.random import generator
 
 SIZE = 8
-"""Samples in a whole batch of the sketch."""
+"""Samples per global batch."""
 
 IMAGE = (3, 8, 8)
 CLASSES = 4
@@ -22,7 +22,7 @@ CLASSES = 4
 
 @dataclass(frozen=True, kw_only=True)
 class Family:
-    """A recipe, the data that it plays on, and the key of its samples."""
+    """A recipe, the source of its batches, and the key of its samples."""
 
     recipe: Recipe
     spec: Spec
@@ -30,30 +30,30 @@ class Family:
     key: str = "fake"
 
     def inputs(self, rows: Tensor) -> Mapping[str, Tensor]:
-        """The real entries that `make` reads, for these rows of the data, as a sampler asks for them."""
-        found = [{k: v[row % SIZE] for k, v in self.source(row // SIZE).items()} for row in rows.tolist()]
-        return {key: torch.stack([one[key] for one in found]) for key in self.recipe.inputs}
+        """The real entries that `Recipe.generate` reads, for these rows of the data."""
+        rows_of_entries = [{k: v[row % SIZE] for k, v in self.source(row // SIZE).items()} for row in rows.tolist()]
+        return {key: torch.stack([one[key] for one in rows_of_entries]) for key in self.recipe.inputs}
 
 
 # --- data: functions of the batch number ------------------------------------------------------------------------------
 
 
 def images(n: int) -> dict[str, Tensor]:
-    """Noise pictures in [-1, 1] with one-hot labels."""
-    dice = generator(n, "images")
-    pictures = torch.rand(SIZE, *IMAGE, generator=dice) * 2 - 1
-    labels = torch.randint(0, CLASSES, (SIZE,), generator=dice)
-    return {"real": pictures, "label": F.one_hot(labels, CLASSES).float()}
+    """Images of noise in [-1, 1] with one-hot labels."""
+    stream = generator(n, "images")
+    real = torch.rand(SIZE, *IMAGE, generator=stream) * 2 - 1
+    labels = torch.randint(0, CLASSES, (SIZE,), generator=stream)
+    return {"real": real, "label": F.one_hot(labels, CLASSES).float()}
 
 
 def pairs(n: int) -> dict[str, Tensor]:
-    """A picture and its negative."""
+    """Images and their negatives."""
     a = images(n)["real"]
     return {"a": a, "b": -a}
 
 
 def domains(n: int) -> dict[str, Tensor]:
-    """Pictures of two domains that do not belong together."""
+    """Unpaired images of two domains."""
     return {"a": images(n)["real"], "b": -images(n + 10**6)["real"]}
 
 
@@ -63,7 +63,7 @@ def tokens(n: int) -> dict[str, Tensor]:
 
 
 def clips(n: int) -> dict[str, Tensor]:
-    """Clips of 4 frames, (N, C, T, H, W)."""
+    """Video clips of 4 frames, (N, C, T, H, W)."""
     return {"real": torch.stack([images(5 * n + frame)["real"] for frame in range(4)], 2)}
 
 
@@ -81,7 +81,7 @@ def loudness(wave: Tensor) -> Tensor:
 # --- networks ---------------------------------------------------------------------------------------------------------
 
 
-class Maker(nn.Module):
+class Generator(nn.Module):
     """z -> samples in (-1, 1)."""
 
     def __init__(self, latent: int, shape: tuple[int, ...]) -> None:
@@ -93,8 +93,8 @@ class Maker(nn.Module):
         return torch.tanh(self.linear(z).view(-1, *self.shape))
 
 
-class Critic(nn.Module):
-    """Samples -> a logit; `features` is what it looks at."""
+class Discriminator(nn.Module):
+    """Samples -> a logit, by way of `features` (N, 16)."""
 
     def __init__(self, shape: tuple[int, ...]) -> None:
         super().__init__()
@@ -106,17 +106,17 @@ class Critic(nn.Module):
 
 
 def convolutions(before: int, after: int) -> nn.Module:
-    """Pictures to pictures, or to a logit at every place."""
+    """Images to images, or to one logit per pixel."""
     return nn.Sequential(nn.Conv2d(before, 8, 3, 1, 1), nn.LeakyReLU(0.2), nn.Conv2d(8, after, 3, 1, 1))
 
 
 class Styled(nn.Module):
-    """StyleGAN's two halves: z and label -> w -> picture."""
+    """The two networks of StyleGAN: z and label -> w -> image."""
 
     def __init__(self, latent: int) -> None:
         super().__init__()
         self.mapping = nn.Linear(latent + CLASSES, 8)
-        self.synthesis = Maker(8, IMAGE)
+        self.synthesis = Generator(8, IMAGE)
 
 
 class Augment(nn.Module):
@@ -126,14 +126,14 @@ class Augment(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.register_buffer("p", torch.tensor(0.4))  # the paper's 0 would take more steps to act than tests play
+        self.register_buffer("p", torch.tensor(0.4))  # the paper's 0 would need more steps than the tests have
         self.register_buffer("sign", torch.tensor(0.0))
 
     def forward(self, x: Tensor, u: Tensor) -> Tensor:
         return torch.where(u.view(-1, 1, 1, 1) < self.p, x.flip(-1), x)
 
     @torch.no_grad()
-    def see(self, real_logits: Tensor) -> None:
+    def update(self, real_logits: Tensor) -> None:
         self.sign.lerp_(real_logits.sign().mean(), 0.1)
         self.p.add_((self.sign - 0.6).sign() * 0.01).clamp_(0, 0.8)
 
@@ -146,8 +146,8 @@ class Path(nn.Module):
         self.register_buffer("mean", torch.tensor(0.0))
 
 
-class Writer(nn.Module):
-    """A recurrent language model over 12 tokens; it writes softly, from Gumbel noise (N, 6, 12)."""
+class LanguageModel(nn.Module):
+    """A recurrent language model over 12 tokens; it generates soft tokens from Gumbel noise (N, 6, 12)."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -156,13 +156,13 @@ class Writer(nn.Module):
         self.head = nn.Linear(16, 12)
 
     def forward(self, gumbel: Tensor, temperature: Tensor) -> Tensor:
-        token, memory, written = self.embedding.weight[0].expand(len(gumbel), 1, 8), None, []
+        token, memory, tokens = self.embedding.weight[0].expand(len(gumbel), 1, 8), None, []
         for noise in gumbel.unbind(1):
-            seen, memory = self.memory(token, memory)
-            soft = ((self.head(seen[:, 0]) + noise) / temperature).softmax(1)
-            written.append(soft)
+            output, memory = self.memory(token, memory)
+            soft = ((self.head(output[:, 0]) + noise) / temperature).softmax(1)
+            tokens.append(soft)
             token = (soft @ self.embedding.weight)[:, None]
-        return torch.stack(written, 1)
+        return torch.stack(tokens, 1)
 
     def predict(self, text: Tensor) -> Tensor:
         """Logits of each token from those before it."""
@@ -170,11 +170,11 @@ class Writer(nn.Module):
 
 
 class Scales(nn.Module):
-    """A small picture, and a large one refined from it."""
+    """A small image, and a large one refined from it."""
 
     def __init__(self, latent: int) -> None:
         super().__init__()
-        self.coarse, self.fine = Maker(latent, (3, 4, 4)), convolutions(3, 3)
+        self.coarse, self.fine = Generator(latent, (3, 4, 4)), convolutions(3, 3)
 
     def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
         low = self.coarse(z)
@@ -182,7 +182,7 @@ class Scales(nn.Module):
 
 
 class Balance(nn.Module):
-    """How fast the critic may learn; shared, as ranks that learn at different rates drift apart."""
+    """The learning rate factor of the discriminator; shared, as it has to be equal on all ranks."""
 
     shared = True
 
@@ -191,15 +191,15 @@ class Balance(nn.Module):
         self.register_buffer("rate", torch.tensor(1.0))
 
     @torch.no_grad()
-    def see(self, real_logits: Tensor) -> None:
+    def update(self, real_logits: Tensor) -> None:
         self.rate.lerp_((real_logits.mean() < 1).to(self.rate.dtype) + 0.1, 0.1)
 
 
-# --- pieces of losses -------------------------------------------------------------------------------------------------
+# --- terms of losses --------------------------------------------------------------------------------------------------
 
 
 def noise(latent: int) -> Callable[[Batch], dict[str, Tensor]]:
-    """z, and one uniform number a sample."""
+    """A `draw` of z and one uniform number per sample."""
 
     def draw(batch: Batch) -> dict[str, Tensor]:
         n = len(next(iter(batch.values())))
@@ -209,21 +209,21 @@ def noise(latent: int) -> Callable[[Batch], dict[str, Tensor]]:
 
 
 def logistic(real: Tensor, fake: Tensor) -> Tensor:
-    """The critic's -log D(x) - log(1 - D(G(z))), of logits."""
+    """The discriminator's -log D(x) - log(1 - D(G(z))), of logits."""
     return F.softplus(-real).mean() + F.softplus(fake).mean()
 
 
-def fooled(fake: Tensor) -> Tensor:
+def non_saturating(fake: Tensor) -> Tensor:
     """The generator's -log D(G(z))."""
     return F.softplus(-fake).mean()
 
 
-def squares(x: Tensor, target: float) -> Tensor:
+def squared_error(x: Tensor, target: float) -> Tensor:
     return (x - target).square().mean()
 
 
-def steepness(critic: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """E |grad D(x)|^2, the zero-centred penalty (Mescheder et al., 2018)."""
+def squared_gradient_norm(discriminator: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """E |grad D(x)|^2, the zero-centered gradient penalty (Mescheder et al., 2018)."""
     x = x.detach().requires_grad_()
-    (gradient,) = torch.autograd.grad(critic(x).sum(), x, create_graph=True)
+    (gradient,) = torch.autograd.grad(discriminator(x).sum(), x, create_graph=True)
     return gradient.flatten(1).square().sum(1).mean()
