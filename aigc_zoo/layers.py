@@ -197,13 +197,13 @@ def halved(spec: Spec, networks: str) -> tuple[tuple[int, int], int]:
     Raises ValueError for samples of any other shape; its message begins with `networks`, "the dcgan networks".
     """
     if len(spec.shape) != 3:
-        raise ValueError(f"{networks} make images (C, H, W), not samples of shape {spec.shape}")
+        raise ValueError(f"{networks} generate images (C, H, W), not samples of shape {spec.shape}")
     height, width = spec.shape[1:]
     levels = _levels(min(height, width))
     if levels < 1 or height % 2**levels or width % 2**levels:
         near = sorted({_nearest(height, width, up) for up in (False, True)})
         raise ValueError(
-            f"{networks} cannot make {height}x{width}: the shorter side has to be b x 2^k with 4 <= b < 8 and "
+            f"{networks} cannot generate {height}x{width}: the shorter side has to be b x 2^k with 4 <= b < 8 and "
             f"k >= 1, the longer a multiple of that 2^k; the nearest are {' and '.join(f'{h}x{w}' for h, w in near)} "
             f"(squares: --size {min(near[-1])})"
         )

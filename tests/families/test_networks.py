@@ -234,7 +234,7 @@ def test_dcgan_levels(shape: tuple[int, ...], base: tuple[int, int], levels: int
 )
 def test_dcgan_refuses_other_sizes_and_names_the_nearest(shape: tuple[int, ...], near: list[str]) -> None:
     spec = Spec(shape=shape)
-    with pytest.raises(ValueError, match=re.escape(f"cannot make {shape[1]}x{shape[2]}")) as caught:
+    with pytest.raises(ValueError, match=re.escape(f"cannot generate {shape[1]}x{shape[2]}")) as caught:
         dcgan.generator(spec, LATENT)
     found = re.findall(r"\d+x\d+", str(caught.value).split("nearest are")[1])
     assert found == near
@@ -323,7 +323,7 @@ def test_primer_has_the_articles_number_of_weights() -> None:
 
 @pytest.mark.parametrize(("shape", "side"), [((1, 30, 30), 32), ((1, 28, 27), 28), ((3, 2, 2), 4)])
 def test_primer_refuses_sides_that_are_no_multiples_of_four(shape: tuple[int, ...], side: int) -> None:
-    with pytest.raises(ValueError, match=f"cannot make {shape[1]}x{shape[2]}.*multiples of 4.*--size {side}"):
+    with pytest.raises(ValueError, match=f"cannot generate {shape[1]}x{shape[2]}.*multiples of 4.*--size {side}"):
         primer.generator(Spec(shape=shape), LATENT)
 
 
