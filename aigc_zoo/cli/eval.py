@@ -36,15 +36,15 @@ from aigc_zoo.cli.device import device_option
 def command(obj: Any, /, source: Path, metrics: str, device: str, best: bool, as_json: bool, **settings: Any) -> None:
     """Measure samples of RUN or FILE, or the images of a FOLDER, against a dataset."""
     from aigc_zoo.artefacts.runs import nulled
-    from aigc_zoo.cli.progress import Looking
+    from aigc_zoo.cli.progress import EvaluationProgress
     from aigc_zoo.errors import DataError
     from aigc_zoo.metrics.kinds import leading, modes_of, warnings
     from aigc_zoo.metrics.protocol import described, valued
     from aigc_zoo.run.evaluate import evaluate
     from aigc_zoo.run.prepare import choose_device
-    from aigc_zoo.run.published import located
+    from aigc_zoo.run.published import resolve_source
 
-    source = located(obj.catalogue(), source)
+    source = resolve_source(obj.catalogue(), source)
     if not source.exists():
         raise DataError(f"{source}: no such run, file or folder")
     if best:
@@ -52,7 +52,7 @@ def command(obj: Any, /, source: Path, metrics: str, device: str, best: bool, as
         if not source.exists():
             raise DataError(f"{source}: this run kept no best generator, as it measured nothing: leave out --best")
     names = tuple(name.strip() for name in metrics.split(",")) if metrics else ()
-    with Looking() as progress:
+    with EvaluationProgress() as progress:
         records = evaluate(
             obj.catalogue(),
             source,

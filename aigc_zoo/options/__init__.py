@@ -2,13 +2,14 @@
 
 from aigc_zoo.options.binding import bind, blame, component_options, parse_call
 from aigc_zoo.options.configuration import Configuration, build, options_of, read_file, resolve, unknown_option
-from aigc_zoo.options.settings import RUN_SETTINGS
+from aigc_zoo.options.settings import RUN_SETTINGS, RunSettings
 from aigc_zoo.options.values import Option
 
 __all__ = [
     "RUN_SETTINGS",
     "Configuration",
     "Option",
+    "RunSettings",
     "bind",
     "blame",
     "build",

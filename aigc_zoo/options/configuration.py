@@ -13,7 +13,7 @@ from aigc_zoo.discovery import Entry
 from aigc_zoo.errors import ConfigError, UsageError
 from aigc_zoo.options.binding import arguments, bound, call
 from aigc_zoo.options.layers import Draft, Layer, prefix
-from aigc_zoo.options.settings import RUN_SETTINGS
+from aigc_zoo.options.settings import RUN_SETTINGS, RunSettings
 from aigc_zoo.options.signatures import read
 from aigc_zoo.options.values import Option, Value, spelling
 from aigc_zoo.spec import API
@@ -29,7 +29,7 @@ Ids = str | tuple[str, ...] | None
 class Configuration:
     """All that was chosen for a run of a recipe. Keys of `slots` and `options` are those of the recipe's signature.
 
-    `recipe` is the full id, with the preset; `run` holds the run's settings, None where they are left to the run.
+    `recipe` is the full id, with the preset; `run` holds the run's settings.
     `set_by` says preset, file, cli or python for what is not at its default.
     """
 
@@ -37,7 +37,7 @@ class Configuration:
     preset: str
     slots: Mapping[str, Ids]
     options: Mapping[str, Value]
-    run: Mapping[str, Any]
+    run: RunSettings
     set_by: Mapping[str, str] = field(default_factory=dict)
     plugins: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
@@ -53,7 +53,7 @@ class Configuration:
             "recipe": self.recipe,
             "slots": listed(self.slots),
             "options": listed(self.options),
-            "run": dict(self.run),
+            "run": self.run.card(),
             "set_by": dict(self.set_by),
             "plugins": {name: dict(about) for name, about in self.plugins.items()},
         }
@@ -80,13 +80,13 @@ def resolve(
     values = draft.values()
     chosen = _configured(draft, values, preset)
     recipe = build(catalogue, chosen)
-    run = dict(chosen.run)
+    run = chosen.run.card()
     defaults = {"data": recipe.dataset, "batch_size": recipe.batch_size, "steps": recipe.steps, "images": recipe.images}
     length_given = run["steps"] is not None or run["images"] is not None
     for key, value in defaults.items():
         if run[key] is None and not (length_given and key in ("steps", "images")):
             run[key] = value
-    return replace(chosen, run=run, set_by=draft.set_by(values, defaults))
+    return replace(chosen, run=RunSettings.from_values(run), set_by=draft.set_by(values, defaults))
 
 
 def build(catalogue: Catalogue, configuration: Configuration) -> Recipe:
@@ -179,7 +179,7 @@ def _configured(draft: Draft, values: Mapping[str, Value], preset: str) -> Confi
         preset=preset,
         slots=_slots(draft, lambda entry: entry.id),
         options={option.key: values[option.key] for option in draft.options() if not option.slot},
-        run={key: values[key] for key in RUN_SETTINGS},
+        run=RunSettings.from_values(values),
         plugins={entry.distribution: {"version": entry.version, "api": API} for entry in involved},
         notes=tuple(dict.fromkeys(draft.notes)),
     )

@@ -235,7 +235,7 @@ def test_a_command_receives_its_inputs_and_its_own_options(tmp_path: Path) -> No
     inputs = Inputs("doodle", "squares", None, {"steps": "3", "penalty": ("smooth",)})
     assert received == [(obj, {"fresh": True, "out": Path("there"), "inputs": inputs})]
     configuration = inputs.resolve(obj.catalogue())
-    assert (configuration.run["steps"], configuration.slots["penalty"]) == (3, ("local/smooth",))
+    assert (configuration.run.steps, configuration.slots["penalty"]) == (3, ("local/smooth",))
 
 
 def test_completion_offers_a_recipes_options_and_survives_nonsense(tmp_path: Path) -> None:

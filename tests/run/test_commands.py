@@ -59,7 +59,7 @@ def test_a_grid_is_put_beside_the_generator(capsys: pytest.CaptureFixture[str], 
 
 
 def test_classes_are_refused_where_they_make_no_difference(capsys: pytest.CaptureFixture[str], done: Run) -> None:
-    assert "no difference" in refused(capsys, 2, "sample", done.path, "--class", "1")
+    assert "do not depend on the class" in refused(capsys, 2, "sample", done.path, "--class", "1")
     assert "not one of" in refused(capsys, 2, "sample", done.path, "--class", "cat")
 
 
@@ -119,7 +119,7 @@ def test_folders_that_cannot_be_judged_are_refused(
     found = json.loads(told(capsys, "eval", three, *words, "--allow-few", "--json"))["metrics"][0]
     assert found["protocol"]["few"] is True
     mixed = images_in(tmp_path / "mixed", [pictures[0], pictures[1][:20, :20]])
-    assert "several sizes: say --size" in refused(capsys, 65, "eval", mixed, *words)
+    assert "several sizes: use --size" in refused(capsys, 65, "eval", mixed, *words)
     lossy = images_in(tmp_path / "lossy", pictures[:150], ".jpg")
     said = refused(capsys, 65, "eval", lossy, *words)
     assert "0000.jpg" in said
@@ -164,7 +164,7 @@ def test_a_dry_run_writes_nothing(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     out = told(capsys, "train", "--config", done.path / "card.json", "--dry-run")
-    assert "weights" in out
+    assert "parameters" in out
     assert "images/s" in out
     assert not list(tmp_path.iterdir())
 

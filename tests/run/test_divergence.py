@@ -133,7 +133,7 @@ def test_nothing_that_is_not_finite_reaches_a_file(name: str, blobs: Path, tmp_p
         told = str(caught.value)
         assert said in told, place
         assert f"at step {BAD}" in told
-        assert "the checkpoint of step 2 is whole" in told
+        assert "the checkpoint of step 2 is intact" in told
         assert len(told.splitlines()) <= 3
         assert [step for step, _ in RunDirectory(folder).checkpoints()] == [2], "and it was noticed at the next log"
         assert not_finite(folder) == []

@@ -20,7 +20,7 @@ from aigc_zoo.cli import main
 from aigc_zoo.errors import ConfigError
 from aigc_zoo.plugins import catalogue
 from aigc_zoo.run import export as module
-from aigc_zoo.run.export import Program, batch_of, publish
+from aigc_zoo.run.export import Program, example_batch, export_generator
 from aigc_zoo.run.generator import load_generator
 from aigc_zoo.run.loop import train
 from aigc_zoo.run.prepare import prepare
@@ -47,13 +47,13 @@ def conditional(blobs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_every_file_is_read_back_by_what_others_have(run: Path, tmp_path: Path) -> None:
     generator = load_generator(catalogue(), run)
-    written = publish(catalogue(), run, tmp_path / "out", onnx=True, licence="CC-BY-4.0")
+    written = export_generator(catalogue(), run, tmp_path / "out", onnx=True, licence="CC-BY-4.0")
     assert [path.name for path, _ in written] == ["generator.safetensors", "generator.pt2", "generator.onnx"]
     assert all(error <= 1e-5 for _, error in written)
     again = load_generator(catalogue(), tmp_path / "out" / "generator.safetensors")
     assert torch.equal(again.sample(3), generator.sample(3))
 
-    z = batch_of(generator, 7, seed=3)["z"]
+    z = example_batch(generator, 7, seed=3)["z"]
     with torch.no_grad():
         expected = Program(generator)(z)
     code = (
@@ -72,7 +72,7 @@ def test_every_file_is_read_back_by_what_others_have(run: Path, tmp_path: Path) 
 
 
 def test_the_record_says_what_it_is_and_proves_it(run: Path, tmp_path: Path) -> None:
-    publish(catalogue(), run, tmp_path, licence="CC-BY-4.0")
+    export_generator(catalogue(), run, tmp_path, licence="CC-BY-4.0")
     record = json.loads((tmp_path / "published.json").read_text())
     assert record["licence"] == "CC-BY-4.0"
     assert record["recipe"] == "zoo/dcgan"
@@ -88,7 +88,7 @@ def test_the_record_says_what_it_is_and_proves_it(run: Path, tmp_path: Path) -> 
 
 
 def test_a_conditional_generator_takes_its_label(conditional: Path, tmp_path: Path) -> None:
-    publish(catalogue(), conditional, tmp_path, onnx=True)
+    export_generator(catalogue(), conditional, tmp_path, onnx=True)
     record = json.loads((tmp_path / "published.json").read_text())
     assert record["inputs"] == {"label": [2], "z": [8]}
     program = torch.export.load(tmp_path / "generator.pt2").module()
@@ -99,15 +99,15 @@ def test_a_conditional_generator_takes_its_label(conditional: Path, tmp_path: Pa
 
 def test_a_file_that_differs_is_refused(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "TOLERANCE", -1.0)
-    with pytest.raises(ConfigError, match="differs from the generator"):
-        publish(catalogue(), run, tmp_path)
+    with pytest.raises(ConfigError, match="differs from the original"):
+        export_generator(catalogue(), run, tmp_path)
     assert not (tmp_path / "published.json").exists()
 
 
 def test_without_onnx_the_extra_is_named(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnxscript", None)
     with pytest.raises(ConfigError, match=r'python -m pip install "aigc-zoo\[onnx\]"'):
-        publish(catalogue(), run, tmp_path, onnx=True)
+        export_generator(catalogue(), run, tmp_path, onnx=True)
 
 
 def test_the_commands(run: Path, capsys: pytest.CaptureFixture[str], blobs: Path) -> None:

@@ -15,7 +15,7 @@ from aigc_zoo.discovery import Manager
 from aigc_zoo.plugins import Catalogue
 from aigc_zoo.run.loop import train
 from aigc_zoo.run.prepare import prepare
-from aigc_zoo.run.progress import Screen
+from aigc_zoo.run.progress import Progress
 from aigc_zoo.run.signals import Stop
 from aigc_zoo.spec import HOOKS
 
@@ -145,7 +145,7 @@ def test_a_listener_that_fails_is_switched_off_and_the_run_goes_on(
     assert line == "zoo: plugin file fails.py is switched off: zoo_log: OSError: the tracker is down"
 
 
-class Fails(Screen):
+class Fails(Progress):
     def log(self, line: Any) -> None:
         raise RuntimeError("the run fails")
 
@@ -155,7 +155,7 @@ def test_an_error_ends_the_run_for_listeners_too(blobs: Path, tmp_path: Path) ->
     catalogue = catalogue_with(tmp_path / "told.py")
     chosen = options.resolve(catalogue, "dcgan", data=str(blobs), given={**TINY, "eval_every": 12}, origin="python")
     with pytest.raises(RuntimeError, match="the run fails"):
-        train(prepare(catalogue, chosen), tmp_path / "run", screen=Fails())
+        train(prepare(catalogue, chosen), tmp_path / "run", progress=Fails())
     assert heard(catalogue)[-1][0] == "end"
     assert str(heard(catalogue)[-1][1]) == "the run fails"
 

@@ -16,11 +16,11 @@ from aigc_zoo import options
 from aigc_zoo.discovery import Manager
 from aigc_zoo.errors import ConfigError, DataError
 from aigc_zoo.plugins import Catalogue, catalogue
-from aigc_zoo.run.export import publish
+from aigc_zoo.run.export import export_generator
 from aigc_zoo.run.generator import load_generator
 from aigc_zoo.run.loop import train
 from aigc_zoo.run.prepare import prepare
-from aigc_zoo.run.published import located
+from aigc_zoo.run.published import resolve_source
 from aigc_zoo.spec import Component, Weights
 
 from .conftest import TINY
@@ -46,7 +46,7 @@ def published(blobs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("weights")
     chosen = options.resolve(catalogue(), "dcgan", data=str(blobs), given={**TINY, "eval_every": 12}, origin="python")
     train(prepare(catalogue(), chosen), folder / "run")
-    publish(catalogue(), folder / "run", folder / "out", licence="CC-BY-4.0")
+    export_generator(catalogue(), folder / "run", folder / "out", licence="CC-BY-4.0")
     return folder / "out"
 
 
@@ -86,12 +86,12 @@ def plugin(folder: Path, published: Path, url: str, **changes: object) -> Catalo
 
 def test_published_weights_are_fetched_once_and_sampled(published: Path, served: str, tmp_path: Path) -> None:
     found = plugin(tmp_path, published, served)
-    path = located(found, "trained@blobs", local=True)
+    path = resolve_source(found, "trained@blobs", local=True)
     assert hashlib.sha256(path.read_bytes()).hexdigest() == path.stem
     expected = load_generator(catalogue(), published / "generator.safetensors").sample(3)
     assert torch.equal(load_generator(found, path).sample(3), expected)
     gone = plugin(tmp_path, published, "http://127.0.0.1:1/gone.safetensors")
-    assert located(gone, "local/trained@blobs") == path, "it is in the cache"
+    assert resolve_source(gone, "local/trained@blobs") == path, "it is in the cache"
     metrics = found.find("recipe", "trained").entry.component.weights["blobs"].metrics
     assert {metric["protocol"]["num"] for metric in metrics} == {192}
 
@@ -99,17 +99,17 @@ def test_published_weights_are_fetched_once_and_sampled(published: Path, served:
 def test_another_content_than_stated_is_refused(published: Path, served: str, tmp_path: Path) -> None:
     found = plugin(tmp_path, published, served, sha=SHA)
     with pytest.raises(DataError):
-        located(found, "trained@blobs", local=True)
+        resolve_source(found, "trained@blobs", local=True)
 
 
 def test_what_is_not_published_is_explained(published: Path, served: str, tmp_path: Path) -> None:
     found = plugin(tmp_path, published, served)
     with pytest.raises(ConfigError, match=r"no weights 'blob'; did you mean 'blobs'\?\npublished: trained@blobs"):
-        located(found, "trained@blob")
+        resolve_source(found, "trained@blob")
     with pytest.raises(ConfigError, match="published: none"):
-        located(found, "dcgan@mnist")
-    assert located(found, tmp_path) == tmp_path
-    assert located(found, tmp_path / "nosuch") == tmp_path / "nosuch"
+        resolve_source(found, "dcgan@mnist")
+    assert resolve_source(found, tmp_path) == tmp_path
+    assert resolve_source(found, tmp_path / "nosuch") == tmp_path / "nosuch"
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from aigc_zoo.artefacts import checkpoint
 from aigc_zoo.artefacts.runs import RunDirectory, read_lines
 from aigc_zoo.data import pool, writers
 from aigc_zoo.engine import trainer
-from aigc_zoo.run import loop
+from aigc_zoo.run import loop, monitor
 from aigc_zoo.run.prepare import prepare
 from aigc_zoo.run.signals import stopping
 
@@ -50,7 +50,7 @@ def test_a_signal_saves_and_leaves(blobs: Path, tmp_path: Path, sent: signal.Sig
     process.send_signal(sent)
     told, _ = process.communicate(timeout=60)
     assert process.returncode == code
-    assert "continues" in told
+    assert "resumes" in told
     last = json.loads((out / "log.jsonl").read_text().splitlines()[-1])["step"]
     (saved, _), *_ = RunDirectory(out).checkpoints()[::-1]
     assert saved >= last >= 1
@@ -73,7 +73,7 @@ PHASES: dict[str, tuple[Any, str, int]] = {
     "data wait": (pool.Pool, "batch", 13),
     "step": (trainer, "turn", 24),
     "grid": (writers, "save_grid", 4),
-    "evaluation": (loop, "looked", 3),
+    "evaluation": (monitor, "distributed_features", 3),
     "save": (checkpoint, "save", 4),
 }
 """Where a signal strikes: what is called there, and how often in the run of TINY."""

@@ -18,9 +18,9 @@ from aigc_zoo.engine import fast
 from aigc_zoo.errors import ConfigError
 from aigc_zoo.game import Batch, Nets, Player, Terms
 from aigc_zoo.run.loop import train
-from aigc_zoo.run.memory import largest
+from aigc_zoo.run.memory import largest_batch
 from aigc_zoo.run.prepare import Prepared, prepare
-from aigc_zoo.run.progress import Screen
+from aigc_zoo.run.progress import Progress
 
 from .conftest import TINY
 
@@ -120,7 +120,7 @@ def test_graphs_on_a_cpu_are_refused(blobs: Path, tmp_path: Path, capsys: pytest
     assert not (tmp_path / "run").exists()
 
 
-class Ear(Screen):
+class Ear(Progress):
     def __init__(self) -> None:
         self.heard: list[str] = []
 
@@ -141,8 +141,8 @@ def test_a_change_of_the_engine_is_said_and_amends_the_card(
     monkeypatch.setattr(fast.Engine, "play", gives_up)
     monkeypatch.setattr(fast.Engine, "_choose", lambda *_: fast.Choice("graph", "a CUDA device"))
     monkeypatch.setattr(fast, "CudaGraphs", lambda device: None)
-    train(prepared, tmp_path / "run", screen=ear)
-    assert "goes on with engine eager: this recipe cannot be recorded: for a test" in ear.heard
+    train(prepared, tmp_path / "run", progress=ear)
+    assert "continues with engine eager: this recipe cannot be recorded: for a test" in ear.heard
     card = json.loads((tmp_path / "run" / "card.json").read_text())
     assert card["engine"] == "eager"
     assert card["why"]["engine"].endswith("for a test")
@@ -171,7 +171,7 @@ def small_memory(prepared: Prepared, rows: int) -> Prepared:
 @pytest.mark.parametrize("rows", [40, 63, 16])
 def test_a_batch_that_does_not_fit_names_the_largest_that_would(blobs: Path, tmp_path: Path, rows: int) -> None:
     prepared = small_memory(ready(blobs, batch_size=96, precision="fp32"), rows)
-    found = largest(prepared, 96)
+    found = largest_batch(prepared, 96)
     assert rows - max(1, rows // 16) <= found <= rows
     with pytest.raises(ConfigError, match="does not fit in the memory of cpu") as caught:
         train(prepared, tmp_path / "run")
@@ -203,5 +203,5 @@ def test_other_errors_stay_what_they_are(blobs: Path, tmp_path: Path) -> None:
 
 
 def test_parts_that_do_not_divide_are_refused_with_a_size_that_does(blobs: Path) -> None:
-    with pytest.raises(ConfigError, match="say --batch-size 6, or another --accumulate"):
+    with pytest.raises(ConfigError, match="use --batch-size 6, or another --accumulate"):
         ready(blobs, batch_size=8, accumulate=3)

@@ -29,7 +29,7 @@ from aigc_zoo.report.collect import read_run
 from aigc_zoo.run.loop import train
 from aigc_zoo.run.monitor import parse_target
 from aigc_zoo.run.prepare import prepare
-from aigc_zoo.run.progress import Screen
+from aigc_zoo.run.progress import Progress
 from aigc_zoo.run.signals import Stop
 
 from .conftest import TINY, prints
@@ -241,7 +241,7 @@ def test_divergence_ends_in_an_error_and_leaves_no_bad_file(blobs: Path, tmp_pat
         return {name: term / (batch["t"] < 0.5) for name, term in terms.items()}
 
     players["generator"] = replace(sound, loss=explode)
-    with pytest.raises(DivergedError, match=r"generator is not finite at step 6(.|\n)*step 6 is whole"):
+    with pytest.raises(DivergedError, match=r"generator is not finite at step 6(.|\n)*step 6 is intact"):
         train(replace(prepared, recipe=replace(prepared.recipe, players=players)), tmp_path / "run")
     for _, path in RunDirectory(tmp_path / "run").checkpoints():
         assert all(bool(torch.isfinite(t).all()) for t in checkpoint.load(path)[0].values() if t.is_floating_point())
@@ -352,12 +352,12 @@ def test_a_run_ends_with_what_was_not_trained_on(blobs: Path, tmp_path: Path) ->
             Image.fromarray(image).save(tmp_path / "data" / split / f"{number}.png")
     said: list[str] = []
 
-    class Heard(Screen):
+    class Heard(Progress):
         def say(self, text: str) -> None:
             said.append(text)
 
     settings = {**TINY, "metrics": "duplicates,variance-ratio", "steps": 6, "eval_num": 64}
-    run = aigc_zoo.train("dcgan", str(tmp_path / "data"), out=tmp_path / "run", screen=Heard(), **settings)
+    run = aigc_zoo.train("dcgan", str(tmp_path / "data"), out=tmp_path / "run", progress=Heard(), **settings)
     held = json.loads((run.path / "held_out.json").read_text())
     assert held["selected_by"] == "duplicates-zoo-grey28 on train"
     found = {(record["which"], record["name"]): record for record in held["metrics"]}
