@@ -87,8 +87,8 @@ class TerminalProgress(Progress):
     def __init__(self, *, tty: bool | None = None) -> None:
         self._tty = sys.stderr.isatty() if tty is None else tty
         self._bar: _Bar | None = None
-        self._total = 0
-        self._printed = 0.0
+        self._step = self._total = 0
+        self._printed, self._waited_from = 0.0, time.monotonic()
         self._losses = ""
         self._speed = ""
         self._eta = _Eta()
@@ -107,19 +107,20 @@ class TerminalProgress(Progress):
         self._total = int(card["steps"])
         if self._tty:
             self._bar = _Bar("step {done}/{total}", self._total)
-            self._bar.show(step)
+            self._show(step, "")
 
     def step(self, step: int, images: int, seconds: float) -> None:
         self._eta.update(step, seconds)
+        self._waited_from = time.monotonic()
         if self._bar is not None:
-            self._bar.show(step, "  ".join(filter(None, (self._left(step), self._speed))), self._losses)
+            self._show(step, self._losses)
 
     def evaluating(self, step: int, samples: str, done: int, total: int) -> None:
         text = f"evaluating at step {step:,}: {_count(samples, done, total)}"
         if self._bar is not None:
-            self._bar.show(step, below=text)
-        elif done < total and time.monotonic() - self._printed >= LINE_SECONDS:
-            self._printed = time.monotonic()
+            self._show(step, text)
+        elif done < total and time.monotonic() - self._waited_from >= LINE_SECONDS:
+            self._waited_from = time.monotonic()
             self.say(text)
 
     def log(self, line: Mapping[str, Any]) -> None:
@@ -128,7 +129,7 @@ class TerminalProgress(Progress):
         self._losses = ", ".join(f"{name.removesuffix('/loss')} {value:.3f}" for name, value in losses.items())
         self._speed = f"{line['images_per_second']:,.0f} images/s"
         if self._bar is not None:
-            self._bar.show(step, "  ".join(filter(None, (self._left(step), self._speed))), self._losses, now=True)
+            self._show(step, self._losses, now=True)
         elif time.monotonic() - self._printed >= LINE_SECONDS or step >= self._total:
             self._printed = time.monotonic()
             left = f", {self._left(step)}" if self._left(step) else ""
@@ -146,8 +147,15 @@ class TerminalProgress(Progress):
 
     def close(self) -> None:
         if self._bar is not None:
+            self._show(self._step, self._losses, now=True)
             self._bar.stop()
             self._bar = None
+
+    def _show(self, step: int, below: str, *, now: bool = False) -> None:
+        assert self._bar is not None
+        self._step = step
+        facts = "  ".join(filter(None, (self._left(step), self._speed)))
+        self._bar.show(step, facts, below, now=now)
 
     def _left(self, step: int) -> str:
         seconds = self._eta.seconds_left(step, self._total)
@@ -178,6 +186,8 @@ class _Bar(RichProgress):
     """A bar with a count, facts beside it and a text below it, on the terminal that stderr is."""
 
     def __init__(self, count: str, total: int, *, transient: bool = False) -> None:
+        self._count, self._total = count, total
+        self._below, self._shown = "", 0.0
         super().__init__(
             BarColumn(bar_width=None),
             TextColumn("{task.fields[count]}", markup=False),
@@ -188,9 +198,7 @@ class _Bar(RichProgress):
             redirect_stdout=False,
             expand=True,
         )
-        self._count, self._below, self._shown = count, "", 0.0
         self._task: TaskID = self.add_task("", total=total, count="", facts="")
-        self._total = total
         self.start()
 
     def get_renderables(self) -> Iterable[RenderableType]:

@@ -189,7 +189,8 @@ def test_help_of_a_recipe_lists_all_in_groups(zoo: Run, monkeypatch: pytest.Monk
     ]
     text = " ".join(out.split())
     for part in (
-        "--steps N How many steps to train; instead of --images. [1 or more; default: 40 by preset squares]",
+        "--steps N Number of training steps, instead of --images; the recipe's length by default. "
+        "[1 or more; default: 40 by preset squares]",
         "--sizes INTEGER,... How large. [1 or more; default: 4,8]",
         "--step-size FLOAT How far, at most. [0 to 1; default: 0.0002]",
         "--mode [fast|slow] [default: fast]",
