@@ -1,4 +1,4 @@
-"""What plugins count on: a snapshot that changes only by additions, and the way in which things go."""
+"""The public API: a stored snapshot, which may change only by additions within an API number."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ TOOL = load_tool()
 OLD: dict[str, Any] = json.loads((ROOT / "tests" / "api_snapshot.json").read_text(encoding="utf-8"))
 
 
-def test_the_snapshot_is_fresh_and_nothing_broke_within_the_api_number() -> None:
+def test_the_snapshot_is_fresh_and_nothing_breaks_within_the_api_number() -> None:
     assert TOOL.stale() == ""
 
 
-def test_the_snapshot_holds_what_plugins_use() -> None:
+def test_the_snapshot_holds_the_names_that_plugins_use() -> None:
     assert OLD["hooks"]["zoo_log"] == {"run": "needed", "step": "needed", "scalars": "needed"}
     assert OLD["names"]["aigc_zoo.spec.Component"]["target"] == "''"
     for name in (
@@ -46,7 +46,7 @@ def test_the_snapshot_holds_what_plugins_use() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         (lambda new: new["kinds"].remove("loss"), "the kind loss is gone"),
         (lambda new: new["called_with"].update(generator=["spec"]), "a generator is called otherwise"),
@@ -58,13 +58,13 @@ def test_the_snapshot_holds_what_plugins_use() -> None:
         (lambda new: new["names"].pop("aigc_zoo.train"), "aigc_zoo.train is gone"),
     ],
 )
-def test_a_break_is_named(change: Any, told: str) -> None:
+def test_a_break_is_named(change: Any, message: str) -> None:
     new = copy.deepcopy(OLD)
     change(new)
-    assert [sentence for sentence in TOOL.breaks(OLD, new) if told in sentence]
+    assert [sentence for sentence in TOOL.breaks(OLD, new) if message in sentence]
 
 
-def test_additions_are_no_breaks() -> None:
+def test_additions_do_not_break() -> None:
     new = copy.deepcopy(OLD)
     new["kinds"].append("tracker")
     new["hooks"]["zoo_new"] = {"run": "needed"}

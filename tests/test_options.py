@@ -359,7 +359,7 @@ def test_precedence(zoo: Catalogue) -> None:
     file = {"options": {"lr": 0.25, "generator.width": 16, "discriminator-lr": 0.1}}
     second = resolve(zoo, "game.dots", file=file, given={"generator.width": "8", "seed": "3"})
     assert [second.options[key] for key in ("lr", "generator.width", "discriminator_lr")] == [0.25, 8, 0.1]
-    assert second.run["seed"] == 3
+    assert second.run.seed == 3
     assert second.set_by == {
         "seed": "cli",
         "steps": "preset",
@@ -370,7 +370,7 @@ def test_precedence(zoo: Catalogue) -> None:
 
 
 def test_the_recipe_fills_what_nobody_set(zoo: Catalogue) -> None:
-    run = resolve(zoo, "game").run
+    run = resolve(zoo, "game").run.card()
     assert {key: run[key] for key in ("data", "steps", "images", "batch_size", "seed", "size")} == {
         "data": "dots",
         "steps": 50,
@@ -380,7 +380,7 @@ def test_the_recipe_fills_what_nobody_set(zoo: Catalogue) -> None:
         "size": None,
     }
     assert list(run) == list(RUN_SETTINGS)
-    assert resolve(zoo, "game", data="mnist").run["images"] == 1000
+    assert resolve(zoo, "game", data="mnist").run.images == 1000
 
 
 @pytest.mark.parametrize("data", ["dots", "zoo/dots", "dots.small", "some/dots.zip", Path("some/dots")])
@@ -388,21 +388,21 @@ def test_a_preset_named_like_the_data_applies_and_says_so(zoo: Catalogue, data: 
     found = resolve(zoo, "game", data=data)
     assert (found.recipe, found.preset) == ("zoo/game.dots", "dots")
     assert "preset game.dots applies (data dots)" in found.notes
-    assert found.run["data"] == str(data)
+    assert found.run.data == str(data)
 
 
 def test_no_preset_applies_to_other_data_or_beside_an_explicit_one(zoo: Catalogue) -> None:
     assert resolve(zoo, "zoo/game", data="mnist").recipe == "zoo/game"
     strong = resolve(zoo, "zoo/game.strong", data="dots")
     assert (strong.recipe, strong.notes, strong.options["lr"]) == ("zoo/game.strong", (), 2e-4)
-    assert resolve(zoo, "zoo/game.strong").run["data"] == "cifar"
+    assert resolve(zoo, "zoo/game.strong").run.data == "cifar"
     assert resolve(zoo, "other").preset == "rings"  # the recipe's own dataset
 
 
 def test_steps_and_images_exclude_one_another(zoo: Catalogue) -> None:
-    assert resolve(zoo, "game.dots", given={"images": 7}).run["steps"] is None
+    assert resolve(zoo, "game.dots", given={"images": 7}).run.steps is None
     kept = resolve(zoo, "game.dots", file={"run": {"images": 7}}, given={"steps": 9}).run
-    assert (kept["steps"], kept["images"]) == (9, None)
+    assert (kept.steps, kept.images) == (9, None)
     with pytest.raises(UsageError, match="--steps and --images exclude"):
         resolve(zoo, "game", given={"steps": 1, "images": 2})
     with pytest.raises(ConfigError, match=r"exclude one another.*\(configuration file\)"):
@@ -526,7 +526,7 @@ def test_a_card_reads_back_unchanged(zoo: Catalogue, reference: str, given: dict
 def test_flags_come_on_top_of_a_card(zoo: Catalogue) -> None:
     card = resolve(zoo, "game.strong", given={"lr": 0.1}).card()
     changed = resolve(zoo, None, file=card, given={"loss": "plain", "steps": 5})
-    assert (changed.options["lr"], changed.slots["loss"], changed.run["steps"]) == (0.1, "zoo/plain", 5)
+    assert (changed.options["lr"], changed.slots["loss"], changed.run.steps) == (0.1, "zoo/plain", 5)
     assert (changed.set_by["loss"], changed.set_by["lr"]) == ("cli", "cli")
     card["options"]["lr"], card["options"]["discriminator_lr"] = 0.2, 0.3  # edited by hand
     assert resolve(zoo, None, file=card).set_by["discriminator_lr"] == "file"

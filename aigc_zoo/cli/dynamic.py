@@ -250,7 +250,7 @@ def _row(option: Option, resolved: Configuration | None, catalogue: Catalogue | 
 def _default(option: Option, resolved: Configuration | None) -> list[str]:
     value: Any = option.default
     if resolved is not None:
-        value = {**resolved.run, **resolved.options, **resolved.slots}.get(option.key, value)
+        value = {**resolved.run.card(), **resolved.options, **resolved.slots}.get(option.key, value)
     if value is None and not option.owner:  # the run decides
         return []
     if option.slot:

@@ -54,14 +54,14 @@ def command(obj: Any, /, source: Path, metrics: str, device: str, best: bool, as
     protocols are equal.
     """
     from aigc_zoo.artefacts.runs import nulled
-    from aigc_zoo.cli.progress import Looking
+    from aigc_zoo.cli.progress import EvaluationProgress
     from aigc_zoo.run.evaluate import evaluate
     from aigc_zoo.run.prepare import choose_device
-    from aigc_zoo.run.published import located
+    from aigc_zoo.run.published import resolve_source
 
-    source = _existing(located(obj.catalogue(), source), best)
+    source = _existing(resolve_source(obj.catalogue(), source), best)
     names = tuple(name.strip() for name in metrics.split(",")) if metrics else ()
-    with Looking() as progress:
+    with EvaluationProgress() as progress:
         records = evaluate(
             obj.catalogue(),
             source,

@@ -37,13 +37,13 @@ def command(obj: Any, /, source: Path, count: int, out: Path | None, more: tuple
     depend on -n. A recipe can add sampling options of its own, such as a truncation: give them as --NAME VALUE.
     """
     from aigc_zoo.run.prepare import choose_device
-    from aigc_zoo.run.published import located
-    from aigc_zoo.run.sample import sample_to
+    from aigc_zoo.run.published import resolve_source
+    from aigc_zoo.run.sample import save_samples
 
     device = choose_device(settings.pop("device"))
-    path = located(obj.catalogue(), source)
+    path = resolve_source(obj.catalogue(), source)
     if out is None and path != source:  # published weights are in the cache, which is no place for samples
         out = Path(f"{str(source).replace('/', '-').replace('@', '-')}-seed{settings['seed']}.png")
-    written = sample_to(obj.catalogue(), path, count, out=out, device=device, more=more, **settings)
+    written = save_samples(obj.catalogue(), path, count, out=out, device=device, more=more, **settings)
     where = written[0] if len(written) == 1 else f"{written[0].parent}{'/'} ({len(written):,} files)"
     click.echo(f"{count:,} samples: {where}")

@@ -13,31 +13,31 @@ from aigc_zoo.cli.dynamic import Inputs, RecipeCommand
 def run(obj: Any, inputs: Inputs, out: Path | None, fresh: bool, dry_run: bool, allow_inexact_resume: bool) -> int:
     catalogue = obj.catalogue()
     configuration = inputs.resolve(catalogue)
-    from aigc_zoo.cli.progress import Reading, Terminal, last_screen
+    from aigc_zoo.cli.progress import ReadingProgress, TerminalProgress, summary
     from aigc_zoo.engine.ranks import leave_group
-    from aigc_zoo.run.dry_run import rehearse
+    from aigc_zoo.run.dry_run import dry_run as dry_run_lines
     from aigc_zoo.run.loop import train
-    from aigc_zoo.run.prepare import default_folder, prepare
-    from aigc_zoo.run.progress import Screen
+    from aigc_zoo.run.prepare import default_directory, prepare
+    from aigc_zoo.run.progress import Progress
     from aigc_zoo.run.signals import stopping
 
     try:
-        prepared = prepare(catalogue, configuration, progress=Reading())
+        prepared = prepare(catalogue, configuration, progress=ReadingProgress())
         first = prepared.ranks.first
         for note in configuration.notes if first else ():
             click.echo(note, err=True)
-        folder = out if out is not None else default_folder(configuration, prepared.recipe)
+        folder = out if out is not None else default_directory(configuration, prepared.recipe)
         if dry_run:
-            for line in rehearse(prepared, folder) if first else ():
+            for line in dry_run_lines(prepared, folder) if first else ():
                 click.echo(line)
             return 0
         with stopping() as stop:
-            screen = Terminal() if first else Screen()
-            result = train(prepared, folder, fresh=fresh, inexact=allow_inexact_resume, screen=screen, stop=stop)
+            bar = TerminalProgress() if first else Progress()
+            result = train(prepared, folder, fresh=fresh, inexact=allow_inexact_resume, progress=bar, stop=stop)
     finally:
         leave_group()
     if first:
-        click.echo(last_screen(result))
+        click.echo(summary(result))
     return 128 + result.signal if result.signal else 0
 
 

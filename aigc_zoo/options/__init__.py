@@ -10,13 +10,14 @@ from aigc_zoo.options.configuration import (
     settings_of,
     unknown_option,
 )
-from aigc_zoo.options.settings import RUN_SETTINGS
+from aigc_zoo.options.settings import RUN_SETTINGS, RunSettings
 from aigc_zoo.options.values import Option
 
 __all__ = [
     "RUN_SETTINGS",
     "Configuration",
     "Option",
+    "RunSettings",
     "bind",
     "blame",
     "build",

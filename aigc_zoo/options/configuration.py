@@ -13,7 +13,7 @@ from aigc_zoo.discovery import Entry
 from aigc_zoo.errors import ConfigError, UsageError
 from aigc_zoo.options.binding import arguments, bound, call
 from aigc_zoo.options.layers import BY_RECIPE, Draft, Layer, prefix
-from aigc_zoo.options.settings import RUN_SETTINGS
+from aigc_zoo.options.settings import RUN_SETTINGS, RunSettings
 from aigc_zoo.options.signatures import read
 from aigc_zoo.options.values import Option, Value, spelling
 from aigc_zoo.spec import API
@@ -40,7 +40,7 @@ class Configuration:
     preset: str
     slots: Mapping[str, Ids]
     options: Mapping[str, Value]
-    run: Mapping[str, Any]
+    run: RunSettings
     set_by: Mapping[str, str] = field(default_factory=dict)
     plugins: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
@@ -57,7 +57,7 @@ class Configuration:
             "recipe": self.recipe,
             "slots": listed(self.slots),
             "options": listed(self.options),
-            "run": dict(self.run),
+            "run": self.run.card(),
             "set_by": dict(self.set_by),
             "plugins": {name: dict(about) for name, about in self.plugins.items()},
         }
@@ -83,7 +83,7 @@ def resolve(
     draft.lay(Layer(given, origin))
     values = draft.values()
     chosen = _configured(draft, values, preset)
-    run = dict(chosen.run)
+    run = chosen.run.card()
     defaults: dict[str, Any] = {}
     if draft.needs_recipe():
         recipe = build(catalogue, chosen)
@@ -95,7 +95,7 @@ def resolve(
         run |= {key: defaults[key] for key in missing}
     if run["steps"] is None and run["images"] is None:
         raise ConfigError(f"recipe {draft.entry.id} states no length: give --steps or --images")
-    return replace(chosen, run=run, set_by=draft.set_by(values, defaults))
+    return replace(chosen, run=RunSettings.from_values(run), set_by=draft.set_by(values, defaults))
 
 
 def build(catalogue: Catalogue, configuration: Configuration) -> Recipe:
@@ -198,7 +198,7 @@ def _configured(draft: Draft, values: Mapping[str, Value], preset: str) -> Confi
         preset=preset,
         slots=_slots(draft, lambda entry: entry.id),
         options={option.key: values[option.key] for option in draft.options() if not option.slot},
-        run={key: values[key] for key in RUN_SETTINGS},
+        run=RunSettings.from_values(values),
         plugins={entry.distribution: {"version": entry.version, "api": API} for entry in involved},
         notes=tuple(dict.fromkeys(draft.notes)),
     )

@@ -1,63 +1,106 @@
-"""The settings of a run: what can be set beside a recipe's own options, on the command line, in cards and presets."""
+"""The settings of a run: one typed dataclass, the source of the command line options and the card's `run` part."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Annotated, Any, Literal, Self, get_type_hints
 
-from aigc_zoo.options.values import Option
+from aigc_zoo.options.signatures import signature_options
+from aigc_zoo.options.values import Option, Value
+from aigc_zoo.spec import Range
 
 
-def _setting(key: str, kind: type, metavar: str, text: str, low: float | None = None) -> Option:
-    return Option(key, kind, None, low=low, optional=True, help=text, metavar=metavar)
+@dataclass(frozen=True, kw_only=True)
+class RunSettings:
+    """Settings that every recipe has beside its own options.
+
+    Each field is an option: its type and `Range` are the validation, its line below is the help text, and a text in
+    `Annotated` is the placeholder that help shows for the value. None means that the recipe, the dataset or the length
+    of the run provides the value; `resolve` fills in what the recipe provides.
+
+    data: dataset name, or path to a folder or zip of images, .npy, .npz or IDX; the recipe's dataset by default.
+    size: side in pixels to which images are center-cropped and resized; unchanged by default.
+    skip_bad: maximum number of unreadable images to leave out before failing.
+    steps: number of training steps, instead of --images; the recipe's length by default.
+    images: number of real images to train on, repetitions included, instead of --steps; the recipe's length by default.
+    batch_size: samples per training step, summed over all ranks; the recipe's batch size by default.
+    seed: random seed for weights, noise and data order.
+    device: device to train on; auto takes CUDA where it is available.
+    precision: arithmetic inside the networks; auto takes bf16 autocast where the hardware supports it.
+    engine: run steps operation by operation (eager) or as CUDA graphs (graph); auto takes graphs where possible.
+    accumulate: gradient accumulation; split each batch into N micro-batches.
+    sync_batch_norm: compute batch normalization statistics over all ranks; slower.
+    log_every: steps between log lines; a hundredth of the run by default, 1 to 100.
+    sample_every: steps between sample grids; a twentieth of the run by default, 5 to 1,000.
+    save_every: steps between checkpoints; a twentieth of the run by default, 50 to 1,000.
+    keep: number of most recent checkpoints to keep, beside the checkpoint with the best metric.
+    eval_every: steps between evaluations; a tenth of the run by default, 50 to 10,000.
+    until: stop training when the metric meets this target; no target by default.
+    extractor: feature extractor for the metrics; the dataset's own by default.
+    extractor_weights: file with the extractor's weights, instead of a download.
+    metrics: comma-separated metrics, as in zoo eval; the first selects the best generator. By default fid (modes for
+        points), variance-ratio and duplicates, and modes where they are known.
+    eval_num: samples per evaluation; by default the larger of 2,048 and twice the feature dimension, 2,500 for points.
+    deterministic: refuse operations whose results vary between executions.
+    init: checkpoint or generator file from which the initial weights are loaded; random weights by default.
+    """
+
+    data: Annotated[str | None, "ID|PATH"] = None
+    size: Annotated[int | None, Range(1), "PIXELS"] = None
+    skip_bad: Annotated[int, Range(0), "N"] = 0
+    steps: Annotated[int | None, Range(1), "N"] = None
+    images: Annotated[int | None, Range(1), "N"] = None
+    batch_size: Annotated[int | None, Range(1), "N"] = None
+    seed: Annotated[int, Range(0), "N"] = 0
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    engine: Literal["auto", "eager", "graph"] = "auto"
+    accumulate: Annotated[int, Range(1), "N"] = 1
+    sync_batch_norm: bool = False
+    log_every: Annotated[int | None, Range(1), "STEPS"] = None
+    sample_every: Annotated[int | None, Range(1), "STEPS"] = None
+    save_every: Annotated[int | None, Range(1), "STEPS"] = None
+    keep: Annotated[int, Range(1), "N"] = 2
+    eval_every: Annotated[int | None, Range(1), "STEPS"] = None
+    until: Annotated[str | None, '"fid<=X"'] = None
+    extractor: Annotated[str | None, "NAME"] = None
+    extractor_weights: Annotated[Path | None, "FILE"] = None
+    metrics: Annotated[str | None, "NAMES"] = None
+    eval_num: Annotated[int | None, Range(2), "N"] = None
+    deterministic: bool = False
+    init: Annotated[Path | None, "FILE"] = None
+
+    @classmethod
+    def from_values(cls, values: Mapping[str, Value]) -> Self:
+        """The settings among checked option values (`Option` keeps a path as text); other keys are ignored."""
+        own: dict[str, Any] = {key: values[key] for key in RUN_SETTINGS}
+        for key, option in RUN_SETTINGS.items():
+            if option.type is Path and own[key] is not None:
+                own[key] = Path(own[key])
+        return cls(**own)
+
+    def card(self) -> dict[str, Any]:
+        """All settings as JSON values, in the order of the fields: the `run` part of a card."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {key: str(value) if isinstance(value, Path) else value for key, value in values.items()}
 
 
-_ALL = (
-    _setting("data", str, "ID|PATH", "a dataset's name, a folder or zip of images, .npy, .npz or IDX."),
-    _setting("size", int, "PIXELS", "centre-crop and resize images to squares of this side.", 1),
-    Option("skip_bad", int, 0, low=0, help="leave out up to so many images that cannot be read.", metavar="N"),
-    _setting("steps", int, "N", "how many steps to train; instead of --images.", 1),
-    _setting("images", int, "N", "how many real images to train on, repetitions included; instead of --steps.", 1),
-    _setting("batch_size", int, "N", "samples in a batch, of all ranks together.", 1),
-    Option("seed", int, 0, low=0, help="of all that is random: weights, noise, the order of the data.", metavar="N"),
-    Option("device", str, "auto", choices=("auto", "cpu", "cuda"), help="where to train; auto takes a GPU if any."),
-    Option(
-        "precision",
-        str,
-        "auto",
-        choices=("auto", "fp32", "bf16"),
-        help="of the arithmetic in networks; auto takes bf16 where the hardware has it.",
-    ),
-    Option(
-        "engine",
-        str,
-        "auto",
-        choices=("auto", "eager", "graph"),
-        help="steps one operation at a time, or as CUDA graphs; auto takes graphs where it can.",
-    ),
-    Option(
-        "accumulate", int, 1, low=1, help="parts of a batch, one after the other, where all do not fit.", metavar="N"
-    ),
-    Option("sync_batch_norm", bool, False, help="batch normalisation over all ranks; slower."),
-    _setting("log_every", int, "STEPS", "how often to log the losses.", 1),
-    _setting("sample_every", int, "STEPS", "how often to draw a grid of samples.", 1),
-    _setting("save_every", int, "STEPS", "how often to save a checkpoint.", 1),
-    Option("keep", int, 2, low=1, help="how many checkpoints stay, beside that of the best metric.", metavar="N"),
-    _setting("eval_every", int, "STEPS", "how often to measure the samples.", 1),
-    _setting("until", str, '"fid<=X"', "stop as soon as the run's own metric is this good."),
-    _setting("extractor", str, "NAME", "the network whose features the metric compares."),
-    _setting("extractor_weights", Path, "FILE", "its weights, instead of a download."),
-    _setting("metrics", str, "NAMES", "what to measure, as in zoo eval; the first one chooses the best generator."),
-    _setting("eval_num", int, "N", "how many samples each measurement takes.", 2),
-    Option("deterministic", bool, False, help="refuse operations whose results vary from run to run."),
-    _setting("init", Path, "FILE", "begin with the weights of this file, of a checkpoint or a generator."),
-)
+def _run_settings() -> dict[str, Option]:
+    hints = get_type_hints(RunSettings, include_extras=True)
+    found = {}
+    for option in signature_options(RunSettings):
+        marks = getattr(hints[option.key], "__metadata__", ())
+        found[option.key] = replace(option, metavar=next((mark for mark in marks if isinstance(mark, str)), ""))
+    return found
 
-RUN_SETTINGS: Mapping[str, Option] = {option.key: option for option in _ALL}
-"""By key. Those without a default are left to the recipe or to the run."""
+
+RUN_SETTINGS: Mapping[str, Option] = _run_settings()
+"""The fields of RunSettings as options, by key."""
 
 RESERVED = (
     *("config", "out", "fresh", "dry_run", "help", "json", "debug", "plugin"),
     "allow_inexact_resume",
 )
-"""Other options of commands, which a recipe's cannot be called."""
+"""Other options of commands, whose names a recipe's options cannot have."""

@@ -1,1 +1,1 @@
-"""Runs: what a configuration needs to be played, the loop that plays it, and the generators that it leaves."""
+"""Training runs and their generators: prepare, train, evaluate, sample, export."""

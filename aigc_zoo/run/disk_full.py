@@ -1,4 +1,4 @@
-"""A disk that is full for an hour does not end a run of days: what cannot be written is told, and training goes on."""
+"""Keeps a run alive while the disk is full: a file that cannot be written is reported, and training continues."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from contextlib import contextmanager
 from aigc_zoo.errors import StorageError
 
 FAILURES = 3
-"""Checkpoints in a row that could not be saved, after which a run ends: each is work that would be lost."""
+"""Number of consecutive checkpoints that may fail to be saved; the last of them ends the run."""
 
 
-class Patience:
-    """`with patience("grid"): ...` tells of a StorageError instead of raising it.
+class TolerateFullDisk:
+    """`with tolerate("grid"): ...` reports a StorageError with `say` instead of raising it.
 
-    Once in a row for a kind of file; a checkpoint is told each time, and the third in a row is raised.
+    Consecutive failures of one kind of file are reported once. An `essential` file (a checkpoint) is reported each
+    time, and after FAILURES consecutive failures the error is raised.
     """
 
     def __init__(self, say: Callable[[str], None]) -> None:
@@ -23,18 +24,18 @@ class Patience:
         self._failed: Counter[str] = Counter()
 
     @contextmanager
-    def __call__(self, what: str, *, essential: bool = False) -> Iterator[None]:
+    def __call__(self, file: str, *, essential: bool = False) -> Iterator[None]:
         try:
             yield
         except StorageError as error:
-            self._failed[what] += 1
-            failures, (first, *_) = self._failed[what], str(error).splitlines()
+            self._failed[file] += 1
+            failures, (first, *_) = self._failed[file], str(error).splitlines()
             if essential and failures >= FAILURES:
                 raise StorageError(
-                    f"{first}\nthat was the {what} number {failures} in a row that could not be saved: training stops, "
-                    "and the same command continues from the last one that was"
+                    f"{first}\n{failures} {file}s in a row could not be saved, so training stops; "
+                    f"the same command resumes from the last {file} that was saved"
                 ) from error
             if essential or failures == 1:
-                self._say(f"warning: {first}; training goes on without this {what}")
+                self._say(f"warning: {first}; training continues without this {file}")
         else:
-            del self._failed[what]
+            del self._failed[file]

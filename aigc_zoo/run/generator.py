@@ -1,4 +1,4 @@
-"""Generators that need nothing else to be sampled: one file of weights with a card, written and read back."""
+"""Saves and loads generators: one safetensors file of weights with a card, from which the generator is rebuilt."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ from aigc_zoo.game import Nets, Recipe, Spec
 
 
 def save_generator(path: Path, trainer: Trainer, card: Mapping[str, Any]) -> None:
-    """Writes the generators, averaged where an average exists, and what is needed to rebuild them."""
+    """Writes the generators, with EMA weights where there are any, and the card that rebuilds them."""
     nets = trainer.sampler().nets
     generators = {name: nets[name] for name in trainer.recipe.generators}
     tensors = {f"{name}.{key}": value for name, net in generators.items() for key, value in net.state_dict().items()}
-    about = describe(card, trainer.step, trainer.images, trainer.progress) | {
+    own_card = generator_card(card, trainer.step, trainer.images, trainer.progress) | {
         "generators": {name: "averaged" if name in trainer.ema else "raw" for name in generators},
-        "frozen": {name: digest_of(helper) for name, helper in trainer.frozen.items()},
+        "frozen": {name: digest_of(network) for name, network in trainer.frozen.items()},
     }
-    checkpoint.save(path, tensors, about)
+    checkpoint.save(path, tensors, own_card)
 
 
-def describe(card: Mapping[str, Any], step: int, images: int, t: float) -> dict[str, Any]:
-    """The card of a generator, from that of its run."""
+def generator_card(card: Mapping[str, Any], step: int, images: int, t: float) -> dict[str, Any]:
+    """The card of a generator, from the card of its run."""
     data = card["data"]
-    since = {"inexact": card["inexact"]} if "inexact" in card else {}
+    inexact = {"inexact": card["inexact"]} if "inexact" in card else {}
     kept = ("schema", "recipe", "slots", "options", "plugins", "versions", "extractor")
     return (
         {key: card[key] for key in kept}
-        | since
+        | inexact
         | {
             "kind": "generator",
             "spec": data["spec"],
@@ -57,7 +57,7 @@ def describe(card: Mapping[str, Any], step: int, images: int, t: float) -> dict[
 
 @dataclass(frozen=True)
 class Generator:
-    """A trained generator, ready to be sampled."""
+    """A trained generator, ready to generate samples."""
 
     path: Path
     card: Mapping[str, Any]
@@ -71,7 +71,7 @@ class Generator:
 
     @property
     def weights(self) -> str:
-        """`averaged` where any maker is a moving average, else `raw`."""
+        """`averaged` where any network has EMA weights, else `raw`."""
         return "averaged" if "averaged" in self.card["generators"].values() else "raw"
 
     def sampler(
@@ -82,7 +82,7 @@ class Generator:
         inputs: Callable[[Tensor], Mapping[str, Tensor]] | None = None,
         **keywords: Any,
     ) -> Sampler:
-        """Samples as a function of the seed; `keywords` are the recipe's own sampling options."""
+        """A sampler whose samples depend on the seed alone; `keywords` are the recipe's own sampling options."""
         return Sampler(
             self.recipe,
             self.spec,
@@ -97,18 +97,18 @@ class Generator:
         )
 
     def sample(self, n: int = 64, *, seed: int = 0, label: int | None = None, **keywords: Any) -> Tensor:
-        """`n` samples (n, *spec.shape) in `spec.range`, on the CPU; the first k are the same whatever n is."""
+        """`n` samples (n, *spec.shape) in `spec.range`, on the CPU; the first k samples do not depend on n."""
         return self.sampler(seed=seed, label=label, **keywords).samples(n)
 
 
 def load_generator(catalogue: plugins.Catalogue, path: Path, *, device: torch.device | str = "cpu") -> Generator:
-    """A run's generator (that of its newest checkpoint while it is unfinished), or the one in a file.
+    """The generator of a run (that of its newest checkpoint while it is unfinished) or of a file.
 
     The code of its networks comes from installed plugins, never from the file. Raises DataError for a file that is
-    missing, damaged or something else, ConfigError where a plugin is missing.
+    missing, damaged or no generator, ConfigError where a plugin is missing.
     """
     tensors, card = read_generator(path)
-    _need_plugins(catalogue, card)
+    _require_plugins(catalogue, card)
     configuration = options.resolve(catalogue, None, file={k: card[k] for k in ("recipe", "slots", "options")})
     recipe = options.build(catalogue, configuration)
     spec = spec_from(card["spec"])
@@ -119,23 +119,23 @@ def load_generator(catalogue: plugins.Catalogue, path: Path, *, device: torch.de
             net.load_state_dict(under(f"{name}.", tensors))
         except RuntimeError as error:
             raise ConfigError(
-                f"{path}: its weights do not fit the {name} that {card['recipe']} builds now "
-                f"(it was saved by {_origins(card)}): install that version"
+                f"{path}: its weights do not fit the network {name} of the installed {card['recipe']} "
+                f"(saved by {_versions(card)}): install that version"
             ) from error
-    for name, make in recipe.frozen.items():
-        generators[name] = make()
+    for name, build in recipe.frozen.items():
+        generators[name] = build()
         if card["frozen"].get(name, "") not in ("", digest_of(generators[name])):
-            raise ConfigError(f"{path}: the helper network {name} differs from the one that it was trained with")
+            raise ConfigError(f"{path}: the frozen network {name} differs from the one used in training")
     return Generator(path, card, recipe, spec, generators.requires_grad_(False).eval().to(device))
 
 
 def read_generator(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The generators' tensors, as "G.weight", and the card of a generator."""
+    """The tensors of the generators, named like "G.weight", and their card. `path`: a run, generator or checkpoint."""
     if path.is_dir():
-        home = RunDirectory(path)
-        if home.generator_path.exists():
-            return read_generator(home.generator_path)
-        found = home.newest_valid()
+        directory = RunDirectory(path)
+        if directory.generator_path.exists():
+            return read_generator(directory.generator_path)
+        found = directory.newest_valid()
         if found is None:
             raise DataError(f"{path} has neither a generator.safetensors nor a checkpoint: train it first")
         return _from_checkpoint(found[0], found[1])
@@ -146,7 +146,7 @@ def read_generator(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         return tensors, card
     if "run" in card:
         return _from_checkpoint(tensors, card)
-    raise DataError(f"{path} holds no generator of this library")
+    raise DataError(f"{path} is no generator file of aigc_zoo")
 
 
 def _from_checkpoint(
@@ -156,8 +156,8 @@ def _from_checkpoint(
     averaged = under("ema/", tensors)
     names = {name.split(".", 1)[0] for name in averaged}
     raw = {name: tensor for name, tensor in under("nets/", tensors).items() if name.split(".", 1)[0] not in names}
-    about = describe(card, saved["step"], saved["images"], min(1.0, saved["step"] / card["steps"]))
-    return raw | averaged, about | {"generators": dict.fromkeys(names, "averaged"), "frozen": {}}
+    own_card = generator_card(card, saved["step"], saved["images"], min(1.0, saved["step"] / card["steps"]))
+    return raw | averaged, own_card | {"generators": dict.fromkeys(names, "averaged"), "frozen": {}}
 
 
 def spec_from(stored: Mapping[str, Any]) -> Spec:
@@ -167,7 +167,7 @@ def spec_from(stored: Mapping[str, Any]) -> Spec:
 
 
 def digest_of(module: nn.Module) -> str:
-    """SHA-256 over a module's named tensors."""
+    """The SHA-256 of a module's named tensors."""
     digest = hashlib.sha256()
     for name, tensor in sorted(module.state_dict().items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
@@ -175,12 +175,12 @@ def digest_of(module: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def _need_plugins(catalogue: plugins.Catalogue, card: Mapping[str, Any]) -> None:
+def _require_plugins(catalogue: plugins.Catalogue, card: Mapping[str, Any]) -> None:
     installed = {record.distribution for record in catalogue.records if record.status == "ok"}
     for distribution, about in card["plugins"].items():
         if distribution not in installed:
             raise ConfigError(f"{card['recipe']} {plugins.needs(distribution, about['version'])}")
 
 
-def _origins(card: Mapping[str, Any]) -> str:
+def _versions(card: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {about['version']}" for name, about in card["plugins"].items())

@@ -1,8 +1,9 @@
-"""The end of a run against data that it was not trained on: values of the final and the best generator, and copies."""
+"""The end of a run: metrics of the final and the best generator on the held-out split, and a test for memorization."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -11,88 +12,97 @@ from PIL import Image
 from torch import Tensor
 
 from aigc_zoo.artefacts.atomic import write_json
-from aigc_zoo.artefacts.checkpoint import json_object
-from aigc_zoo.artefacts.checkpoint import judged as judged_file
+from aigc_zoo.artefacts.checkpoint import json_object, judged
 from aigc_zoo.artefacts.runs import RunDirectory, nulled
 from aigc_zoo.data.writers import grid, png
 from aigc_zoo.errors import ZooError
 from aigc_zoo.game import Samples, Spec
 from aigc_zoo.metrics.coverage import nearest
 from aigc_zoo.metrics.evaluate import Evaluator
-from aigc_zoo.metrics.fidelity import KID_LEAST
 from aigc_zoo.metrics.reference import stored
 from aigc_zoo.plugins import Catalogue
+from aigc_zoo.run.default_metrics import default_metrics
+from aigc_zoo.run.evaluation_samples import EVALUATION_SEED, evaluation_samples, evaluation_seed
 from aigc_zoo.run.generator import load_generator
-from aigc_zoo.run.monitor import EVALUATION_SEED, best_of, evaluation_seed, judged
 
-SHOWN, NEIGHBOURS = 12, 3
-"""Samples in the picture of nearest training pictures, and how many of these below each."""
+HELD_OUT = ("test", "val")
+"""Names of splits that are not trained on; the first that a dataset has is its held-out split."""
+
+SAMPLES, NEIGHBORS = 12, 3
+"""Samples in nearest.png, and the number of nearest training images below each."""
 
 
-def judge_ends(
+def held_out_split(splits: Mapping[str, Samples]) -> Samples | None:
+    """The dataset's held-out split, None where it has none."""
+    return next((splits[name] for name in HELD_OUT if name in splits), None)
+
+
+def evaluate_held_out(
     catalogue: Catalogue,
-    home: RunDirectory,
+    directory: RunDirectory,
     evaluator: Evaluator,
     split: Samples,
-    history: Sequence[Mapping[str, Any]],
+    *,
+    best: int | None,
+    last: int,
     inputs: Callable[[Tensor], Mapping[str, Tensor]] | None = None,
 ) -> str:
-    """Writes held_out.json and nearest.png; what made it impossible is returned as a sentence, as a run ends well.
+    """Writes held_out.json and nearest.png of the generators of the steps `last` and `best`.
 
-    The best generator was selected on the training split; `split` had no say in it.
+    The best generator was selected on the training split, without `split`. An error is returned as a sentence, since
+    the run itself ends well.
     """
-    own = evaluator.metrics[0]
     try:
-        alike: dict[str, Any] = {"num": evaluator.num, "progress": evaluator.progress}
-        held_out = Evaluator(evaluator.extractor, split, metrics=(own,), allow_few=evaluator.allow_few, **alike)
-        if own == "fid" and min(evaluator.num, held_out.reference_num) >= KID_LEAST:
-            held_out.choose((own, "kid"))  # unbiased where there are few
-        copies = Evaluator(evaluator.extractor, evaluator.reference, metrics=(), held_out=split, **alike)
-        copies.choose([group for group in ("memorisation",) if evaluator.reference.spec.modality == "image"])
-        best = best_of([dict(line) for line in history], evaluator.names[0])
-        last = max(int(line["step"]) for line in history)
-        ends = {"final": (home.generator_path, last)}
-        if best is not None and int(best["step"]) < last and home.best_path.exists():
-            ends["best"] = home.best_path, int(best["step"])
+        held_out, memorization = _evaluators(evaluator, split)
+        files = {"final": (directory.generator_path, last)}
+        if best is not None and best < last and directory.best_path.exists():
+            files["best"] = directory.best_path, best
         records: list[dict[str, Any]] = []
-        for which, (path, step) in ends.items():
+        for which, (path, step) in files.items():
             generator = load_generator(catalogue, path, device=evaluator.extractor.device)
             sampler = generator.sampler(seed=evaluation_seed(EVALUATION_SEED), inputs=inputs)
-            first: list[Tensor] = []
-            chunks = (first.append(c) or c for c in judged(sampler, generator.spec, evaluator.num))  # type: ignore[func-returns-value]
-            seen = held_out.look(chunks)
-            about = {"weights": generator.weights, "seed": EVALUATION_SEED}
-            found = held_out.score(seen, **about)  # type: ignore[arg-type]
-            if which == "final":
-                found += copies.score(seen, **about)  # type: ignore[arg-type]
-                if copies.metrics:
-                    write_nearest(home.nearest_path, first[0], seen.features, copies, generator.spec)
+            chunks = evaluation_samples(sampler, generator.spec, evaluator.num)
+            first = next(chunks)
+            features = held_out.look(chain((first,), chunks))
+            found = held_out.score(features, weights=generator.weights, seed=EVALUATION_SEED)
+            if which == "final" and memorization.metrics:
+                found += memorization.score(features, weights=generator.weights, seed=EVALUATION_SEED)
+                write_nearest(directory.nearest_path, first, features.features, memorization, generator.spec)
             records += [{"which": which, "step": step, **record} for record in found]
-        if best is not None and int(best["step"]) == last:  # the final one itself
+        if best == last:  # the final generator is the best one
             records += [{**record, "which": "best"} for record in records if record["name"] in held_out.names]
-        write_json(
-            home.held_out_path,
-            nulled({"schema": 1, "selected_by": f"{evaluator.names[0]} on train", "metrics": records}),
-        )
+        content = {"schema": 1, "selected_by": f"{evaluator.names[0]} on train", "metrics": records}
+        write_json(directory.held_out_path, nulled(content))
     except ZooError as error:
-        return f"nothing is measured against {split.split}: {str(error).splitlines()[0]}"
+        return f"no evaluation on the held-out split {split.split}: {str(error).splitlines()[0]}"
     return ""
 
 
-def read_held_out(home: RunDirectory) -> tuple[dict[str, Any], ...]:
+def _evaluators(evaluator: Evaluator, split: Samples) -> tuple[Evaluator, Evaluator]:
+    """One that compares with the held-out split, and one that tests for memorization of the training split."""
+    extractor, leading, num = evaluator.extractor, evaluator.metrics[0], evaluator.num
+    progress, allow_few = evaluator.progress, evaluator.allow_few
+    held_out = Evaluator(extractor, split, metrics=(leading,), num=num, allow_few=allow_few, progress=progress)
+    held_out.choose(default_metrics("evaluation", held_out, leading=leading))
+    memorization = Evaluator(extractor, evaluator.reference, metrics=(), num=num, held_out=split, progress=progress)
+    memorization.choose(default_metrics("memorization", memorization))
+    return held_out, memorization
+
+
+def read_held_out(directory: RunDirectory) -> tuple[dict[str, Any], ...]:
     """The records of held_out.json; none where there is no such file."""
-    if not home.held_out_path.exists():
+    if not directory.held_out_path.exists():
         return ()
-    with judged_file(home.held_out_path):
-        return tuple(json_object(home.held_out_path.read_text("utf-8"))["metrics"])
+    with judged(directory.held_out_path):
+        return tuple(json_object(directory.held_out_path.read_text("utf-8"))["metrics"])
 
 
 def write_nearest(path: Path, samples: Tensor, features: Tensor, evaluator: Evaluator, spec: Spec) -> None:
-    """A picture: samples in the first row, below each the training pictures that its features are nearest to."""
-    count = min(SHOWN, len(samples))
-    rows = nearest(features[:count], evaluator.data.features(), NEIGHBOURS)[1]
-    places = evaluator.data.rows()[rows.flatten()]
-    pictures = torch.cat([*stored(evaluator.reference, rows=places)]).view(count, NEIGHBOURS, *spec.shape)
-    columns = torch.cat((samples[:count, None], pictures), 1).transpose(0, 1).flatten(0, 1)
-    picture: Image.Image = grid(columns, Spec(shape=spec.shape, range=(0, 255)), columns=count)
-    png(picture, path)
+    """Writes samples in the first row of a grid, and below each the training images with the nearest features."""
+    count = min(SAMPLES, len(samples))
+    rows = nearest(features[:count], evaluator.data.features(), NEIGHBORS)[1]
+    indices = evaluator.data.rows()[rows.flatten()]
+    neighbors = torch.cat([*stored(evaluator.reference, rows=indices)]).view(count, NEIGHBORS, *spec.shape)
+    columns = torch.cat((samples[:count, None], neighbors), 1).transpose(0, 1).flatten(0, 1)
+    image: Image.Image = grid(columns, Spec(shape=spec.shape, range=(0, 255)), columns=count)
+    png(image, path)

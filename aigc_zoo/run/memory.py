@@ -1,4 +1,4 @@
-"""A batch that does not fit in memory ends in a sentence with the largest one that would."""
+"""Turns an out-of-memory error of a training step into a message with the largest batch size that fits."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from aigc_zoo.run.prepare import Prepared, device_name
 
 
 @contextmanager
-def too_large(prepared: Prepared) -> Iterator[None]:
-    """Turns "out of memory" in the block into a ConfigError that names a batch size and a number of parts."""
+def explain_out_of_memory(prepared: Prepared) -> Iterator[None]:
+    """Turns an out-of-memory error in the block into a ConfigError that suggests a batch size and --accumulate."""
     full = False
     try:
         yield
@@ -24,30 +24,32 @@ def too_large(prepared: Prepared) -> Iterator[None]:
             raise
         full = True
     if full:  # outside of the handler, whose traceback would hold the memory of the step
-        raise _refusal(prepared)
+        raise _out_of_memory(prepared)
 
 
-def _refusal(prepared: Prepared) -> ConfigError:
-    world, parts = prepared.ranks.world, prepared.accumulate
+def _out_of_memory(prepared: Prepared) -> ConfigError:
+    world, accumulate = prepared.ranks.world, prepared.settings.accumulate
     where = f"{device_name(prepared.device)}{f' of {world} ranks' if world > 1 else ''}"
-    rows = largest(prepared, prepared.batch_size // world)
-    said = f"a batch of {prepared.batch_size} does not fit in the memory of {where}"
-    if not rows:
-        return ConfigError(f"{said}, nor does one of {world * parts}: choose smaller networks or images")
-    whole = prepared.batch_size // world
-    more = next(n for n in range(parts + 1, whole + 1) if whole % n == 0 and whole // n <= rows // parts)
+    per_rank = prepared.batch_size // world
+    fitting = largest_batch(prepared, per_rank)
+    problem = f"a batch of {prepared.batch_size} does not fit in the memory of {where}"
+    if not fitting:
+        return ConfigError(f"{problem}, nor does one of {world * accumulate}: choose smaller networks or images")
+    more = next(
+        n for n in range(accumulate + 1, per_rank + 1) if per_rank % n == 0 and per_rank // n <= fitting // accumulate
+    )
     return ConfigError(
-        f"{said}; the largest that would is {rows * world}\n"
-        f"say --batch-size {rows * world}, or --accumulate {more} for the same batch in {more} parts"
+        f"{problem}; the largest batch that fits is {fitting * world}\n"
+        f"use --batch-size {fitting * world}, or --accumulate {more} for the same batch in {more} micro-batches"
     )
 
 
-def largest(prepared: Prepared, failed: int) -> int:
-    """The most rows of one process that a step fits with, below `failed`, to a sixteenth; 0 for none.
+def largest_batch(prepared: Prepared, failed: int) -> int:
+    """The largest batch size per rank, below `failed`, whose training step fits in memory, to a sixteenth; 0 for none.
 
-    Each trial has networks of its own beside those of the run, so the answer errs on the safe side.
+    Each trial builds networks of its own beside those of the run, so the result is rather too small than too large.
     """
-    unit = prepared.accumulate
+    unit = prepared.settings.accumulate
     fits, fails = 0, failed
     while fails - fits > max(unit, fits // 16):
         middle = max(unit, (fits + fails) // 2 // unit * unit)
@@ -60,13 +62,13 @@ def largest(prepared: Prepared, failed: int) -> int:
     return fits
 
 
-def _fits(prepared: Prepared, rows: int) -> bool:
+def _fits(prepared: Prepared, batch_size: int) -> bool:
     gc.collect()
     if prepared.device.type == "cuda":
         torch.cuda.empty_cache()
     try:
-        trainer = prepared.trial(rows)
-        for _ in range(2):  # the optimisers' state comes with the first
+        trainer = prepared.trial(batch_size)
+        for _ in range(2):  # the first step allocates the optimizers' state
             trainer.train_step()
         trainer.diverged()  # waits for the device
     except (RuntimeError, MemoryError) as error:

@@ -1,25 +1,28 @@
-"""Metrics while training: measured at step 0 and now and then, the best kept apart, a target that ends the run."""
+"""Evaluations during training: metrics, their history, the best step, the target that ends a run, and warnings."""
 
 from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-from torch import Tensor
-
-from aigc_zoo.data.writers import to_uint8
-from aigc_zoo.engine.ranks import Ranks
-from aigc_zoo.engine.sampler import CHUNK, Sampler
-from aigc_zoo.errors import UsageError
-from aigc_zoo.game import Spec
+from aigc_zoo.artefacts.runs import RunDirectory, read_lines
+from aigc_zoo.engine.trainer import Trainer
+from aigc_zoo.errors import ConfigError, UsageError
 from aigc_zoo.metrics.evaluate import Evaluator
-from aigc_zoo.metrics.features import Features, joined
-from aigc_zoo.metrics.kinds import improves, short_name, warnings
-from aigc_zoo.random import derive
+from aigc_zoo.metrics.features import Extractor, coordinates, load_extractor
+from aigc_zoo.metrics.fidelity import library
+from aigc_zoo.metrics.kinds import groups_of, improves, modes_of, short_name, warnings
+from aigc_zoo.run.default_metrics import default_metrics
+from aigc_zoo.run.disk_full import TolerateFullDisk
+from aigc_zoo.run.evaluation_samples import EVALUATION_SEED, distributed_features, evaluation_seed
+from aigc_zoo.run.generator import save_generator
+from aigc_zoo.run.held_out import evaluate_held_out, held_out_split
+from aigc_zoo.run.prepare import Prepared
+from aigc_zoo.run.progress import Progress
+from aigc_zoo.run.signals import Interrupted, Stop
 
 _COMPARE: Mapping[str, Callable[[float, float], bool]] = {
     "<=": operator.le, "<": operator.lt, ">=": operator.ge, ">": operator.gt,
@@ -29,7 +32,7 @@ _TARGET = re.compile(r"\s*([a-z][a-z0-9-]*)\s*(<=|<|>=|>)\s*([0-9.eE+-]+)\s*")
 
 @dataclass(frozen=True)
 class Target:
-    """`--until "fid<=X"`: the end of training. A bare metric name means the run's own, whatever its extractor."""
+    """`--until "fid<=X"`: the value that ends training. A metric without an extractor's name is the run's own."""
 
     metric: str
     comparison: str
@@ -47,7 +50,7 @@ class Target:
 
 
 def parse_target(text: str, names: tuple[str, ...]) -> Target:
-    """The target that `--until` states, of one of the metrics `names` that this run measures."""
+    """The target of `--until`, for one of the metrics `names` that this run measures."""
     found = _TARGET.fullmatch(text)
     known = sorted({*names, *map(short_name, names)})
     try:
@@ -56,64 +59,138 @@ def parse_target(text: str, names: tuple[str, ...]) -> Target:
     except ValueError:
         found = None
     if not names:
-        raise UsageError(f'--until "{text}": this run measures nothing; choose a evaluator with --extractor')
+        raise UsageError(f'--until "{text}": this run measures nothing; choose an extractor with --extractor')
     reason = f"{found[1]} is not measured" if found else "not a comparison of a metric with a number"
     own = short_name(names[0])
     raise UsageError(f'--until "{text}": {reason}; for example --until "{own}<=5" (measured: {", ".join(names)})')
 
 
-EVALUATION_SEED = 0
-"""Of the noise that is judged, the same in all runs: values of unlike seeds would not be comparable."""
+class Monitor:
+    """Evaluates the generator of a run, and says when the run is good enough.
 
-
-def evaluation_seed(seed: int) -> int:
-    """The seed of the samples that are judged: a stream of its own, so that grids and metrics share no noise."""
-    return derive(seed, "evaluation")
-
-
-def judged(sampler: Sampler, spec: Spec, count: int) -> Iterator[Tensor]:
-    """`count` samples of the entry that fakes are, pictures as uint8, in order."""
-    for number in range(-(-count // CHUNK)):
-        yield _seen(sampler.chunk(number)["fake"][: count - number * CHUNK], spec)
-
-
-def _seen(made: Tensor, spec: Spec) -> Tensor:
-    return to_uint8(made, spec) if spec.modality == "image" else made
-
-
-def looked(sampler: Sampler, evaluator: Evaluator, ranks: Ranks) -> Features:
-    """A look at what `judged` gives of `evaluator.num`: each rank makes and looks at its share, and all have the whole.
-
-    Every rank must call it. Chunks are looked at one by one, as `Evaluator.look` does, so ranks change no digit.
+    evaluator: None where nothing can be measured
+    history: the records of metrics.jsonl, on rank 0; empty on the other ranks
     """
-    parts: list[Features] = []
-    spec, count = evaluator.reference.spec, evaluator.num
-    for first in range(0, -(-count // CHUNK), ranks.world):
-        wanted = [min(CHUNK, max(0, count - number * CHUNK)) for number in range(first, first + ranks.world)]
-        # Who has none left to make looks at one more: all ranks meet below.
-        mine = sampler.chunk(first + ranks.rank)["fake"][: max(1, wanted[ranks.rank])]
-        seen = evaluator.extractor.look(_seen(mine, spec))
-        features, logits = (_from_all(value, sampler.device, ranks) for value in seen)
-        parts += [
-            Features(features[n][:rows], logits[n][:rows] if seen.logits is not None else None)
-            for n, rows in enumerate(wanted)
-            if rows
-        ]
-        evaluator.progress("samples", sum(len(part.features) for part in parts), count)
-    return joined(parts)
+
+    def __init__(
+        self, prepared: Prepared, directory: RunDirectory, progress: Progress, stop: Stop, tolerate: TolerateFullDisk
+    ) -> None:
+        self.prepared, self.directory, self.progress = prepared, directory, progress
+        self.stop, self.tolerate = stop, tolerate
+        self.history: list[dict[str, Any]] = []
+        self.warnings = TrainingWarnings()
+        self.step = 0
+        self.evaluator = self._evaluator()
+        until = prepared.settings.until
+        names = self.evaluator.names if self.evaluator is not None else ()
+        self.target = parse_target(until, names) if until else None
+
+    def resume(self, step: int) -> None:
+        """Reads the history of a run that resumes at `step`."""
+        self.step, self.history = step, read_lines(self.directory.metrics_path)
+
+    def evaluate(self, trainer: Trainer, card: Mapping[str, Any]) -> None:
+        """Measures the generator, keeps the best one, and warns of collapse. Every rank must call it.
+
+        An evaluation that the history already has is not repeated. Raises Interrupted after a request to stop.
+        """
+        self.step = trainer.step
+        if self.evaluator is None or any(record["step"] == self.step for record in self.history):
+            return
+        sampler = self.prepared.sampler(trainer, evaluation_seed(EVALUATION_SEED), synchronize=True)
+        features = distributed_features(sampler, self.evaluator, self.prepared.ranks)
+        if not self.prepared.ranks.first:
+            return
+        weights = "averaged" if len(trainer.ema) else "raw"
+        records = self.evaluator.score(features, weights=weights, seed=EVALUATION_SEED)
+        lines = [{"step": self.step, "images": trainer.images, **record} for record in records]
+        self.history += lines
+        with self.tolerate("line of metrics"):
+            self.directory.metric(*lines)
+        self.progress.metric(lines[0])
+        values = {line["name"]: line["value"] for line in lines}
+        self.prepared.catalogue.listen("zoo_log", run=self.directory.path, step=self.step, scalars=values)
+        if best_of(self.history, self.evaluator.names[0]) is lines[0]:
+            with self.tolerate("best generator"):
+                save_generator(self.directory.best_path, trainer, card)
+        if self.step:  # an untrained generator always looks collapsed
+            self._say(self.warnings.of_samples(values, modes_of(lines)))
+
+    def warn_of_terms(self, step: int, terms: Mapping[str, float]) -> None:
+        """Warns where the logged losses show that a player has stopped learning."""
+        self.step = step
+        self._say(self.warnings.of_terms(terms))
+
+    def target_met(self) -> bool:
+        """True where the evaluation of the current step meets the target of `--until`."""
+        records = [record for record in self.history if record["step"] == self.step and record["value"] is not None]
+        values = {record["name"]: float(record["value"]) for record in records}
+        return self.target is not None and self.target.met_by(values)
+
+    @property
+    def best_step(self) -> int | None:
+        """The step with the best value of the first metric so far."""
+        best = best_of(self.history, self.history[0]["name"]) if self.history else None
+        return None if best is None else int(best["step"])
+
+    def evaluate_held_out(self) -> None:
+        """Compares the final and the best generator with the held-out split, where the dataset has one."""
+        split = held_out_split(self.prepared.splits)
+        if self.evaluator is None or split is None or not self.history:
+            return
+        best = best_of(self.history, self.evaluator.names[0])
+        problem = evaluate_held_out(
+            self.prepared.catalogue,
+            self.directory,
+            self.evaluator,
+            split,
+            best=None if best is None else int(best["step"]),
+            last=max(int(line["step"]) for line in self.history),
+            inputs=self.prepared.rows if self.prepared.recipe.inputs else None,
+        )
+        if problem:
+            self.progress.say(problem)
+
+    def _say(self, texts: Sequence[str]) -> None:
+        for text in texts:
+            self.progress.say(f"step {self.step:,}: {text}")
+
+    def _evaluator(self) -> Evaluator | None:
+        settings, train = self.prepared.settings, self.prepared.train
+        if not self.prepared.extractor and train.spec.modality != "points":
+            return None
+        try:
+            library()
+        except ConfigError as error:
+            if settings.extractor or settings.eval_every or settings.until or settings.metrics:
+                raise
+            self.progress.say(f"nothing is measured: {error}")  # training needs no metric
+            return None
+        evaluator = Evaluator(
+            self._extractor(), train, metrics=(), num=settings.eval_num, progress=self._report_or_interrupt
+        )
+        requested = groups_of(settings.metrics.split(",")) if settings.metrics else ()
+        evaluator.choose(requested or default_metrics("training", evaluator))
+        return evaluator if evaluator.metrics else None
+
+    def _extractor(self) -> Extractor:
+        prepared, weights = self.prepared, self.prepared.settings.extractor_weights
+        if not prepared.extractor:
+            return coordinates()
+        extractor = load_extractor(prepared.catalogue, prepared.extractor, weights=weights, device=prepared.device)
+        if extractor.note:
+            self.progress.say(f"note: {extractor.note}")
+        return extractor
+
+    def _report_or_interrupt(self, samples: str, done: int, total: int) -> None:
+        """Called during an evaluation, which can take an hour. Several ranks finish it: they wait for one another."""
+        if self.stop and self.prepared.ranks.world == 1:
+            raise Interrupted
+        self.progress.evaluating(self.step, samples, done, total)
 
 
-def _from_all(value: Tensor | None, device: torch.device, ranks: Ranks) -> list[Tensor]:
-    """The value (at most CHUNK rows) of every rank, filled up to CHUNK, on the CPU."""
-    if value is None or ranks.world == 1:
-        return [] if value is None else [value]
-    whole = torch.zeros(CHUNK, *value.shape[1:], dtype=value.dtype, device=device)
-    whole[: len(value)] = value.to(device)
-    return [part.cpu() for part in ranks.gather(whole)]
-
-
-def best_of(history: list[dict[str, Any]], name: str) -> dict[str, Any] | None:
-    """The best of a metric's records, the earliest of equals; a value that is not finite is none."""
+def best_of(history: Sequence[dict[str, Any]], name: str) -> dict[str, Any] | None:
+    """The record with the best finite value of a metric, the earliest among equal ones; None without a finite value."""
     best: dict[str, Any] | None = None
     for record in history:
         if record["name"] != name or record["value"] is None:
@@ -123,37 +200,46 @@ def best_of(history: list[dict[str, Any]], name: str) -> dict[str, Any] | None:
     return best
 
 
-SATURATED, APART, LASTING = 0.01, 0.9, 3
+def outcome(history: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """`final`, the last value of each metric, and `best`, the best record of the first metric, for a Result."""
+    final = {record["name"]: float(record["value"]) for record in history if record["value"] is not None}
+    return {"final": final, "best": best_of(history, next(iter(final))) if final else None}
 
 
-class Watch:
-    """What is wrong while a run is played: told once when it appears, and again when it comes back."""
+SATURATED_LOSS, LOGIT_MARGIN, SATURATED_LOGS = 0.01, 0.9, 3
+
+
+class TrainingWarnings:
+    """Problems of a run in progress: each is reported once when it appears, and again when it comes back."""
 
     def __init__(self) -> None:
         self._known: set[str] = set()
-        self._still: dict[str, int] = {}
+        self._saturated: dict[str, int] = {}
 
-    def samples(self, values: Mapping[str, float], modes: int | None) -> list[str]:
-        """What the metrics of an evaluation tell of collapse and copying."""
+    def of_samples(self, values: Mapping[str, float], modes: int | None) -> list[str]:
+        """New warnings of mode collapse and memorization from the metrics of one evaluation."""
         found = warnings(values, modes)
         new = [text for kind, text in found.items() if kind not in self._known]
         self._known = set(found)
         return new
 
-    def terms(self, terms: Mapping[str, float]) -> list[str]:
-        """Players who tell reals from fakes so surely that nobody learns any more: a loss of nearly 0 while their mean
-        logits are apart, at three logged steps in a row. An unbounded critic's loss is minus that distance instead."""
+    def of_terms(self, terms: Mapping[str, float]) -> list[str]:
+        """New warnings of saturated discriminators.
+
+        A discriminator is saturated where its loss is nearly 0 and its mean logits of real and fake samples are apart,
+        at three logged steps in a row. An unbounded discriminator's loss is minus that distance, so it never is.
+        """
         found = []
         for key, loss in terms.items():
             player, _, term = key.rpartition("/")
-            apart = terms.get(f"{player}/_real", 0.0) - terms.get(f"{player}/_fake", 0.0)
+            margin = terms.get(f"{player}/_real", 0.0) - terms.get(f"{player}/_fake", 0.0)
             if term != "loss":
                 continue
-            saturated = 0 <= loss < SATURATED and apart >= APART
-            self._still[player] = self._still.get(player, 0) + 1 if saturated else 0
-            if self._still[player] == LASTING:
+            saturated = 0 <= loss < SATURATED_LOSS and margin >= LOGIT_MARGIN
+            self._saturated[player] = self._saturated.get(player, 0) + 1 if saturated else 0
+            if self._saturated[player] == SATURATED_LOGS:
                 found.append(
-                    f"saturated: {player} tells reals from fakes almost without error (loss {loss:.2g}), which leaves "
-                    "the generator little to learn from"
+                    f"saturated: {player} separates real from fake samples almost without error (loss {loss:.2g}), "
+                    "so the generator receives hardly any gradient"
                 )
         return found

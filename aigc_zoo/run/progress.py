@@ -1,4 +1,4 @@
-"""What a run says while it goes on; the base is silent, as a library should be."""
+"""What a run reports while it trains, and its result. The base class prints nothing, as a library should."""
 
 from __future__ import annotations
 
@@ -8,14 +8,17 @@ from pathlib import Path
 from typing import Any
 
 
-class Screen:
-    """Told of a run's progress. Command lines show it, notebooks may, rank 0 only."""
+class Progress:
+    """Receives the progress of a run, on rank 0 only. Subclasses show it; every method does nothing by default."""
 
-    def start(self, folder: Path, card: Mapping[str, Any], step: int, parameters: Mapping[str, int]) -> None:
-        """The run starts, or continues, at `step`; `parameters` counts each network's weights."""
+    def start(self, directory: Path, card: Mapping[str, Any], step: int, parameters: Mapping[str, int]) -> None:
+        """The run starts or resumes at `step`; `parameters` is the number of parameters of each network."""
 
-    def step(self, step: int, images: int) -> None:
-        """A step was played."""
+    def step(self, step: int, images: int, seconds: float) -> None:
+        """A training step is done, after so many images and seconds of training (without evaluations and saves)."""
+
+    def evaluating(self, step: int, samples: str, done: int, total: int) -> None:
+        """The evaluation at `step` has read `done` of `total` samples of the kind `samples`."""
 
     def log(self, line: Mapping[str, Any]) -> None:
         """A line was logged."""
@@ -24,15 +27,15 @@ class Screen:
         """A metric was measured."""
 
     def say(self, text: str) -> None:
-        """Something worth a line of its own."""
+        """A message that deserves a line of its own."""
 
     def close(self) -> None:
-        """The run is over, well or not."""
+        """The run ended, with or without an error."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """How a run ended. `reason` is done, target or stopped; `signal` the number of the signal that stopped it."""
+    """How a run ended. `reason` is done, target or stopped; `signal` is the number of the signal that stopped it."""
 
     folder: Path
     step: int

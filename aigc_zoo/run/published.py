@@ -1,4 +1,4 @@
-"""Weights that a plugin publishes: `acme/dcgan@mnist` is a file that is fetched once, whole and as it was stated."""
+"""Weights that a plugin publishes: `acme/dcgan@mnist` names a file that is downloaded once and verified."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from aigc_zoo.errors import ConfigError, did_you_mean
 from aigc_zoo.plugins import Catalogue
 
 
-def located(catalogue: Catalogue, source: Path | str, *, progress: Progress | None = None, local: bool = False) -> Path:
-    """The path itself where it exists, else the file of the published weights that RECIPE@NAME means.
+def resolve_source(
+    catalogue: Catalogue, source: Path | str, *, progress: Progress | None = None, local: bool = False
+) -> Path:
+    """The path where it exists, else the downloaded file of the published weights RECIPE@NAME.
 
-    They lie in the cache under their digest, so that no two of one name are mixed up. `local` is for tests: it admits
-    http from this machine. Raises ConfigError for what is not published, DataError for another content than stated,
-    StorageError where it cannot be had. What is neither a path nor such a name is returned as it is.
+    Anything else is returned as a path. Files are cached under their digest, so that equal names are not confused.
+    `local` allows http from this machine, for tests. Raises ConfigError for weights that are not published, DataError
+    for content that does not match the published digest, StorageError where the download fails.
     """
     path = Path(source)
     reference, at, name = str(source).rpartition("@")
@@ -29,5 +31,5 @@ def located(catalogue: Catalogue, source: Path | str, *, progress: Progress | No
             f"recipe {entry.id} has no weights {name!r}{did_you_mean(name, published)}\npublished: {known}"
         )
     weights = published[name]
-    place = cache_folder() / "weights" / f"{weights.sha256}.safetensors"
-    return fetch(weights.url, place, f"sha256:{weights.sha256}", weights.bytes, local=local, progress=progress)
+    cached = cache_folder() / "weights" / f"{weights.sha256}.safetensors"
+    return fetch(weights.url, cached, f"sha256:{weights.sha256}", weights.bytes, local=local, progress=progress)

@@ -1,4 +1,4 @@
-"""Samples as files: one grid, or one file each."""
+"""`zoo sample`: writes generated samples as one grid or as one file each."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from aigc_zoo.plugins import Catalogue
 from aigc_zoo.run.generator import Generator, load_generator
 
 
-def sample_to(
+def save_samples(
     catalogue: Catalogue,
     source: Path,
     count: int,
@@ -28,23 +28,24 @@ def sample_to(
     device: torch.device | str = "cpu",
     more: Sequence[str] = (),
 ) -> list[Path]:
-    """Writes `count` samples of a run or a generator's file and returns the paths.
+    """Writes `count` samples of a run or a generator file and returns the paths.
 
-    `out` with a suffix takes all of them in one grid (images, points) or array; otherwise it is a folder for one file
-    each, written chunk by chunk. `label` names a class. `more` are the recipe's own options, as words of a command.
+    `out` with a suffix is one file for all samples, a grid (images, points) or an array; without a suffix it is a
+    folder for one file each, written chunk by chunk. `label` is the name or number of a class. `more` are the recipe's
+    own sampling options as command line words.
     """
     generator = load_generator(catalogue, source, device=device)
     inputs = None
     if generator.recipe.inputs and data is not None:
         pool = Pool(resolve.load(catalogue, data)["train"], torch.device("cpu"))
         inputs = pool.rows
-    given = options.parse_call(generator.recipe.generate, ("nets", "batch"), more)
-    number = _label(generator, label)
-    sampler = generator.sampler(seed=seed, label=number, inputs=inputs, **given)
-    if number is not None:
-        other = generator.sampler(seed=seed, label=int(number == 0), inputs=inputs, **given)
+    keywords = options.parse_call(generator.recipe.generate, ("nets", "batch"), more)
+    index = _label(generator, label)
+    sampler = generator.sampler(seed=seed, label=index, inputs=inputs, **keywords)
+    if index is not None:
+        other = generator.sampler(seed=seed, label=int(index == 0), inputs=inputs, **keywords)
         if torch.equal(sampler.chunk(0)["fake"], other.chunk(0)["fake"]):
-            raise UsageError(f"--class {label}: this generator makes no difference between classes; leave it out")
+            raise UsageError(f"--class {label}: the generator's samples do not depend on the class; leave it out")
     if out is None:
         folder = source if source.is_dir() else source.parent
         out = folder / f"{'sample' if source.is_dir() else source.stem}-seed{seed}{writers.suffix(generator.spec)}"
@@ -58,6 +59,7 @@ def sample_to(
 
 
 def _label(generator: Generator, label: str | None) -> int | None:
+    """The index of the class that `label` names. UsageError where the generator has no such class."""
     if label is None:
         return None
     classes = generator.classes

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM as one flag that the loop polls; nothing is done inside a handler."""
+"""SIGINT and SIGTERM as a flag that the training loop polls; the signal handler does nothing else."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from types import FrameType
 
 
 class Interrupted(Exception):
-    """Raised where something long is given up because somebody asked to stop."""
+    """Raised to abandon a long operation, such as an evaluation, after a request to stop."""
 
 
 class Stop:
-    """Set once somebody asked to stop; `signal` is the number of the signal that did."""
+    """A request to stop, true once it was made; `signal` is the number of the signal that made it."""
 
     def __init__(self) -> None:
         self.signal = 0
@@ -24,15 +24,15 @@ class Stop:
 
 @contextmanager
 def stopping() -> Iterator[Stop]:
-    """While inside, a first SIGINT or SIGTERM sets the flag; a second one raises KeyboardInterrupt at once."""
+    """Within the block, the first SIGINT or SIGTERM sets the flag; a second one raises KeyboardInterrupt at once."""
     stop = Stop()
 
-    def note(number: int, frame: FrameType | None) -> None:
+    def request_stop(number: int, frame: FrameType | None) -> None:
         if stop:
             raise KeyboardInterrupt
         stop.signal = number
 
-    old = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    old = {number: signal.signal(number, request_stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield stop
     finally:

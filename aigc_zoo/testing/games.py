@@ -21,6 +21,7 @@ from aigc_zoo.engine.sampler import Sampler
 from aigc_zoo.engine.trainer import Trainer
 from aigc_zoo.errors import ConfigError, ZooError, in_a_line
 from aigc_zoo.game import Loss, Nets, all_losses
+from aigc_zoo.run.recording import RecordingBatch
 from aigc_zoo.testing.checks import CheckFailed, check
 from aigc_zoo.testing.probes import (
     SEED,
@@ -38,7 +39,6 @@ from aigc_zoo.testing.subjects import Part
 from aigc_zoo.testing.trials import (
     BATCH,
     Trial,
-    Watched,
     batch_of,
     critics,
     labelled,
@@ -379,7 +379,7 @@ def _own_options(part: Part) -> list[Any]:
 
 def _labels(trainer: Trainer) -> tuple[bool, bool]:
     """(whether making or any loss reads labels, whether another class makes other samples)."""
-    watched = Watched(batch_of(trainer))
+    watched = RecordingBatch(batch_of(trainer))
     with torch.no_grad():
         trainer.recipe.generate(trainer.nets, watched)
     for _, loss in _losses(trainer):

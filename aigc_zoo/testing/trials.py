@@ -161,18 +161,6 @@ def labelled(trainer: Trainer, label: int) -> dict[str, Tensor]:
     return {**batch, "label": hot}
 
 
-class Watched(dict[str, Tensor]):
-    """A batch that remembers what was read of it."""
-
-    def __init__(self, entries: Mapping[str, Tensor]) -> None:
-        super().__init__(entries)
-        self.read: set[str] = set()
-
-    def __getitem__(self, key: str) -> Tensor:
-        self.read.add(key)
-        return super().__getitem__(key)
-
-
 # --- ranks without processes ------------------------------------------------------------------------------------------
 
 

@@ -189,7 +189,8 @@ def test_help_of_a_recipe_lists_options_in_groups(zoo: Run, monkeypatch: pytest.
     ]
     text = " ".join(out.split())
     for part in (
-        "--steps N How many steps to train; instead of --images. [1 or more; default: 40 from preset squares]",
+        "--steps N Number of training steps, instead of --images; the recipe's length by default. "
+        "[1 or more; default: 40 from preset squares]",
         "--sizes INTEGER,... How large. [1 or more; default: 4,8]",
         "--step-size FLOAT How far, at most. [0 to 1; default: 0.0002]",
         "--mode [fast|slow] [default: fast]",
@@ -235,7 +236,7 @@ def test_a_command_receives_its_inputs_and_its_own_options(tmp_path: Path) -> No
     inputs = Inputs("doodle", "squares", None, {"steps": "3", "penalty": ("smooth",)})
     assert received == [(obj, {"fresh": True, "out": Path("there"), "inputs": inputs})]
     configuration = inputs.resolve(obj.catalogue())
-    assert (configuration.run["steps"], configuration.slots["penalty"]) == (3, ("local/smooth",))
+    assert (configuration.run.steps, configuration.slots["penalty"]) == (3, ("local/smooth",))
 
 
 def test_completion_suggests_a_recipes_options_and_ignores_errors(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from aigc_zoo.metrics.features import coordinates, load_extractor
 from aigc_zoo.metrics.kinds import KINDS, groups_of, warnings
 from aigc_zoo.plugins import catalogue
 from aigc_zoo.random import generator
-from aigc_zoo.run.monitor import Watch
+from aigc_zoo.run.monitor import TrainingWarnings
 from aigc_zoo_plugins.datasets.points import ring
 from aigc_zoo_plugins.datasets.stacked import stacked
 
@@ -196,17 +196,20 @@ def test_a_group_that_cannot_be_measured_says_why(digits: tuple[Tensor, Tensor])
 
 
 def test_a_warning_is_given_once_until_it_comes_back() -> None:
-    watch = Watch()
-    assert len(watch.samples({"duplicates-x": 0.5}, None)) == 1
-    assert watch.samples({"duplicates-x": 0.6}, None) == []
-    assert watch.samples({"duplicates-x": 0.01}, None) == []
-    assert len(watch.samples({"duplicates-x": 0.5, "variance-ratio-x": 0.1}, None)) == 2
+    watch = TrainingWarnings()
+    assert len(watch.of_samples({"duplicates-x": 0.5}, None)) == 1
+    assert watch.of_samples({"duplicates-x": 0.6}, None) == []
+    assert watch.of_samples({"duplicates-x": 0.01}, None) == []
+    assert len(watch.of_samples({"duplicates-x": 0.5, "variance-ratio-x": 0.1}, None)) == 2
 
 
 def test_a_saturated_discriminator_is_told_after_three_logs() -> None:
-    watch, sure = Watch(), {"critic/loss": 1e-4, "critic/_real": 6.0, "critic/_fake": -6.0, "generator/loss": 9.0}
-    assert [len(watch.terms(sure)) for _ in range(5)] == [0, 0, 1, 0, 0]
+    watch, sure = (
+        TrainingWarnings(),
+        {"critic/loss": 1e-4, "critic/_real": 6.0, "critic/_fake": -6.0, "generator/loss": 9.0},
+    )
+    assert [len(watch.of_terms(sure)) for _ in range(5)] == [0, 0, 1, 0, 0]
     fair = {**sure, "critic/loss": 1.2}
-    assert [len(watch.terms(one)) for one in (fair, sure, sure, sure)] == [0, 0, 0, 1]
+    assert [len(watch.of_terms(one)) for one in (fair, sure, sure, sure)] == [0, 0, 0, 1]
     unbounded = {"critic/loss": -12.0, "critic/_real": 6.0, "critic/_fake": -6.0}
-    assert not any(Watch().terms(unbounded) for _ in range(5))
+    assert not any(TrainingWarnings().of_terms(unbounded) for _ in range(5))

@@ -1,4 +1,4 @@
-"""A small real dataset on disk, and runs on it."""
+"""A small image dataset on disk, the settings of a small run, and digests of its files."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from aigc_zoo.artefacts.runs import RunDirectory
 
 @pytest.fixture(scope="session")
 def blobs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """200 labelled 28x28 images: a soft blob in the upper or the lower half."""
+    """200 labeled 28x28 images of a blob in the upper or the lower half."""
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 2, 200)
     y, x = np.mgrid[0:28, 0:28]
@@ -39,11 +39,11 @@ TINY = {
     "eval_num": 192,
     "extractor": "zoo-grey28",
 }
-"""A run of the convolutional recipe that takes a second."""
+"""Settings of a run of the recipe dcgan that takes a second."""
 
 
-def prints(folder: Path) -> dict[str, str]:
-    """Digests of what a run made: grids, weights, metrics; and its log without the clock."""
+def digests_of(folder: Path) -> dict[str, str]:
+    """Digests of the grids, weights and metrics of a run, and its log without times."""
     files = [*sorted((folder / "samples").iterdir()), folder / "generator.safetensors", folder / "metrics.jsonl"]
     found = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
     restored = RunDirectory(folder).newest_valid()

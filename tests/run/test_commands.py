@@ -1,4 +1,4 @@
-"""`zoo sample`, `zoo eval` and `zoo train` on a run that stands, as a user types them."""
+"""The commands `zoo sample`, `zoo eval` and `zoo train` on a finished run."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def done(blobs: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     return aigc_zoo.train("dcgan", str(blobs), out=tmp_path_factory.mktemp("runs") / "done", **TINY)
 
 
-def told(capsys: pytest.CaptureFixture[str], *words: object) -> str:
+def output_of(capsys: pytest.CaptureFixture[str], *words: object) -> str:
     code = main([str(word) for word in words])
     out, err = capsys.readouterr()
     assert code == 0, err
@@ -41,34 +41,34 @@ def refused(capsys: pytest.CaptureFixture[str], code: int, *words: object) -> st
 def test_a_grid_and_single_files_show_the_same_samples(
     capsys: pytest.CaptureFixture[str], done: Run, tmp_path: Path
 ) -> None:
-    told(capsys, "sample", done.path, "-n", 70, "--seed", 5, "--out", tmp_path / "each")
-    told(capsys, "sample", done.path / "generator.safetensors", "-n", 3, "--seed", 5, "--out", tmp_path / "few")
+    output_of(capsys, "sample", done.path, "-n", 70, "--seed", 5, "--out", tmp_path / "each")
+    output_of(capsys, "sample", done.path / "generator.safetensors", "-n", 3, "--seed", 5, "--out", tmp_path / "few")
     many, few = sorted((tmp_path / "each").iterdir()), sorted((tmp_path / "few").iterdir())
     assert (len(many), len(few)) == (70, 3)
     for one, other in zip(many, few, strict=False):
         assert one.name == other.name
         assert one.read_bytes() == other.read_bytes()
-    with Image.open(many[0]) as picture:
-        assert picture.size == (28, 28)
+    with Image.open(many[0]) as image:
+        assert image.size == (28, 28)
 
 
-def test_a_grid_is_put_beside_the_generator(capsys: pytest.CaptureFixture[str], done: Run) -> None:
-    out = told(capsys, "sample", done.path, "-n", 9)
+def test_a_grid_is_written_beside_the_generator(capsys: pytest.CaptureFixture[str], done: Run) -> None:
+    out = output_of(capsys, "sample", done.path, "-n", 9)
     assert str(done.path / "sample-seed0.png") in out
     assert (done.path / "sample-seed0.png").exists()
 
 
-def test_classes_are_refused_where_they_make_no_difference(capsys: pytest.CaptureFixture[str], done: Run) -> None:
-    assert "no difference" in refused(capsys, 2, "sample", done.path, "--class", "1")
+def test_classes_are_refused_where_samples_do_not_depend_on_them(capsys: pytest.CaptureFixture[str], done: Run) -> None:
+    assert "do not depend on the class" in refused(capsys, 2, "sample", done.path, "--class", "1")
     assert "not one of" in refused(capsys, 2, "sample", done.path, "--class", "cat")
 
 
-def test_an_option_that_make_has_not_is_refused(capsys: pytest.CaptureFixture[str], done: Run) -> None:
+def test_an_option_that_generate_does_not_have_is_refused(capsys: pytest.CaptureFixture[str], done: Run) -> None:
     assert "--truncation" in refused(capsys, 2, "sample", done.path, "--truncation", "0.7")
 
 
-def test_eval_repeats_what_the_monitor_measured(capsys: pytest.CaptureFixture[str], done: Run) -> None:
-    found = json.loads(told(capsys, "eval", done.path, "--num", 192, "--extractor", "zoo-grey28", "--json"))
+def test_eval_reproduces_the_monitor_values(capsys: pytest.CaptureFixture[str], done: Run) -> None:
+    found = json.loads(output_of(capsys, "eval", done.path, "--num", 192, "--extractor", "zoo-grey28", "--json"))
     last = next(line for line in reversed(done.metrics) if line["name"] == "fid-zoo-grey28")
     assert found["schema"] == 1
     (record,) = found["metrics"]
@@ -77,22 +77,22 @@ def test_eval_repeats_what_the_monitor_measured(capsys: pytest.CaptureFixture[st
     assert record["protocol"] == last["protocol"]
 
 
-def test_eval_judges_a_folder_of_images(
+def test_eval_measures_a_folder_of_images(
     capsys: pytest.CaptureFixture[str], done: Run, blobs: Path, tmp_path: Path
 ) -> None:
-    told(capsys, "sample", done.path, "-n", 192, "--out", tmp_path / "fakes")
+    output_of(capsys, "sample", done.path, "-n", 192, "--out", tmp_path / "fakes")
     for i, image in enumerate(np.load(blobs)["images"]):
         (tmp_path / "reals").mkdir(exist_ok=True)
         Image.fromarray(image[..., 0]).save(tmp_path / "reals" / f"{i}.png")
     words = ("--against", blobs, "--extractor", "zoo-grey28", "--json")
-    fakes = json.loads(told(capsys, "eval", tmp_path / "fakes", "--num", 192, *words))["metrics"][0]
-    reals = json.loads(told(capsys, "eval", tmp_path / "reals", "--num", 200, *words))["metrics"][0]
+    fakes = json.loads(output_of(capsys, "eval", tmp_path / "fakes", "--num", 192, *words))["metrics"][0]
+    reals = json.loads(output_of(capsys, "eval", tmp_path / "reals", "--num", 200, *words))["metrics"][0]
     assert reals["value"] == pytest.approx(0, abs=1e-3), "the same images have the same statistics"
     assert fakes["value"] > 10
     assert fakes["protocol"]["weights"] == "files"
 
 
-def test_eval_says_what_it_cannot_do(capsys: pytest.CaptureFixture[str], done: Run, tmp_path: Path) -> None:
+def test_eval_refuses_what_it_cannot_measure(capsys: pytest.CaptureFixture[str], done: Run, tmp_path: Path) -> None:
     assert "none-such" in refused(capsys, 3, "eval", done.path, "--extractor", "none-such")
     assert "too few" in refused(capsys, 65, "eval", done.path, "--num", 20, "--extractor", "zoo-grey28")
     assert "kidd" in refused(capsys, 2, "eval", done.path, "--metrics", "kidd")
@@ -107,28 +107,28 @@ def images_in(folder: Path, images: Iterable[np.ndarray], suffix: str = ".png") 
     return folder
 
 
-def test_folders_that_cannot_be_judged_are_refused(
+def test_folders_that_cannot_be_measured_are_refused(
     capsys: pytest.CaptureFixture[str], blobs: Path, tmp_path: Path
 ) -> None:
-    pictures = np.load(blobs)["images"][..., 0]
+    images = np.load(blobs)["images"][..., 0]
     words = ("--against", blobs, "--extractor", "zoo-grey28")
-    three = images_in(tmp_path / "three", pictures[:3])
-    said = refused(capsys, 65, "eval", three, *words)
-    assert "3 samples are too few" in said
-    assert "--allow-few" in said
-    found = json.loads(told(capsys, "eval", three, *words, "--allow-few", "--json"))["metrics"][0]
+    three = images_in(tmp_path / "three", images[:3])
+    error = refused(capsys, 65, "eval", three, *words)
+    assert "3 samples are too few" in error
+    assert "--allow-few" in error
+    found = json.loads(output_of(capsys, "eval", three, *words, "--allow-few", "--json"))["metrics"][0]
     assert found["protocol"]["few"] is True
-    mixed = images_in(tmp_path / "mixed", [pictures[0], pictures[1][:20, :20]])
-    assert "several sizes: say --size" in refused(capsys, 65, "eval", mixed, *words)
-    lossy = images_in(tmp_path / "lossy", pictures[:150], ".jpg")
-    said = refused(capsys, 65, "eval", lossy, *words)
-    assert "0000.jpg" in said
-    assert "--allow-lossy" in said
-    found = json.loads(told(capsys, "eval", lossy, *words, "--allow-lossy", "--json"))["metrics"][0]
+    mixed = images_in(tmp_path / "mixed", [images[0], images[1][:20, :20]])
+    assert "several sizes: use --size" in refused(capsys, 65, "eval", mixed, *words)
+    lossy = images_in(tmp_path / "lossy", images[:150], ".jpg")
+    error = refused(capsys, 65, "eval", lossy, *words)
+    assert "0000.jpg" in error
+    assert "--allow-lossy" in error
+    found = json.loads(output_of(capsys, "eval", lossy, *words, "--allow-lossy", "--json"))["metrics"][0]
     assert found["protocol"]["weights"] == "lossy files"
 
 
-def test_all_metrics_are_those_that_can_be_measured(
+def test_metrics_all_measures_all_that_can_be_measured(
     capsys: pytest.CaptureFixture[str], blobs: Path, tmp_path: Path
 ) -> None:
     folder = images_in(tmp_path / "reals", np.load(blobs)["images"][..., 0])
@@ -141,19 +141,19 @@ def test_all_metrics_are_those_that_can_be_measured(
     assert names == [
         f"{name}-zoo-grey28"
         for name in ("kid", "fid", "isc", "precision", "recall", "density", "coverage", "variance-ratio", "duplicates")
-    ], "of few samples the kernel distance is read first"
+    ], "KID comes first with few samples"
 
 
-def test_the_best_generator_can_be_judged(capsys: pytest.CaptureFixture[str], done: Run, tmp_path: Path) -> None:
+def test_the_best_generator_can_be_measured(capsys: pytest.CaptureFixture[str], done: Run, tmp_path: Path) -> None:
     words = ("--num", 192, "--extractor", "zoo-grey28", "--json")
     best = min(line["value"] for line in done.metrics if line["name"].startswith("fid"))
-    assert json.loads(told(capsys, "eval", done.path, "--best", *words))["metrics"][0]["value"] == best
+    assert json.loads(output_of(capsys, "eval", done.path, "--best", *words))["metrics"][0]["value"] == best
     (tmp_path / "run").mkdir()
     assert "no best generator" in refused(capsys, 65, "eval", tmp_path / "run", "--best")
 
 
 def test_a_card_starts_the_same_run_again(capsys: pytest.CaptureFixture[str], done: Run, tmp_path: Path) -> None:
-    told(capsys, "train", "--config", done.path / "card.json", "--out", tmp_path / "again")
+    output_of(capsys, "train", "--config", done.path / "card.json", "--out", tmp_path / "again")
     first, again = done.path / "generator.safetensors", tmp_path / "again" / "generator.safetensors"
     assert aigc_zoo.load_run(first).sample(8).equal(aigc_zoo.load_run(again).sample(8))
     assert (done.path / "metrics.jsonl").read_bytes() == (tmp_path / "again" / "metrics.jsonl").read_bytes()
@@ -163,15 +163,15 @@ def test_a_dry_run_writes_nothing(
     capsys: pytest.CaptureFixture[str], done: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    out = told(capsys, "train", "--config", done.path / "card.json", "--dry-run")
-    assert "weights" in out
+    out = output_of(capsys, "train", "--config", done.path / "card.json", "--dry-run")
+    assert "parameters" in out
     assert "images/s" in out
     assert not list(tmp_path.iterdir())
 
 
-def test_the_notebook_api_has_what_the_command_line_has() -> None:
+def test_the_python_api_lists_and_creates_components() -> None:
     assert "dcgan" in aigc_zoo.list_models("dc*")
     assert isinstance(aigc_zoo.create("dcgan", **{"generator.width": 8}), Recipe)
     spec = Spec(shape=(1, 28, 28))
-    made = aigc_zoo.create("dcgan", spec, 16, kind="generator", width=4)
-    assert sum(weight.numel() for weight in made.parameters()) > 0
+    network = aigc_zoo.create("dcgan", spec, 16, kind="generator", width=4)
+    assert sum(weight.numel() for weight in network.parameters()) > 0

@@ -1,4 +1,4 @@
-"""A rank that dies ends the job, soon and without orphans; a job that may restart ends where it would have ended."""
+"""A rank that dies ends the job soon and without orphaned processes; a restarted job ends with the same weights."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ def start(blobs: Path, out: Path, steps: int, *more: str) -> subprocess.Popen[st
 
 
 def finished(job: subprocess.Popen[str]) -> None:
-    told, _ = job.communicate(timeout=180)
-    assert job.returncode == 0, told
+    output, _ = job.communicate(timeout=180)
+    assert job.returncode == 0, output
 
 
 def processes(out: Path) -> dict[int, str]:
-    """Processes of this run, and their ranks ("" of the launcher)."""
+    """The process ids of this run with their ranks ("" for the launcher)."""
     found = {}
     for folder in Path("/proc").glob("[0-9]*"):
         try:
@@ -51,7 +51,7 @@ def processes(out: Path) -> dict[int, str]:
 
 
 def killed(blobs: Path, out: Path, at_step: int, steps: int, *more: str) -> tuple[int, str, float]:
-    """Starts two ranks, kills rank 1 once the step is logged; how the job ended, and how long it took to."""
+    """Starts two ranks and kills rank 1 once the step is logged; returns exit code, output and seconds to the end."""
     job = start(blobs, out, steps, *more)
     deadline = time.monotonic() + 90
     while max((line["step"] for line in read_lines(out / "log.jsonl")), default=0) < at_step:
@@ -61,8 +61,8 @@ def killed(blobs: Path, out: Path, at_step: int, steps: int, *more: str) -> tupl
     (victim,) = [pid for pid, rank in processes(out).items() if rank == "1"]
     os.kill(victim, signal.SIGKILL)
     began = time.monotonic()
-    told, _ = job.communicate(timeout=180)
-    return job.returncode, told, time.monotonic() - began
+    output, _ = job.communicate(timeout=180)
+    return job.returncode, output, time.monotonic() - began
 
 
 @pytest.mark.slow
@@ -71,13 +71,13 @@ def test_a_dead_rank_ends_the_job_cleanly(blobs: Path, tmp_path: Path, promise: 
     rng, longest = random.Random(0), 0.0
     for number in range(promise.count):
         out = tmp_path / str(number)
-        code, told, took = killed(blobs, out, rng.randint(3, 40), 100_000)
-        assert code != 0, told
+        code, output, took = killed(blobs, out, rng.randint(3, 40), 100_000)
+        assert code != 0, output
         assert took < BOUND
         deadline = time.monotonic() + 5
         while processes(out) and time.monotonic() < deadline:
             time.sleep(0.1)
-        assert processes(out) == {}, "nobody is left"
+        assert processes(out) == {}, "no process is left"
         found = RunDirectory(out).newest_valid()
         assert found is not None
         assert found.skipped == []
@@ -87,10 +87,10 @@ def test_a_dead_rank_ends_the_job_cleanly(blobs: Path, tmp_path: Path, promise: 
 
 @pytest.mark.slow
 @pytest.mark.promise("R23", 1, 1)
-def test_a_job_that_restarts_ends_where_it_would_have(blobs: Path, tmp_path: Path, promise: Any) -> None:
+def test_a_restarted_job_ends_with_the_same_weights(blobs: Path, tmp_path: Path, promise: Any) -> None:
     finished(start(blobs, tmp_path / "whole", STEPS))
-    code, told, _ = killed(blobs, tmp_path / "killed", 10, STEPS, "--max-restarts", "1")
-    assert code == 0, told
+    code, output, _ = killed(blobs, tmp_path / "killed", 10, STEPS, "--max-restarts", "1")
+    assert code == 0, output
     one, other = (RunDirectory(tmp_path / name).newest_valid() for name in ("whole", "killed"))
     assert one is not None
     assert other is not None
@@ -101,8 +101,8 @@ def test_a_job_that_restarts_ends_where_it_would_have(blobs: Path, tmp_path: Pat
 
 @pytest.mark.slow
 @pytest.mark.promise("R18", 1, 1)
-def test_a_signal_to_two_ranks_saves_one_step(blobs: Path, tmp_path: Path, promise: Any) -> None:
-    """torchrun hands SIGTERM on; the ranks agree on a step, and the same command goes on from it."""
+def test_two_ranks_save_the_same_step_after_a_signal(blobs: Path, tmp_path: Path, promise: Any) -> None:
+    """torchrun forwards SIGTERM; the ranks agree on a step, and the same command resumes from it."""
     finished(start(blobs, tmp_path / "whole", STEPS))
     out = tmp_path / "stopped"
     job = start(blobs, out, STEPS)
@@ -111,11 +111,11 @@ def test_a_signal_to_two_ranks_saves_one_step(blobs: Path, tmp_path: Path, promi
         assert time.monotonic() < deadline
         time.sleep(0.02)
     job.send_signal(signal.SIGTERM)
-    told, _ = job.communicate(timeout=120)
+    output, _ = job.communicate(timeout=120)
     assert job.returncode != 0
     found = RunDirectory(out).newest_valid()
     assert found is not None
-    assert 10 <= found.card["step"] < STEPS, told
+    assert 10 <= found.card["step"] < STEPS, output
     finished(start(blobs, out, STEPS))
     one, other = (RunDirectory(path).newest_valid() for path in (tmp_path / "whole", out))
     assert one is not None

@@ -1,4 +1,4 @@
-"""NaN and infinity, planted in six places of every recipe, reach no file, and the run says where they came from."""
+"""NaN and Inf, injected in six places of every recipe, reach no file, and the error says where they came from."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from aigc_zoo.run.loop import train
 from aigc_zoo.run.prepare import Prepared, prepare
 
 BAD, STEPS, BATCH = 3, 6, 8
-PLACES = ("input", "critic loss", "maker loss", "critic gradient", "maker gradient", "buffer")
+PLACES = ("input", "discriminator loss", "generator loss", "discriminator gradient", "generator gradient", "buffer")
 
 
 class Poison(torch.autograd.Function):
-    """Nothing, whose gradient is not finite: what a square root of zero does."""
+    """Zero with a gradient that is not finite, like the square root of zero."""
 
     @staticmethod
     def forward(ctx: Any, weight: Tensor, here: Tensor, value: float) -> Tensor:
@@ -41,10 +41,10 @@ class Poison(torch.autograd.Function):
         return torch.where(here, torch.full_like(weight, ctx.value), torch.zeros_like(weight)), None, None
 
 
-def planted(run: Prepared, place: str, value: float) -> tuple[Prepared, str]:
-    """The run with one value that is not finite at step BAD, and what is to be said of it."""
+def inject(run: Prepared, place: str, value: float) -> tuple[Prepared, str]:
+    """The run with one non-finite value at step BAD, and the expected message."""
     recipe = run.recipe
-    critic, maker = sorted(
+    discriminator, generator = sorted(
         recipe.players, key=lambda name: not set(recipe.players[name].controls).isdisjoint(recipe.generators)
     )
     first = BAD * BATCH * recipe.rounds
@@ -59,8 +59,8 @@ def planted(run: Prepared, place: str, value: float) -> tuple[Prepared, str]:
 
         pool.batch = batch  # type: ignore[method-assign]
         return run, f"the batch's entry 'real' is not finite at step {BAD}"
-    who = maker if place.startswith("maker") else critic
-    net = recipe.players[who].controls[0]
+    name = generator if place.startswith("generator") else discriminator
+    net = recipe.players[name].controls[0]
 
     def change(play: Play) -> Play:
         if isinstance(play, Every):
@@ -89,14 +89,14 @@ def planted(run: Prepared, place: str, value: float) -> tuple[Prepared, str]:
             found[net].register_buffer("planted", torch.zeros(()))
         return found
 
-    player = recipe.players[who]
-    players = {**recipe.players, who: replace(player, loss=change(player.loss))}
-    said = {
+    player = recipe.players[name]
+    players = {**recipe.players, name: replace(player, loss=change(player.loss))}
+    message = {
         "buffer": f"the buffer {net}.planted is",
-        f"{place.split()[0]} loss": f"the loss of player {who} is",
+        f"{place.split()[0]} loss": f"the loss of player {name} is",
         f"{place.split()[0]} gradient": f"the gradient of {net}.",
     }[place]
-    return replace(run, recipe=replace(recipe, networks=networks, players=players)), said
+    return replace(run, recipe=replace(recipe, networks=networks, players=players)), message
 
 
 def prepared(name: str, blobs: Path) -> Prepared:
@@ -108,7 +108,7 @@ def prepared(name: str, blobs: Path) -> Prepared:
 
 
 def not_finite(folder: Path) -> list[str]:
-    """Everything in the files of a run that is not finite."""
+    """The names of all non-finite values in the files of a run."""
     bad = []
     for path in folder.rglob("*.safetensors"):
         tensors, _ = checkpoint.load(path)
@@ -122,23 +122,23 @@ def not_finite(folder: Path) -> list[str]:
 @pytest.mark.slow
 @pytest.mark.promise("R21", 6, 6)
 @pytest.mark.parametrize("name", RECIPES)
-def test_nothing_that_is_not_finite_reaches_a_file(name: str, blobs: Path, tmp_path: Path, promise: Any) -> None:
+def test_non_finite_values_reach_no_file(name: str, blobs: Path, tmp_path: Path, promise: Any) -> None:
     straight = train(prepared(name, blobs), tmp_path / "straight")
     assert straight.step == STEPS
     for number, place in enumerate(PLACES):
-        run, said = planted(prepared(name, blobs), place, (math.nan, math.inf)[number % 2])
+        run, message = inject(prepared(name, blobs), place, (math.nan, math.inf)[number % 2])
         folder = tmp_path / place.replace(" ", "-")
         with pytest.raises(DivergedError) as caught:
             train(run, folder)
-        told = str(caught.value)
-        assert said in told, place
-        assert f"at step {BAD}" in told
-        assert "the checkpoint of step 2 is whole" in told
-        assert len(told.splitlines()) <= 3
-        assert [step for step, _ in RunDirectory(folder).checkpoints()] == [2], "and it was noticed at the next log"
+        error = str(caught.value)
+        assert message in error, place
+        assert f"at step {BAD}" in error
+        assert "the checkpoint of step 2 is intact" in error
+        assert len(error.splitlines()) <= 3
+        assert [step for step, _ in RunDirectory(folder).checkpoints()] == [2], "it is detected at the next log line"
         assert not_finite(folder) == []
-        healthy = planted(prepared(name, blobs), place, 0.0)[0] if place == "buffer" else prepared(name, blobs)
-        assert train(healthy, folder).step == STEPS, "and goes on from there"
+        healthy = inject(prepared(name, blobs), place, 0.0)[0] if place == "buffer" else prepared(name, blobs)
+        assert train(healthy, folder).step == STEPS, "it resumes from there"
         mine, whole = RunDirectory(folder).newest_valid(), RunDirectory(tmp_path / "straight").newest_valid()
         assert whole is not None
         assert mine is not None

@@ -1,4 +1,4 @@
-"""Every recipe that is shipped, on pictures drawn and real, for as long as it takes to see that it does not blow up."""
+"""Every first-party recipe stays finite for 500 steps, on synthetic and on real images."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ STEPS = 500
 
 
 def narrow(recipe: str, data: str) -> Configuration:
-    """The preset for the data, with networks an eighth as wide as the papers' and batches of 16."""
+    """The preset for the data, with networks an eighth as wide as in the papers and a batch size of 16."""
     catalogue = plugins.catalogue()
     given = {"steps": STEPS, "batch_size": 16}
     for network in ("generator", "discriminator"):

@@ -1,4 +1,4 @@
-"""A generator for others: every file that `zoo export` writes is read back by what others would read it with."""
+"""`zoo export`: every exported file is loaded by the library that it is for."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from aigc_zoo.cli import main
 from aigc_zoo.errors import ConfigError
 from aigc_zoo.plugins import catalogue
 from aigc_zoo.run import export as module
-from aigc_zoo.run.export import Program, batch_of, publish
+from aigc_zoo.run.export import Program, example_batch, export_generator
 from aigc_zoo.run.generator import load_generator
 from aigc_zoo.run.loop import train
 from aigc_zoo.run.prepare import prepare
@@ -45,15 +45,15 @@ def conditional(blobs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run_of(blobs, tmp_path_factory.mktemp("published") / "conditional", **more)
 
 
-def test_every_file_is_read_back_by_what_others_have(run: Path, tmp_path: Path) -> None:
+def test_every_file_is_loaded_without_aigc_zoo(run: Path, tmp_path: Path) -> None:
     generator = load_generator(catalogue(), run)
-    written = publish(catalogue(), run, tmp_path / "out", onnx=True, licence="CC-BY-4.0")
+    written = export_generator(catalogue(), run, tmp_path / "out", onnx=True, licence="CC-BY-4.0")
     assert [path.name for path, _ in written] == ["generator.safetensors", "generator.pt2", "generator.onnx"]
     assert all(error <= 1e-5 for _, error in written)
     again = load_generator(catalogue(), tmp_path / "out" / "generator.safetensors")
     assert torch.equal(again.sample(3), generator.sample(3))
 
-    z = batch_of(generator, 7, seed=3)["z"]
+    z = example_batch(generator, 7, seed=3)["z"]
     with torch.no_grad():
         expected = Program(generator)(z)
     code = (
@@ -71,8 +71,8 @@ def test_every_file_is_read_back_by_what_others_have(run: Path, tmp_path: Path) 
     np.testing.assert_allclose(found, expected.numpy(), rtol=0, atol=2e-5)
 
 
-def test_the_record_says_what_it_is_and_proves_it(run: Path, tmp_path: Path) -> None:
-    publish(catalogue(), run, tmp_path, licence="CC-BY-4.0")
+def test_the_record_holds_digests_license_and_metrics(run: Path, tmp_path: Path) -> None:
+    export_generator(catalogue(), run, tmp_path, licence="CC-BY-4.0")
     record = json.loads((tmp_path / "published.json").read_text())
     assert record["licence"] == "CC-BY-4.0"
     assert record["recipe"] == "zoo/dcgan"
@@ -87,8 +87,8 @@ def test_the_record_says_what_it_is_and_proves_it(run: Path, tmp_path: Path) -> 
     assert record["plugins"] == {"aigc-zoo": {"version": "0.1.0", "api": 1}}
 
 
-def test_a_conditional_generator_takes_its_label(conditional: Path, tmp_path: Path) -> None:
-    publish(catalogue(), conditional, tmp_path, onnx=True)
+def test_a_conditional_generator_takes_a_label(conditional: Path, tmp_path: Path) -> None:
+    export_generator(catalogue(), conditional, tmp_path, onnx=True)
     record = json.loads((tmp_path / "published.json").read_text())
     assert record["inputs"] == {"label": [2], "z": [8]}
     program = torch.export.load(tmp_path / "generator.pt2").module()
@@ -99,32 +99,32 @@ def test_a_conditional_generator_takes_its_label(conditional: Path, tmp_path: Pa
 
 def test_a_file_that_differs_is_refused(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "TOLERANCE", -1.0)
-    with pytest.raises(ConfigError, match="differs from the generator"):
-        publish(catalogue(), run, tmp_path)
+    with pytest.raises(ConfigError, match="differs from the original"):
+        export_generator(catalogue(), run, tmp_path)
     assert not (tmp_path / "published.json").exists()
 
 
 def test_without_onnx_the_extra_is_named(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnxscript", None)
     with pytest.raises(ConfigError, match=r'python -m pip install "aigc-zoo\[onnx\]"'):
-        publish(catalogue(), run, tmp_path, onnx=True)
+        export_generator(catalogue(), run, tmp_path, onnx=True)
 
 
-def test_the_commands(run: Path, capsys: pytest.CaptureFixture[str], blobs: Path) -> None:
+def test_export_and_data_commands(run: Path, capsys: pytest.CaptureFixture[str], blobs: Path) -> None:
     assert main(["export", str(run), "--to", str(run / "here")]) == 0
-    told = capsys.readouterr().out.splitlines()
-    assert len(told) == 3
-    assert "generator.pt2" in told[1]
-    assert "differs by" in told[1]
+    output = capsys.readouterr().out.splitlines()
+    assert len(output) == 3
+    assert "generator.pt2" in output[1]
+    assert "differs by" in output[1]
     assert main(["export", str(run / "nosuch"), "--to", "x"]) == 65
     assert main(["data", "list", "--json"]) == 0
     items = {item["name"]: item for item in json.loads(capsys.readouterr().out)["items"]}
     assert items["digits"]["state"] == "drawn"
     assert items["cifar10"]["state"] in ("here", "absent")
     assert main(["data", "prepare", "ring"]) == 0
-    told = capsys.readouterr().out
-    assert "50,000" in told
-    assert "0, 1, 2, 3, 4, 5, 6, 7" in told
+    output = capsys.readouterr().out
+    assert "50,000" in output
+    assert "0, 1, 2, 3, 4, 5, 6, 7" in output
     assert main(["data", "prepare", str(blobs)]) == 0
     assert main(["data", "prepare", "rign"]) == 65
 
@@ -135,7 +135,7 @@ def test_shells_complete_commands(shell: str, capsys: pytest.CaptureFixture[str]
     assert "_ZOO_COMPLETE" in capsys.readouterr().out
 
 
-def test_a_shell_is_told_the_commands() -> None:
+def test_completion_lists_the_commands() -> None:
     import os
 
     env = {**os.environ, "_ZOO_COMPLETE": "bash_complete", "COMP_WORDS": "zoo ch", "COMP_CWORD": "1"}

@@ -1,4 +1,4 @@
-"""Weights that a plugin publishes: stated with digest, size, licence and protocols, fetched once, sampled."""
+"""Weights that a plugin publishes with digest, size, licence and metrics: downloaded once and sampled."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from aigc_zoo import options
 from aigc_zoo.discovery import Manager
 from aigc_zoo.errors import ConfigError, DataError
 from aigc_zoo.plugins import Catalogue, catalogue
-from aigc_zoo.run.export import publish
+from aigc_zoo.run.export import export_generator
 from aigc_zoo.run.generator import load_generator
 from aigc_zoo.run.loop import train
 from aigc_zoo.run.prepare import prepare
-from aigc_zoo.run.published import located
+from aigc_zoo.run.published import resolve_source
 from aigc_zoo.spec import Component, Weights
 
 from .conftest import TINY
@@ -46,13 +46,13 @@ def published(blobs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("weights")
     chosen = options.resolve(catalogue(), "dcgan", data=str(blobs), given={**TINY, "eval_every": 12}, origin="python")
     train(prepare(catalogue(), chosen), folder / "run")
-    publish(catalogue(), folder / "run", folder / "out", licence="CC-BY-4.0")
+    export_generator(catalogue(), folder / "run", folder / "out", licence="CC-BY-4.0")
     return folder / "out"
 
 
 @pytest.fixture
 def served(published: Path) -> Iterator[str]:
-    """The folder of what was published, over http on this machine."""
+    """The URL of the published file on an HTTP server on this machine."""
 
     class Quiet(http.server.SimpleHTTPRequestHandler):
         def __init__(self, *args: object, **keywords: object) -> None:
@@ -67,7 +67,7 @@ def served(published: Path) -> Iterator[str]:
 
 
 def plugin(folder: Path, published: Path, url: str, **changes: object) -> Catalogue:
-    """A plugin that publishes the file, as published.json states it."""
+    """A plugin that publishes the file with the facts in published.json."""
     record = json.loads((published / "published.json").read_text())
     about = record["files"]["generator.safetensors"]
     values = {
@@ -84,36 +84,36 @@ def plugin(folder: Path, published: Path, url: str, **changes: object) -> Catalo
     return Catalogue(manager)
 
 
-def test_published_weights_are_fetched_once_and_sampled(published: Path, served: str, tmp_path: Path) -> None:
+def test_published_weights_are_downloaded_once_and_sampled(published: Path, served: str, tmp_path: Path) -> None:
     found = plugin(tmp_path, published, served)
-    path = located(found, "trained@blobs", local=True)
+    path = resolve_source(found, "trained@blobs", local=True)
     assert hashlib.sha256(path.read_bytes()).hexdigest() == path.stem
     expected = load_generator(catalogue(), published / "generator.safetensors").sample(3)
     assert torch.equal(load_generator(found, path).sample(3), expected)
     gone = plugin(tmp_path, published, "http://127.0.0.1:1/gone.safetensors")
-    assert located(gone, "local/trained@blobs") == path, "it is in the cache"
+    assert resolve_source(gone, "local/trained@blobs") == path, "the file is in the cache"
     metrics = found.find("recipe", "trained").entry.component.weights["blobs"].metrics
     assert {metric["protocol"]["num"] for metric in metrics} == {192}
 
 
-def test_another_content_than_stated_is_refused(published: Path, served: str, tmp_path: Path) -> None:
+def test_content_that_does_not_match_the_digest_is_refused(published: Path, served: str, tmp_path: Path) -> None:
     found = plugin(tmp_path, published, served, sha=SHA)
     with pytest.raises(DataError):
-        located(found, "trained@blobs", local=True)
+        resolve_source(found, "trained@blobs", local=True)
 
 
-def test_what_is_not_published_is_explained(published: Path, served: str, tmp_path: Path) -> None:
+def test_weights_that_are_not_published_are_refused(published: Path, served: str, tmp_path: Path) -> None:
     found = plugin(tmp_path, published, served)
     with pytest.raises(ConfigError, match=r"no weights 'blob'; did you mean 'blobs'\?\npublished: trained@blobs"):
-        located(found, "trained@blob")
+        resolve_source(found, "trained@blob")
     with pytest.raises(ConfigError, match="published: none"):
-        located(found, "dcgan@mnist")
-    assert located(found, tmp_path) == tmp_path
-    assert located(found, tmp_path / "nosuch") == tmp_path / "nosuch"
+        resolve_source(found, "dcgan@mnist")
+    assert resolve_source(found, tmp_path) == tmp_path
+    assert resolve_source(found, tmp_path / "nosuch") == tmp_path / "nosuch"
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({"url": "ftp://x/y"}, "by https"),
         ({"sha256": "abc"}, "SHA-256"),
@@ -122,10 +122,10 @@ def test_what_is_not_published_is_explained(published: Path, served: str, tmp_pa
         ({"metrics": ({"name": "fid", "value": 1.0},)}, "a protocol"),
     ],
 )
-def test_weights_without_what_they_need_are_refused(changes: dict[str, object], told: str) -> None:
+def test_incomplete_weights_are_refused(changes: dict[str, object], message: str) -> None:
     good = {"url": "https://x/y", "sha256": SHA, "bytes": 1, "licence": "MIT"}
     Weights(**good)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match=told):
+    with pytest.raises(ValueError, match=message):
         Weights(**{**good, **changes})  # type: ignore[arg-type]
 
 

@@ -1,4 +1,4 @@
-"""Two ranks under torchrun leave what one rank leaves."""
+"""Two ranks under torchrun write the same files as one."""
 
 from __future__ import annotations
 
@@ -22,29 +22,29 @@ from aigc_zoo.spec import hookimpl
 ZOO_API = 1
 
 
-def note(run, what):
-    with run.with_name(run.name + ".heard").open("a") as file:
-        file.write(f"{os.environ.get('RANK', '0')} {what}\\n")
+def record(run, event):
+    with run.with_name(run.name + ".events").open("a") as file:
+        file.write(f"{os.environ.get('RANK', '0')} {event}\\n")
 
 
 @hookimpl
 def zoo_run_start(run):
-    note(run, "start")
+    record(run, "start")
 
 
 @hookimpl
 def zoo_log(run, step, scalars):
-    note(run, f"log {step}")
+    record(run, f"log {step}")
 
 
 @hookimpl
 def zoo_checkpoint_saved(run, path):
-    note(run, f"saved {path.name}")
+    record(run, f"saved {path.name}")
 
 
 @hookimpl
 def zoo_run_end(run, error):
-    note(run, f"end {error}")
+    record(run, f"end {error}")
 """
 
 
@@ -58,8 +58,8 @@ def run(ranks: int, blobs: Path, out: Path) -> RunDirectory:
         "generator.norm": "none",
         "precision": "fp32",
     }
-    (out.parent / "hears.py").write_text(LISTENER)
-    flags = ["--plugin", str(out.parent / "hears.py")]
+    (out.parent / "listener.py").write_text(LISTENER)
+    flags = ["--plugin", str(out.parent / "listener.py")]
     flags += [word for key, value in settings.items() for word in (f"--{key.replace('_', '-')}", str(value))]
     train = ["-m", "aigc_zoo", "train", "dcgan", "--data", str(blobs), "--out", str(out), *flags]
     start = [sys.executable, *train]
@@ -79,7 +79,7 @@ def both(blobs: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[RunDire
 
 
 def test_two_ranks_sample_and_evaluate_exactly_what_one_does(both: tuple[RunDirectory, RunDirectory]) -> None:
-    """From the same weights, which both have at step 0; 150 samples are three chunks, the last of them cut."""
+    """At step 0, where both have the same weights; 150 samples are three chunks, the last one incomplete."""
     one, two = both
     assert one.sample_path(0).read_bytes() == two.sample_path(0).read_bytes()
     (first, *_), (second, *_) = (read_lines(folder.metrics_path) for folder in both)
@@ -89,7 +89,7 @@ def test_two_ranks_sample_and_evaluate_exactly_what_one_does(both: tuple[RunDire
 
 
 def test_two_ranks_train_to_the_same_weights(both: tuple[RunDirectory, RunDirectory]) -> None:
-    """In float32 to its rounding; the test of the engine shows 1e-12 in float64."""
+    """Up to rounding in float32; the engine's test shows 1e-12 in float64."""
     one, two = (folder.newest_valid() for folder in both)
     assert one is not None
     assert two is not None
@@ -100,8 +100,8 @@ def test_two_ranks_train_to_the_same_weights(both: tuple[RunDirectory, RunDirect
     assert two.card["run"]["world"] == 2
 
 
-def test_listeners_hear_the_first_rank_alone(both: tuple[RunDirectory, RunDirectory]) -> None:
-    one, two = (folder.path.with_name(f"{folder.path.name}.heard").read_text().splitlines() for folder in both)
+def test_listeners_receive_events_of_the_first_rank_only(both: tuple[RunDirectory, RunDirectory]) -> None:
+    one, two = (folder.path.with_name(f"{folder.path.name}.events").read_text().splitlines() for folder in both)
     assert two[0] == "0 start"
     assert two[-1] == "0 end None"
-    assert two == one, "as often as with one rank, so nobody hears a thing twice"
+    assert two == one, "as often as with one rank, so no event comes twice"

@@ -1,4 +1,4 @@
-"""Precision, engine and batches that do not fit, as a person meets them: on the screen, in the card, on resume."""
+"""Precision, engine and batch sizes that do not fit: messages, card and resume."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from aigc_zoo.engine import fast
 from aigc_zoo.errors import ConfigError
 from aigc_zoo.game import Batch, Nets, Player, Terms
 from aigc_zoo.run.loop import train
-from aigc_zoo.run.memory import largest
+from aigc_zoo.run.memory import largest_batch
 from aigc_zoo.run.prepare import Prepared, prepare
-from aigc_zoo.run.progress import Screen
+from aigc_zoo.run.progress import Progress
 
 from .conftest import TINY
 
 QUICK = {**TINY, "steps": 4, "eval_every": 100, "save_every": 2}
 
 
-def play(blobs: Path, out: Path, **more: object) -> Run:
+def train_dcgan(blobs: Path, out: Path, **more: object) -> Run:
     return aigc_zoo.train("dcgan", str(blobs), out=out, **{**QUICK, **more})
 
 
@@ -41,11 +41,11 @@ def native(monkeypatch: pytest.MonkeyPatch, flag: str) -> None:
     monkeypatch.setattr(fast.precision, "_native_bf16", lambda device: flag)
 
 
-# --- what was chosen --------------------------------------------------------------------------------------------------
+# --- precision and engine ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("flag", "chosen"), [("avx512_bf16", "bf16"), ("", "fp32")])
-def test_the_card_and_the_screen_say_what_auto_chose(
+def test_card_and_output_state_what_auto_chose(
     blobs: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -62,17 +62,15 @@ def test_the_card_and_the_screen_say_what_auto_chose(
     assert f"precision {chosen} ({card['why']['precision']}); engine eager (" in capsys.readouterr().err
 
 
-def test_a_run_continues_in_the_precision_that_it_began_with(
-    blobs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_resumes_in_its_precision(blobs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     native(monkeypatch, "avx512_bf16")
-    whole = play(blobs, tmp_path / "whole")
-    part = play(blobs, tmp_path / "part")
-    # As if it had been stopped at its first checkpoint, and went on where auto would choose otherwise.
+    whole = train_dcgan(blobs, tmp_path / "whole")
+    part = train_dcgan(blobs, tmp_path / "part")
+    # As if it had been stopped at its first checkpoint and resumed on a machine where auto chooses otherwise.
     (tmp_path / "part" / "finished.json").unlink()
     (tmp_path / "part" / "checkpoints" / "000000004.safetensors").unlink()
     native(monkeypatch, "")
-    again = play(blobs, tmp_path / "part")
+    again = train_dcgan(blobs, tmp_path / "part")
     assert again.card == part.card
     assert again.card["precision"] == "bf16"
     assert torch.equal(whole.sample(8), again.sample(8))
@@ -82,29 +80,29 @@ def test_another_precision_is_refused_with_the_difference(
     blobs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     native(monkeypatch, "")
-    play(blobs, tmp_path / "run")
-    play(blobs, tmp_path / "run", precision="fp32")  # the same thing, in other words
-    play(blobs, tmp_path / "run", engine="eager")
+    train_dcgan(blobs, tmp_path / "run")
+    train_dcgan(blobs, tmp_path / "run", precision="fp32")  # the same precision, requested explicitly
+    train_dcgan(blobs, tmp_path / "run", engine="eager")
     with pytest.raises(ConfigError, match="precision fp32, now bf16"):
-        play(blobs, tmp_path / "run", precision="bf16")
+        train_dcgan(blobs, tmp_path / "run", precision="bf16")
     with pytest.raises(ConfigError, match="accumulate 1, now 2"):
-        play(blobs, tmp_path / "run", accumulate=2)
+        train_dcgan(blobs, tmp_path / "run", accumulate=2)
 
 
-def test_a_run_of_before_there_were_precisions_is_refused_with_the_difference(blobs: Path, tmp_path: Path) -> None:
-    play(blobs, tmp_path / "run")
+def test_a_run_without_a_precision_in_its_card_is_refused_with_the_difference(blobs: Path, tmp_path: Path) -> None:
+    train_dcgan(blobs, tmp_path / "run")
     path = tmp_path / "run" / "card.json"
     card = json.loads(path.read_text())
     for key in ("precision", "engine", "why"):
         del card[key]
     path.write_text(json.dumps(card))
     with pytest.raises(ConfigError, match="precision nothing, now") as caught:
-        play(blobs, tmp_path / "run")
+        train_dcgan(blobs, tmp_path / "run")
     assert "--fresh" in str(caught.value)
 
 
-def test_a_card_can_be_given_back_as_a_configuration(blobs: Path, tmp_path: Path) -> None:
-    play(blobs, tmp_path / "run", precision="fp32")
+def test_a_card_is_read_back_as_a_configuration(blobs: Path, tmp_path: Path) -> None:
+    train_dcgan(blobs, tmp_path / "run", precision="fp32")
     words = ["--config", str(tmp_path / "run"), "--out", str(tmp_path / "again")]
     assert main(["train", "dcgan", *words]) == 0
     first, second = (json.loads((tmp_path / name / "card.json").read_text()) for name in ("run", "again"))
@@ -114,24 +112,24 @@ def test_a_card_can_be_given_back_as_a_configuration(blobs: Path, tmp_path: Path
 def test_graphs_on_a_cpu_are_refused(blobs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["--engine", "graph", "--device", "cpu", "--out", str(tmp_path / "run")]
     assert main(["train", "dcgan", "--data", str(blobs), *words]) == 3
-    said = capsys.readouterr().err
-    assert "--engine graph needs a CUDA device" in said
-    assert "--engine eager" in said
+    error = capsys.readouterr().err
+    assert "--engine graph needs a CUDA device" in error
+    assert "--engine eager" in error
     assert not (tmp_path / "run").exists()
 
 
-class Ear(Screen):
+class Messages(Progress):
     def __init__(self) -> None:
-        self.heard: list[str] = []
+        self.texts: list[str] = []
 
     def say(self, text: str) -> None:
-        self.heard.append(text)
+        self.texts.append(text)
 
 
-def test_a_change_of_the_engine_is_said_and_amends_the_card(
+def test_a_change_of_the_engine_is_reported_and_recorded_in_the_card(
     blobs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    prepared, ear = ready(blobs), Ear()
+    prepared, messages = ready(blobs), Messages()
     run_step = fast.Engine.run_step
 
     def gives_up(engine: fast.Engine, *given: object) -> object:
@@ -141,8 +139,8 @@ def test_a_change_of_the_engine_is_said_and_amends_the_card(
     monkeypatch.setattr(fast.Engine, "run_step", gives_up)
     monkeypatch.setattr(fast.Engine, "_choose", lambda *_: fast.Choice("graph", "a CUDA device"))
     monkeypatch.setattr(fast.graphs, "CudaGraphs", lambda device: None)
-    train(prepared, tmp_path / "run", screen=ear)
-    assert "goes on with engine eager: this recipe cannot be recorded: for a test" in ear.heard
+    train(prepared, tmp_path / "run", progress=messages)
+    assert "continues with engine eager: this recipe cannot be recorded: for a test" in messages.texts
     card = json.loads((tmp_path / "run" / "card.json").read_text())
     assert card["engine"] == "eager"
     assert card["why"]["engine"].endswith("for a test")
@@ -152,7 +150,7 @@ def test_a_change_of_the_engine_is_said_and_amends_the_card(
 
 
 def small_memory(prepared: Prepared, rows: int) -> Prepared:
-    """A device on which the discriminator's loss has room for so many rows."""
+    """The run on a device with memory for so many rows in the discriminator's loss."""
 
     def within(loss: Callable[[Nets, Batch], Terms]) -> Callable[[Nets, Batch], Terms]:
         def checked(nets: Nets, batch: Batch) -> Terms:
@@ -163,35 +161,37 @@ def small_memory(prepared: Prepared, rows: int) -> Prepared:
         return checked
 
     players = dict(prepared.recipe.players)
-    critic: Player = players["discriminator"]
-    players["discriminator"] = replace(critic, loss=within(critic.loss))
+    discriminator: Player = players["discriminator"]
+    players["discriminator"] = replace(discriminator, loss=within(discriminator.loss))
     return replace(prepared, recipe=replace(prepared.recipe, players=players))
 
 
 @pytest.mark.parametrize("rows", [40, 63, 16])
-def test_a_batch_that_does_not_fit_names_the_largest_that_would(blobs: Path, tmp_path: Path, rows: int) -> None:
+def test_a_batch_that_does_not_fit_is_refused_with_the_largest_that_fits(
+    blobs: Path, tmp_path: Path, rows: int
+) -> None:
     prepared = small_memory(ready(blobs, batch_size=96, precision="fp32"), rows)
-    found = largest(prepared, 96)
+    found = largest_batch(prepared, 96)
     assert rows - max(1, rows // 16) <= found <= rows
     with pytest.raises(ConfigError, match="does not fit in the memory of cpu") as caught:
         train(prepared, tmp_path / "run")
-    said = str(caught.value)
-    assert f"--batch-size {found}" in said
-    assert len(said.splitlines()) <= 3
+    error = str(caught.value)
+    assert f"--batch-size {found}" in error
+    assert len(error.splitlines()) <= 3
     least = next(n for n in range(2, 97) if 96 % n == 0 and 96 // n <= found)
-    assert f"--accumulate {least}" in said
-    # And both of what it says is true.
+    assert f"--accumulate {least}" in error
+    # Both suggestions work.
     for more in ({"batch_size": found}, {"batch_size": 96, "accumulate": least}):
         fitting = small_memory(ready(blobs, precision="fp32", **more), rows)
         assert train(fitting, tmp_path / f"{more}").step == 4
 
 
-def test_nothing_fits(blobs: Path, tmp_path: Path) -> None:
+def test_no_batch_fits(blobs: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="nor does one of 1: choose smaller"):
         train(small_memory(ready(blobs), 0), tmp_path / "run")
 
 
-def test_other_errors_stay_what_they_are(blobs: Path, tmp_path: Path) -> None:
+def test_other_errors_are_raised_unchanged(blobs: Path, tmp_path: Path) -> None:
     prepared = ready(blobs)
 
     def broken(nets: Nets, batch: Batch) -> Terms:
@@ -202,6 +202,6 @@ def test_other_errors_stay_what_they_are(blobs: Path, tmp_path: Path) -> None:
         train(replace(prepared, recipe=replace(prepared.recipe, players=players)), tmp_path / "run")
 
 
-def test_parts_that_do_not_divide_are_refused_with_a_size_that_does(blobs: Path) -> None:
-    with pytest.raises(ConfigError, match="say --batch-size 6, or another --accumulate"):
+def test_micro_batches_that_do_not_divide_are_refused_with_a_batch_size_that_does(blobs: Path) -> None:
+    with pytest.raises(ConfigError, match="use --batch-size 6, or another --accumulate"):
         ready(blobs, batch_size=8, accumulate=3)

@@ -1,4 +1,4 @@
-"""A run from its first step to its last screen: what it leaves, and that nothing about the way there shows in it."""
+"""Training runs: the files that they write, exact resumes, kills, targets, divergence and held-out evaluations."""
 
 from __future__ import annotations
 
@@ -29,22 +29,22 @@ from aigc_zoo.report.collect import read_run
 from aigc_zoo.run.loop import train
 from aigc_zoo.run.monitor import parse_target
 from aigc_zoo.run.prepare import prepare
-from aigc_zoo.run.progress import Screen
+from aigc_zoo.run.progress import Progress
 from aigc_zoo.run.signals import Stop
 
-from .conftest import TINY, prints
+from .conftest import TINY, digests_of
 
 
-def play(blobs: Path, out: Path, **more: object) -> Run:
+def train_dcgan(blobs: Path, out: Path, **more: object) -> Run:
     return aigc_zoo.train("dcgan", str(blobs), out=out, **{**TINY, **more})
 
 
 @pytest.fixture(scope="module")
 def done(blobs: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    return play(blobs, tmp_path_factory.mktemp("runs") / "done")
+    return train_dcgan(blobs, tmp_path_factory.mktemp("runs") / "done")
 
 
-def test_a_run_leaves_what_the_design_says(done: Run) -> None:
+def test_a_run_writes_its_files(done: Run) -> None:
     names = {path.name for path in done.path.iterdir()}
     assert {"card.json", "log.jsonl", "metrics.jsonl", "samples", "samples.gif", "generator.safetensors"} <= names
     assert sorted(path.name for path in (done.path / "samples").iterdir()) == [
@@ -62,29 +62,29 @@ def test_a_run_leaves_what_the_design_says(done: Run) -> None:
 
 
 def test_the_same_command_on_a_finished_run_does_nothing(done: Run, blobs: Path) -> None:
-    before = prints(done.path)
-    again = play(blobs, done.path)
+    before = digests_of(done.path)
+    again = train_dcgan(blobs, done.path)
     assert again.result is not None
     assert again.result.notes
     assert again.result.step == 12
-    assert prints(done.path) == before
+    assert digests_of(done.path) == before
 
 
 def test_a_changed_configuration_is_refused_with_the_difference(done: Run, blobs: Path) -> None:
     with pytest.raises(ConfigError, match=r"batch_size.*8.*16") as caught:
-        play(blobs, done.path, batch_size=16)
+        train_dcgan(blobs, done.path, batch_size=16)
     assert len(str(caught.value).splitlines()) <= 3
 
 
 def test_fresh_sets_the_old_run_aside(blobs: Path, tmp_path: Path) -> None:
-    play(blobs, tmp_path / "run", steps=3)
-    play(blobs, tmp_path / "run", steps=4, fresh=True)
+    train_dcgan(blobs, tmp_path / "run", steps=3)
+    train_dcgan(blobs, tmp_path / "run", steps=4, fresh=True)
     assert RunDirectory(tmp_path / "run").finished()["step"] == 4
     assert RunDirectory(tmp_path / "run-1").finished()["step"] == 3
 
 
 @pytest.mark.parametrize("cut", [1, 4, 7, 11, 14, 15])  # the last two: before and after the last evaluation
-def test_a_stopped_run_continues_to_the_same_bits(done: Run, blobs: Path, tmp_path: Path, cut: int) -> None:
+def test_a_stopped_run_resumes_to_the_same_bits(done: Run, blobs: Path, tmp_path: Path, cut: int) -> None:
     catalogue = plugins.catalogue()
     configuration = options.resolve(catalogue, "dcgan", data=str(blobs), given=TINY, origin="python")
 
@@ -100,13 +100,13 @@ def test_a_stopped_run_continues_to_the_same_bits(done: Run, blobs: Path, tmp_pa
     assert result.reason == "stopped"
     assert result.step < 12 or cut > 13
     assert not (tmp_path / "run" / "generator.safetensors").exists()
-    play(blobs, tmp_path / "run")
-    assert prints(tmp_path / "run") == prints(done.path)
+    train_dcgan(blobs, tmp_path / "run")
+    assert digests_of(tmp_path / "run") == digests_of(done.path)
 
 
 @pytest.mark.promise("R16", 1, 1)
 def test_another_number_of_threads_is_another_run(done: Run, blobs: Path, tmp_path: Path, promise: Any) -> None:
-    """Sums in another order are other numbers: refused, or allowed and said in every file that follows."""
+    """Another order of summation changes results: a resume is refused, or allowed and recorded in every later file."""
 
     class AtStep6(Stop):
         def __bool__(self) -> bool:
@@ -119,8 +119,8 @@ def test_another_number_of_threads_is_another_run(done: Run, blobs: Path, tmp_pa
     torch.set_num_threads(before + 1)
     try:
         with pytest.raises(ConfigError, match=rf"threads {before}, now {before + 1}"):
-            play(blobs, tmp_path / "run")
-        run = play(blobs, tmp_path / "run", allow_inexact_resume=True)
+            train_dcgan(blobs, tmp_path / "run")
+        run = train_dcgan(blobs, tmp_path / "run", allow_inexact_resume=True)
     finally:
         torch.set_num_threads(before)
     assert run.result is not None
@@ -136,8 +136,8 @@ def test_another_number_of_threads_is_another_run(done: Run, blobs: Path, tmp_pa
     promise.kept(controls=1, noticed=1)
 
 
-def elsewhere() -> Path:
-    """A folder on another filesystem than temporary files are on."""
+def other_filesystem() -> Path:
+    """A folder on another filesystem than that of temporary files."""
     found = [
         path for path in (Path("/dev/shm"), Path("/run/user"), Path("/tmp")) if path.is_dir() and os.access(path, 2)
     ]
@@ -149,12 +149,12 @@ def elsewhere() -> Path:
 def test_kills_leave_no_trace(
     done: Run, blobs: Path, tmp_path: Path, temporary: str, promise: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Kill -9 at random moments, restarted each time: weights, grids, metrics and log as in a run left alone.
+    """A run that is killed by SIGKILL at random moments and restarted ends with the files of an undisturbed run.
 
-    And so with TMPDIR on another filesystem (R2): files are written beside their place, never there.
+    Also with TMPDIR on another filesystem (R2), since temporary files are written beside their targets.
     """
     if temporary == "other":
-        monkeypatch.setenv("TMPDIR", str(elsewhere()))
+        monkeypatch.setenv("TMPDIR", str(other_filesystem()))
     script = textwrap.dedent(
         """
         import json, os, random, signal, sys, time
@@ -165,7 +165,7 @@ def test_kills_leave_no_trace(
         from pathlib import Path
         out, data, settings = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
         catalogue()
-        from aigc_zoo import options  # all is imported before the forks
+        from aigc_zoo import options  # everything is imported before the forks
         from aigc_zoo.run import loop
         import torch_fidelity
         saves = settings["steps"] / settings["save_every"]
@@ -183,10 +183,10 @@ def test_kills_leave_no_trace(
                 aigc_zoo.train("dcgan", data, out=out, **settings)
                 os._exit(0)
             deadline = time.monotonic() + rng.uniform(0, 8 * between)
-            seen = {saved()}  # at most two checkpoints a life, so that work is left for the last one on any machine
-            while time.monotonic() < deadline and len(seen) < 3:
+            found = {saved()}  # at most two checkpoints per process, so that the last one has work to do on any machine
+            while time.monotonic() < deadline and len(found) < 3:
                 time.sleep(0.001)
-                seen.add(saved())
+                found.add(saved())
             os.kill(child, signal.SIGKILL)
             _, status = os.waitpid(child, 0)
             kills += os.WIFSIGNALED(status)
@@ -204,44 +204,44 @@ def test_kills_leave_no_trace(
         timeout=580,
     )
     assert ran.returncode == 0, ran.stderr
-    told = json.loads(ran.stdout)
-    assert told == {"kills": promise.count, "left": True}  # each struck a living run, and the last left some to do
-    assert prints(tmp_path / "run") == prints(tmp_path / "run-timed")
+    counts = json.loads(ran.stdout)
+    assert counts == {"kills": promise.count, "left": True}  # every kill hit a running process, with steps left
+    assert digests_of(tmp_path / "run") == digests_of(tmp_path / "run-timed")
     assert not list(tmp_path.rglob("*.tmp"))
-    promise.kept(kills=told["kills"], differences=0)
+    promise.kept(kills=counts["kills"], differences=0)
 
 
-def test_a_second_writer_is_turned_away(blobs: Path, tmp_path: Path) -> None:
+def test_a_second_writer_is_refused(blobs: Path, tmp_path: Path) -> None:
     with RunDirectory(tmp_path / "run"), pytest.raises(LockedError, match=str(os.getpid())):
-        play(blobs, tmp_path / "run")
+        train_dcgan(blobs, tmp_path / "run")
 
 
 def test_a_target_ends_the_run(blobs: Path, tmp_path: Path) -> None:
-    run = play(blobs, tmp_path / "run", until="fid<=1e9")
+    run = train_dcgan(blobs, tmp_path / "run", until="fid<=1e9")
     assert run.result is not None
     assert (run.result.reason, run.result.step) == ("target", 0)
     assert (tmp_path / "run" / "generator.safetensors").exists()
 
 
 @pytest.mark.parametrize("text", ["fud<3", "fid", "fid<=x", "fid=3"])
-def test_a_target_that_says_nothing_is_refused(text: str) -> None:
+def test_a_target_that_cannot_be_parsed_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match=r"--until .*fid"):
         parse_target(text, ("fid-zoo-grey28",))
 
 
-def test_divergence_ends_in_an_error_and_leaves_no_bad_file(blobs: Path, tmp_path: Path) -> None:
+def test_divergence_raises_an_error_and_writes_no_non_finite_file(blobs: Path, tmp_path: Path) -> None:
     catalogue = plugins.catalogue()
     given = {**TINY, "save_every": 1, "log_every": 1}
     prepared = prepare(catalogue, options.resolve(catalogue, "dcgan", data=str(blobs), given=given, origin="python"))
     players = dict(prepared.recipe.players)
-    sound = players["generator"]
+    generator = players["generator"]
 
     def explode(nets: Nets, batch: Batch) -> Terms:
-        terms = sound.loss(nets, batch)
+        terms = generator.loss(nets, batch)
         return {name: term / (batch["t"] < 0.5) for name, term in terms.items()}
 
-    players["generator"] = replace(sound, loss=explode)
-    with pytest.raises(DivergedError, match=r"generator is not finite at step 6(.|\n)*step 6 is whole"):
+    players["generator"] = replace(generator, loss=explode)
+    with pytest.raises(DivergedError, match=r"generator is not finite at step 6(.|\n)*step 6 is intact"):
         train(replace(prepared, recipe=replace(prepared.recipe, players=players)), tmp_path / "run")
     for _, path in RunDirectory(tmp_path / "run").checkpoints():
         assert all(bool(torch.isfinite(t).all()) for t in checkpoint.load(path)[0].values() if t.is_floating_point())
@@ -264,7 +264,7 @@ def test_an_unfinished_run_is_sampled_from_its_newest_checkpoint(done: Run, tmp_
 
 def test_init_starts_from_another_runs_weights(done: Run, blobs: Path, tmp_path: Path) -> None:
     path = RunDirectory(done.path).checkpoints()[-1][1]
-    run = play(blobs, tmp_path / "run", init=str(path), steps=1, sample_every=1)
+    run = train_dcgan(blobs, tmp_path / "run", init=str(path), steps=1, sample_every=1)
     first = Image.open(tmp_path / "run" / "samples" / "000000000.png")
     last = Image.open(done.path / "samples" / "000000012.png")
     assert first.tobytes() == last.tobytes()
@@ -277,38 +277,38 @@ from pathlib import Path
 from aigc_zoo.spec import hookimpl
 
 ZOO_API = 1
-HEARD = Path({heard!r})
+EVENTS = Path({events!r})
 
-def note(*words):
-    with HEARD.open("a") as file:
+def record(*words):
+    with EVENTS.open("a") as file:
         print(*words, file=file)
 
 @hookimpl
 def zoo_run_start(run):
-    note("start", run.name)
+    record("start", run.name)
 
 @hookimpl
 def zoo_log(step, scalars):
-    note("log", step, *sorted(name for name in scalars if "/_" not in name))
+    record("log", step, *sorted(name for name in scalars if "/_" not in name))
     if step == {fails}:
         raise RuntimeError("the tracker is down")
 
 @hookimpl
 def zoo_checkpoint_saved(run, path):
     assert path.exists()
-    note("saved", path.name)
+    record("saved", path.name)
 
 @hookimpl
 def zoo_run_end(run, error):
-    note("end", error)
+    record("end", error)
 """
 
 
-def test_listeners_hear_of_a_run(blobs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """One that fails is named and hears no more; the other one and the run go on."""
+def test_listeners_receive_the_events_of_a_run(blobs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A listener that fails is named and called no more; the other listener and the run continue."""
     files = (tmp_path / "tracker.py", tmp_path / "failing.py")
     for file, fails in zip(files, (-1, 4), strict=True):
-        file.write_text(TRACKER.format(heard=str(file.with_suffix(".txt")), fails=fails))
+        file.write_text(TRACKER.format(events=str(file.with_suffix(".txt")), fails=fails))
     catalogue = plugins.catalogue(files)
     settings = {**TINY, "steps": 6, "save_every": 6, "sample_every": 6}
     configuration = options.resolve(catalogue, "dcgan", data=str(blobs), given=settings, origin="python")
@@ -328,10 +328,10 @@ def test_listeners_hear_of_a_run(blobs: Path, tmp_path: Path, capsys: pytest.Cap
     assert capsys.readouterr().err.count("the tracker is down") == 1
 
 
-# --- collapse, and what was not trained on ----------------------------------------------------------------------------
+# --- mode collapse, and the held-out split ----------------------------------------------------------------------------
 
 
-def test_points_are_measured_by_their_modes(tmp_path: Path) -> None:
+def test_points_are_evaluated_by_their_modes(tmp_path: Path) -> None:
     settings = {"generator.width": 8, "discriminator.width": 8, "steps": 12, "eval_every": 6, "batch_size": 8}
     run = aigc_zoo.train("vanilla", "ring", out=tmp_path / "run", **settings)
     names = ["modes-points", "kl-points", "variance-ratio-points", "duplicates-points"]
@@ -343,21 +343,21 @@ def test_points_are_measured_by_their_modes(tmp_path: Path) -> None:
     assert next((record["which"], record["name"]) for record in held["metrics"]) == ("final", "modes-points")
 
 
-def test_a_run_ends_with_what_was_not_trained_on(blobs: Path, tmp_path: Path) -> None:
+def test_a_run_ends_with_a_held_out_evaluation(blobs: Path, tmp_path: Path) -> None:
     with np.load(blobs) as stored:
         images = stored["images"][..., 0]
     for split, part in (("train", images[:140]), ("test", images[:60])):
         (tmp_path / "data" / split).mkdir(parents=True)
         for number, image in enumerate(part):
             Image.fromarray(image).save(tmp_path / "data" / split / f"{number}.png")
-    said: list[str] = []
+    messages: list[str] = []
 
-    class Heard(Screen):
+    class Messages(Progress):
         def say(self, text: str) -> None:
-            said.append(text)
+            messages.append(text)
 
     settings = {**TINY, "metrics": "duplicates,variance-ratio", "steps": 6, "eval_num": 64}
-    run = aigc_zoo.train("dcgan", str(tmp_path / "data"), out=tmp_path / "run", screen=Heard(), **settings)
+    run = aigc_zoo.train("dcgan", str(tmp_path / "data"), out=tmp_path / "run", progress=Messages(), **settings)
     held = json.loads((run.path / "held_out.json").read_text())
     assert held["selected_by"] == "duplicates-zoo-grey28 on train"
     found = {(record["which"], record["name"]): record for record in held["metrics"]}
@@ -367,6 +367,6 @@ def test_a_run_ends_with_what_was_not_trained_on(blobs: Path, tmp_path: Path) ->
     assert found["final", "duplicates-zoo-grey28"]["protocol"]["split"] == "test"
     assert run.result is not None
     assert len(run.result.held_out) == 3
-    with Image.open(run.path / "nearest.png") as picture:
-        assert picture.width > picture.height
-    assert any(text.startswith("step 6: collapse") for text in said), "six steps make noise of one kind"
+    with Image.open(run.path / "nearest.png") as image:
+        assert image.width > image.height
+    assert any(text.startswith("step 6: collapse") for text in messages), "after six steps all samples are alike"

@@ -1,0 +1,37 @@
+"""The metrics that are measured where the user names none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+from aigc_zoo.metrics.evaluate import Evaluator
+from aigc_zoo.metrics.fidelity import KID_LEAST
+
+Purpose = Literal["training", "evaluation", "memorization"]
+
+TRAINING: Mapping[str, tuple[str, ...]] = {
+    "image": ("fid", "variance-ratio", "duplicates", "modes"),
+    "points": ("modes", "variance-ratio", "duplicates"),
+}
+"""By modality. The first metric selects the best generator; the others cost little and detect mode collapse."""
+
+
+def default_metrics(
+    purpose: Purpose, evaluator: Evaluator, *, leading: str = "", num: int | None = None
+) -> tuple[str, ...]:
+    """The metric groups that `evaluator` measures by default.
+
+    purpose: "training" for evaluations during training; "evaluation" for `zoo eval` and for the held-out split at the
+        end of a run; "memorization" for the comparison of training and held-out split.
+    leading: the first metric of an evaluation; FID by default, and the number of modes for points.
+    num: number of samples that are evaluated; `evaluator.num` by default.
+    """
+    modality = evaluator.reference.spec.modality
+    if purpose == "training":
+        return tuple(group for group in TRAINING.get(modality, ()) if not evaluator.can(group))
+    if purpose == "memorization":
+        return ("memorisation",) if modality == "image" else ()
+    leading = leading or ("modes" if modality == "points" else "fid")
+    enough = min(evaluator.num if num is None else num, evaluator.reference_num) >= KID_LEAST
+    return (leading, "kid") if leading == "fid" and enough else (leading,)  # KID is unbiased with few samples
