@@ -20,6 +20,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
+from aigc_zoo.artefacts import migration
 from aigc_zoo.artefacts.atomic import write_bytes
 from aigc_zoo.errors import DataError, StorageError
 
@@ -46,15 +47,14 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         tensors = safetensors.torch.load(data)
         if _digest(tensors, metadata["card"]) != metadata["sha256"]:
             raise ValueError("its content does not match its SHA-256")
-        card = json_object(metadata["card"])
-    return tensors, card
+        card = migration.card(json_object(metadata["card"]), path)
+        return migration.tensors(tensors, path), card
 
 
 def read_card(path: Path) -> dict[str, Any]:
     """The card alone, from the head of the file; nothing is verified but its form. Raises as `load` does."""
     with judged(path), _regular(path).open("rb") as file:
-        card: dict[str, Any] = json_object(_metadata(_header(file))["card"])
-    return card
+        return migration.card(json_object(_metadata(_header(file))["card"]), path)
 
 
 def digest(tensors: Mapping[str, Tensor], card: Mapping[str, Any]) -> str:

@@ -24,7 +24,7 @@ from typing import Any, Literal, NamedTuple, Self
 
 from torch import Tensor
 
-from aigc_zoo.artefacts import checkpoint, lock
+from aigc_zoo.artefacts import checkpoint, lock, migration
 from aigc_zoo.artefacts.atomic import append_line, explained, make_folder, sweep, sync_folder, write_bytes, write_json
 from aigc_zoo.artefacts.cards import only_the_machine, told
 from aigc_zoo.errors import ConfigError, DataError
@@ -154,12 +154,25 @@ class RunDirectory:
     # --- what it says of itself ---------------------------------------------------------------------------------------
 
     def read_card(self) -> dict[str, Any]:
-        """card.json. Raises DataError where it is missing or damaged."""
-        return _read_json(self.card_path)
+        """The content of card.json, with current names. Raises DataError where the file is missing or damaged."""
+        with checkpoint.judged(self.card_path):
+            return migration.card(checkpoint.json_object(self.card_path.read_text("utf-8")), self.card_path)
+
+    def read_held_out(self) -> tuple[dict[str, Any], ...]:
+        """The records of held_out.json; none where there is no such file. Raises DataError where it is damaged."""
+        path = self.held_out_path
+        if not path.exists():
+            return ()
+        with checkpoint.judged(path):
+            records = checkpoint.json_object(path.read_text("utf-8"))["metrics"]
+            return tuple(migration.record(dict(line), path) for line in records)
 
     def finished(self) -> dict[str, Any] | None:
         """What `finish` was told, or None for a run that has not reached its end."""
-        return _read_json(self.finished_path) if self.finished_path.exists() else None
+        if not self.finished_path.exists():
+            return None
+        with checkpoint.judged(self.finished_path):
+            return checkpoint.json_object(self.finished_path.read_text("utf-8"))
 
     # --- checkpoints --------------------------------------------------------------------------------------------------
 
@@ -254,7 +267,7 @@ class RunDirectory:
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
     """The lines of a log.jsonl or metrics.jsonl that are whole; none where there is no file."""
-    return [line for line, _ in _lines(path)]
+    return [migration.record(line, path) if "name" in line else line for line, _ in _lines(path)]
 
 
 def _lines(path: Path) -> Iterator[tuple[dict[str, Any], bytes]]:
@@ -282,9 +295,3 @@ def _by_step(folder: Path) -> list[tuple[int, Path]]:
     """By number, since by name step 1,000,000,000 comes before 999,999,999."""
     found = ((_STEP.fullmatch(path.name), path) for path in folder.glob("*"))
     return sorted((int(match[1]), path) for match, path in found if match)
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    with checkpoint.judged(path):
-        value: dict[str, Any] = checkpoint.json_object(path.read_text("utf-8"))
-    return value

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from aigc_zoo.artefacts import migration
 from aigc_zoo.artefacts.atomic import write_json
 from aigc_zoo.artefacts.checkpoint import json_object, judged
 from aigc_zoo.artefacts.runs import nulled
@@ -58,7 +59,7 @@ def read_results(path: Path) -> dict[str, Any]:
     problem = _problem(found)
     if problem:
         raise DataError(f"{path}: {problem}: a number that nobody can place is none")
-    return found
+    return {**found, "entries": [migration.record(entry, path) for entry in found["entries"]]}
 
 
 def is_results(path: Path) -> bool:

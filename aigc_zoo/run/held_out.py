@@ -11,8 +11,6 @@ from PIL import Image
 from torch import Tensor
 
 from aigc_zoo.artefacts.atomic import write_json
-from aigc_zoo.artefacts.checkpoint import json_object
-from aigc_zoo.artefacts.checkpoint import judged as judged_file
 from aigc_zoo.artefacts.runs import RunDirectory, nulled
 from aigc_zoo.data.writers import grid, png
 from aigc_zoo.errors import ZooError
@@ -77,14 +75,6 @@ def judge_ends(
     except ZooError as error:
         return f"nothing is measured against {split.split}: {str(error).splitlines()[0]}"
     return ""
-
-
-def read_held_out(home: RunDirectory) -> tuple[dict[str, Any], ...]:
-    """The records of held_out.json; none where there is no such file."""
-    if not home.held_out_path.exists():
-        return ()
-    with judged_file(home.held_out_path):
-        return tuple(json_object(home.held_out_path.read_text("utf-8"))["metrics"])
 
 
 def write_nearest(path: Path, samples: Tensor, features: Tensor, evaluator: Evaluator, spec: Spec) -> None:

@@ -29,7 +29,7 @@ from aigc_zoo.metrics.kinds import groups_of, modes_of
 from aigc_zoo.run.disk_full import Patience
 from aigc_zoo.run.evaluate import HELD_OUT
 from aigc_zoo.run.generator import save_generator
-from aigc_zoo.run.held_out import judge_ends, read_held_out
+from aigc_zoo.run.held_out import judge_ends
 from aigc_zoo.run.memory import too_large
 from aigc_zoo.run.monitor import EVALUATION_SEED, Target, Watch, best_of, evaluation_seed, looked, parse_target
 from aigc_zoo.run.prepare import Prepared
@@ -408,7 +408,7 @@ class _Run:
             reason=reason,
             seconds=self.seconds,
             signal=signal,
-            held_out=read_held_out(self.home),
+            held_out=self.home.read_held_out(),
             **_outcome(self.history),
         )
 
@@ -428,6 +428,6 @@ def _finished(home: RunDirectory) -> Result:
         reason=state["reason"],
         seconds=float(state["seconds"]),
         notes=("this run is finished; nothing was done",),
-        held_out=read_held_out(home),
+        held_out=home.read_held_out(),
         **_outcome(read_lines(home.metrics_path)),
     )
