@@ -73,7 +73,7 @@ def append_line(path: Path, text: str, *, sync: bool = False) -> None:
     data = text.encode() + b"\n"
     with explained(path):
         new = sync and not path.exists()
-        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
         try:
             size = os.fstat(descriptor).st_size
             if os.write(descriptor, data) < len(data):
@@ -100,6 +100,8 @@ def make_folder(path: Path) -> None:
 
 def sync_folder(folder: Path) -> None:
     """Waits until the folder's names are on the disk: a rename is not durable before."""
+    if not hasattr(os, "O_DIRECTORY"):  # Windows cannot open a directory
+        return
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

@@ -67,7 +67,7 @@ class RunDirectory:
         """Makes the folder, locks it and sweeps what killed writers left. LockedError while another process writes."""
         assert self._lock is None, "this run is held already"
         self._made = not self.path.exists()
-        self._lock = lock.hold(self.path)
+        self._lock = lock.acquire(self.path)
         for folder in (self.path, self.samples_path, self.checkpoints_path):
             sweep(folder)
         return self
@@ -80,7 +80,7 @@ class RunDirectory:
             if self._made and os.listdir(self.path) == [lock.NAME]:
                 (self.path / lock.NAME).unlink()
                 self.path.rmdir()
-        lock.let_go(self._lock)
+        lock.release(self._lock)
         self._lock = None
 
     def __enter__(self) -> Self:
@@ -149,7 +149,7 @@ class RunDirectory:
             # The lock went with the old folder; the new one has a lock of its own, and another process may be first.
             self.acquire()
         finally:
-            lock.let_go(held)
+            lock.release(held)
 
     # --- what it says of itself ---------------------------------------------------------------------------------------
 

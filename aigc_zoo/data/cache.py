@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import math
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from aigc_zoo.artefacts.atomic import make_folder, replacing, write_bytes
+from aigc_zoo.artefacts.lock import locked
 from aigc_zoo.data.place import cache_folder
 from aigc_zoo.data.samples import digest_of
 from aigc_zoo.errors import StorageError
@@ -102,20 +101,6 @@ def _stem(name: str, source: str) -> str:
     return f"{re.sub(r'[^A-Za-z0-9._-]+', '_', name)[:40]}-{_digest(source)[:12]}"
 
 
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Waits until no other process holds the file `path`, and holds it inside the block."""
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-    except OSError as error:
-        raise StorageError(f"cannot write {path}: {error.strerror}") from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
-
-
 def _recall(path: Path, known: Mapping[str, str]) -> Kept | None:
     """What the file holds, mapped; None where it is absent, damaged or about something else."""
     try:
@@ -144,8 +129,11 @@ def _keep(path: Path, known: Mapping[str, str], plan: Plan) -> None:
         entries[name] = {"dtype": _KINDS[dtype], "shape": list(shape), "data_offsets": [start, end]}
     first = len(_header(notes, entries))
     with replacing(path) as file:
-        # Without the room a write through the mapping would end the process by a signal.
-        os.posix_fallocate(file.fileno(), 0, first + end)
+        if hasattr(os, "posix_fallocate"):  # not on Windows and macOS
+            # On a disk without room, a write through the mapping would end the process by a signal.
+            os.posix_fallocate(file.fileno(), 0, first + end)
+        else:
+            file.truncate(first + end)
         whole = np.memmap(file.name, np.uint8, "r+", shape=(first + end,))
         arrays = {}
         for name, entry in entries.items():

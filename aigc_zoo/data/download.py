@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from aigc_zoo.artefacts.atomic import explained, make_folder, sync_folder
-from aigc_zoo.data.cache import locked
+from aigc_zoo.artefacts.lock import locked
 from aigc_zoo.errors import DataError, StorageError
 
 BLOCK = 1 << 20

@@ -12,7 +12,6 @@ ROOT = Path(aigc_zoo.__file__).parent
 ALLOWED = {
     ("artefacts/atomic.py", "open"): "the one writer",
     ("artefacts/lock.py", "open"): "the lock, which says who writes and holds nothing of the run",
-    ("data/cache.py", "open"): "a lock likewise",
     ("report/charts.py", "savefig"): "into memory",
     ("testing/packed.py", "copytree"): "into a temporary folder, to build an author's project",
     ("data/download.py", "open"): "PATH.part, checked and renamed by the same module",
