@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Sequence
 from contextlib import redirect_stdout
@@ -16,6 +15,7 @@ from typing import Any
 from aigc_zoo.discovery import Entry, Manager, Record, did_you_mean, in_a_line
 from aigc_zoo.errors import ConfigError, printable
 from aigc_zoo.spec import HOOKS, KINDS
+from aigc_zoo.text import natural_key
 
 __all__ = ["Catalogue", "Entry", "Found", "Record", "catalogue", "describe_problems", "did_you_mean", "needs"]
 
@@ -171,5 +171,4 @@ def _split(kind: str, reference: str) -> tuple[str, str, str | None]:
 
 
 def _order(entry: Entry) -> tuple[Any, ...]:
-    natural = [(int(part), "") if part.isdigit() else (0, part) for part in re.split(r"(\d+)", entry.id)]
-    return KINDS.index(entry.kind), entry.namespace != "zoo", natural
+    return KINDS.index(entry.kind), entry.namespace != "zoo", natural_key(entry.id)

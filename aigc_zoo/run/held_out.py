@@ -12,7 +12,7 @@ from torch import Tensor
 
 from aigc_zoo.artefacts.atomic import write_json
 from aigc_zoo.artefacts.runs import RunDirectory, nulled
-from aigc_zoo.data.writers import grid, png
+from aigc_zoo.data.writers import grid, save_image
 from aigc_zoo.errors import ZooError
 from aigc_zoo.game import Samples, Spec
 from aigc_zoo.metrics.coverage import nearest
@@ -85,4 +85,4 @@ def write_nearest(path: Path, samples: Tensor, features: Tensor, evaluator: Eval
     pictures = torch.cat([*stored(evaluator.reference, rows=places)]).view(count, NEIGHBOURS, *spec.shape)
     columns = torch.cat((samples[:count, None], pictures), 1).transpose(0, 1).flatten(0, 1)
     picture: Image.Image = grid(columns, Spec(shape=spec.shape, range=(0, 255)), columns=count)
-    png(picture, path)
+    save_image(picture, path)

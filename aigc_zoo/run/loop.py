@@ -209,7 +209,7 @@ class _Run:
     def _grid(self) -> None:
         path = self.home.sample_path(self.trainer.step, writers.suffix(self.trainer.spec))
         if self.first and not path.exists():
-            made = self._sampler(self.prepared.seed).samples(writers.shown(self.trainer.spec))
+            made = self._sampler(self.prepared.seed).samples(writers.preview_count(self.trainer.spec))
             with self.patience("grid"):
                 writers.save_grid(made, self.trainer.spec, path)
 

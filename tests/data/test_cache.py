@@ -14,7 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from aigc_zoo.data.cache import Plan, cache_folder, remembered
+from aigc_zoo.data.cache import Plan, cache_folder, cached_pool
 from aigc_zoo.data.samples import digest_of
 from aigc_zoo.errors import DataError, StorageError
 
@@ -47,7 +47,7 @@ def only(folder: Path) -> Path:
 
 def test_what_was_kept_comes_back(cache: Path) -> None:
     for make in (plan, never):
-        kept = remembered("näme of/it", "source", "state", make)
+        kept = cached_pool("näme of/it", "source", "state", make)
         train = kept.split("train")
         assert np.array_equal(train["real"], IMAGES)
         assert np.array_equal(train["label"], LABELS)
@@ -59,7 +59,7 @@ def test_what_was_kept_comes_back(cache: Path) -> None:
 
 
 def test_anybody_can_read_the_file(cache: Path) -> None:
-    kept = remembered("pool", "source", "state", plan)
+    kept = cached_pool("pool", "source", "state", plan)
     theirs = load_file(only(cache))
     assert theirs.keys() == kept.tensors.keys()
     assert all(torch.equal(theirs[name], kept.tensors[name]) for name in theirs)
@@ -67,35 +67,35 @@ def test_anybody_can_read_the_file(cache: Path) -> None:
 
 @pytest.mark.parametrize("size", [0, 5, 300, -1])
 def test_a_file_that_is_cut_short_is_made_anew(cache: Path, size: int) -> None:
-    remembered("pool", "source", "state", plan)
+    cached_pool("pool", "source", "state", plan)
     content = only(cache).read_bytes()
     only(cache).write_bytes(content[:size])
-    assert np.array_equal(remembered("pool", "source", "state", plan).split("train")["real"], IMAGES)
+    assert np.array_equal(cached_pool("pool", "source", "state", plan).split("train")["real"], IMAGES)
     assert only(cache).read_bytes() == content
 
 
 def test_a_damaged_head_is_made_anew(cache: Path) -> None:
-    remembered("pool", "source", "state", plan)
+    cached_pool("pool", "source", "state", plan)
     content = bytearray(only(cache).read_bytes())
     content[9:40] = b"?" * 31
     only(cache).write_bytes(content)
-    assert np.array_equal(remembered("pool", "source", "state", plan).split("train")["real"], IMAGES)
+    assert np.array_equal(cached_pool("pool", "source", "state", plan).split("train")["real"], IMAGES)
 
 
 def test_another_state_is_another_pool_and_the_old_one_goes(cache: Path) -> None:
-    remembered("pool", "source", "state", plan)
-    remembered("pool", "another", "state", plan)
-    remembered("pool", "source", "changed", plan)
+    cached_pool("pool", "source", "state", plan)
+    cached_pool("pool", "another", "state", plan)
+    cached_pool("pool", "source", "changed", plan)
     assert len(list(cache.rglob("*.safetensors"))) == 2
-    remembered("pool", "source", "changed", never)
-    remembered("pool", "another", "state", never)
+    cached_pool("pool", "source", "changed", never)
+    cached_pool("pool", "another", "state", never)
 
 
 def test_what_a_killed_writer_left_is_swept(cache: Path) -> None:
-    remembered("pool", "source", "state", plan)
+    cached_pool("pool", "source", "state", plan)
     left = only(cache).with_name(f".{only(cache).name}.0123abcd.tmp")
     left.touch()
-    remembered("pool", "source", "changed", plan)
+    cached_pool("pool", "source", "changed", plan)
     assert not left.exists()
 
 
@@ -104,7 +104,7 @@ def test_a_failing_plan_leaves_nothing(cache: Path) -> None:
         raise DataError("no such picture")
 
     with pytest.raises(DataError, match="no such picture"):
-        remembered("pool", "source", "state", lambda: Plan(plan().arrays, {}, fill))
+        cached_pool("pool", "source", "state", lambda: Plan(plan().arrays, {}, fill))
     assert [path.suffix for path in (cache / "pools").iterdir()] == [".lock"]
 
 
@@ -116,7 +116,7 @@ def test_a_full_disk_is_explained(monkeypatch: pytest.MonkeyPatch, cache: Path) 
     with pytest.raises(
         StorageError, match=r"No space left on device\nthe pool of it .*: set ZOO_CACHE to a folder"
     ) as said:
-        remembered("it", "source", "state", plan)
+        cached_pool("it", "source", "state", plan)
     assert said.value.exit_code == 74
     assert not list(cache.rglob("*.tmp"))
 
@@ -125,7 +125,7 @@ def test_a_cache_that_cannot_be_written_is_named(monkeypatch: pytest.MonkeyPatch
     (tmp_path / "file").touch()
     monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "file" / "cache"))
     with pytest.raises(StorageError, match=r"file.*\nthe pool of it is kept there: set ZOO_CACHE"):
-        remembered("it", "source", "state", plan)
+        cached_pool("it", "source", "state", plan)
 
 
 def test_those_who_start_together_build_once(cache: Path) -> None:
@@ -136,7 +136,7 @@ def test_those_who_start_together_build_once(cache: Path) -> None:
         return plan()
 
     def one(_: int) -> torch.Tensor:
-        return remembered("pool", "source", "state", counting).split("train")["real"]
+        return cached_pool("pool", "source", "state", counting).split("train")["real"]
 
     with ThreadPoolExecutor(4) as pool:  # locks are of open files: threads exclude each other as processes do
         assert all(np.array_equal(images, IMAGES) for images in pool.map(one, range(4)))

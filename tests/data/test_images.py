@@ -147,7 +147,7 @@ def test_many_damaged_files_are_counted_and_a_few_named(tmp_path: Path, picture)
 
 def test_the_search_for_damage_ends_at_some_point(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(images, "FAILURES", 3)
-    monkeypatch.setattr(images, "AT_ONCE", 1)
+    monkeypatch.setattr(images, "CHUNK", 1)
     (tmp_path / "data").mkdir()
     for number in range(40):
         (tmp_path / "data" / f"{number}.png").touch()

@@ -11,6 +11,7 @@ import pytest
 
 from aigc_zoo.data import layout
 from aigc_zoo.errors import DataError
+from aigc_zoo.text import natural_key
 
 HERE = Path("data")
 
@@ -70,7 +71,7 @@ def test_nothing_is_an_error_with_the_fix() -> None:
 
 def test_names_sort_as_people_count() -> None:
     names = ["10.png", "9.png", "a2.png", "a10.png", "1/2.png", "1/10.png", "01.png", "1.png"]
-    assert sorted(names, key=layout.natural) == [
+    assert sorted(names, key=natural_key) == [
         "01.png", "1.png", "1/2.png", "1/10.png", "9.png", "10.png", "a2.png", "a10.png",
     ]  # fmt: skip
 

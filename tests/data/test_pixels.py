@@ -100,7 +100,7 @@ def test_pictures_stand_upright(kind: str, orientation: int) -> None:
     stored = upright if turn is None else upright.transpose(turn)
     file = file_of(stored, kind, exif=exif)
     with pixels.strict():
-        assert pixels.look(file)[:3] == (64, 32, False)
+        assert pixels.read_header(file)[:3] == (64, 32, False)
         seen = pixels.decode(file, 1)[0]
     assert seen.shape == (32, 64)
     assert seen[:15, :15].min() > 200
@@ -110,7 +110,7 @@ def test_pictures_stand_upright(kind: str, orientation: int) -> None:
 def test_broken_notes_do_not_break_a_picture() -> None:
     file = file_of(Image.fromarray(RAMP), "JPEG", exif=b"Exif\0\0II*\0\xff\xff\xff\xff nonsense")
     with pixels.strict():
-        assert pixels.look(file)[:3] == (8, 8, True)
+        assert pixels.read_header(file)[:3] == (8, 8, True)
         assert pixels.decode(file, 1).shape == (1, 8, 8)
 
 
@@ -120,7 +120,7 @@ def test_broken_notes_do_not_break_a_picture() -> None:
 )
 def test_grey_is_known_from_the_header(mode: str, grey: bool) -> None:
     with pixels.strict():
-        assert pixels.look(file_of(Image.new(mode, (4, 3)))) == (4, 3, grey, mode)
+        assert pixels.read_header(file_of(Image.new(mode, (4, 3)))) == (4, 3, grey, mode)
 
 
 @pytest.mark.parametrize("grey", [True, False])
@@ -128,7 +128,7 @@ def test_a_palette_of_greys_is_grey(grey: bool) -> None:
     image = Image.new("P", (4, 3))
     image.putpalette([level for i in range(256) for level in (i, i, i if grey else 255 - i)])
     with pixels.strict():
-        assert pixels.look(file_of(image)).grey is grey
+        assert pixels.read_header(file_of(image)).grey is grey
 
 
 def test_the_middle_square_is_resized_without_aliasing() -> None:
@@ -153,7 +153,7 @@ def test_the_method_of_resizing_stays() -> None:
 )
 def test_what_is_no_image_is_refused(content: bytes) -> None:
     with pixels.strict(), pytest.raises(Exception, match=r".+"):
-        pixels.look(io.BytesIO(content))
+        pixels.read_header(io.BytesIO(content))
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP"])
@@ -167,12 +167,12 @@ def test_bombs_are_refused_by_their_header() -> None:
     header = PngImagePlugin._MAGIC + _chunk(b"IHDR", (20_000).to_bytes(4) * 2 + bytes([8, 0, 0, 0, 0]))
     bomb = header + _chunk(b"IDAT", b"") + _chunk(b"IEND", b"")
     with pixels.strict(), pytest.raises(Exception, match="exceeds limit"):
-        pixels.look(io.BytesIO(bomb))
+        pixels.read_header(io.BytesIO(bomb))
     smaller = bomb.replace(
         header, PngImagePlugin._MAGIC + _chunk(b"IHDR", (9_440).to_bytes(4) * 2 + bytes([8, 0, 0, 0, 0]))
     )
     with pixels.strict(), pytest.raises(ValueError, match="9440x9440 pixels are more than 89,000,000"):
-        pixels.look(io.BytesIO(smaller))
+        pixels.read_header(io.BytesIO(smaller))
 
 
 def test_values_without_a_known_range_are_refused() -> None:

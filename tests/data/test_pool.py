@@ -123,7 +123,7 @@ def test_chosen_rows_are_decoded_without_chance() -> None:
     assert example(with_noise(5), 2)["real"].flatten().tolist() == [0, 1]
 
 
-def test_the_orders_of_few_epochs_are_remembered() -> None:
+def test_the_orders_of_few_epochs_are_cached_pool() -> None:
     pool = Pool(numbered(3), "cpu")
     for index in range(50):
         pool.batch(0, index, 4)
@@ -169,7 +169,7 @@ def test_rows_are_fetched_while_the_batch_before_is_used() -> None:
         return {"real": torch.tensor(number)}
 
     fetcher.fetch((0,), lambda: gather(0))
-    fetcher.ahead((1,), lambda: gather(1))
+    fetcher.prefetch((1,), lambda: gather(1))
     fetcher._thread.submit(int).result()  # by now the thread has done what it was given, and nobody asked for it
     assert gathered == [0, 1]
     assert int(fetcher.fetch((1,), lambda: gather(9))["real"]) == 1
@@ -182,7 +182,7 @@ def test_what_goes_wrong_in_the_thread_is_raised_where_the_batch_is_wanted() -> 
     def fails() -> dict[str, Tensor]:
         raise OSError("the disk is gone")
 
-    fetcher.ahead((1,), fails)
+    fetcher.prefetch((1,), fails)
     with pytest.raises(OSError, match="the disk is gone"):
         fetcher.fetch((1,), fails)
 

@@ -96,5 +96,5 @@ def test_the_digest_is_of_content_not_of_memory(monkeypatch: pytest.MonkeyPatch)
     images = torch.arange(48, dtype=torch.uint8).view(2, 3, 4, 2)
     whole = digest_of({"real": images})
     assert digest_of({"real": images.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)}) == whole
-    monkeypatch.setattr("aigc_zoo.data.samples.HASHED_AT_ONCE", 1)
+    monkeypatch.setattr("aigc_zoo.data.samples.HASH_BLOCK", 1)
     assert digest_of({"real": images}) == whole
