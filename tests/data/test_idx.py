@@ -100,9 +100,7 @@ def test_a_single_file_uses_the_label_file_beside_it(tmp_path: Path) -> None:
 def test_unknown_formats_and_missing_files_are_reported(tmp_path: Path) -> None:
     for name in ("text.txt", "packed.gz", "picture.png"):
         path = write(tmp_path / name, b"some text")
-        with pytest.raises(
-            DataError, match=rf"{name} has no format that can be read: use a folder or \.zip of images, .npy"
-        ):
+        with pytest.raises(DataError, match=rf"{name} has no format that can be read: use a folder or \.zip"):
             open_path(path)
     with pytest.raises(DataError, match="missing: there is no such file or folder"):
         open_path(tmp_path / "missing")

@@ -87,9 +87,7 @@ def test_missing_and_added_files_are_reported(folder: Path, write_image: Any) ->
 
 def test_damaged_files_are_refused_by_default(folder: Path) -> None:
     spoil(folder, "a/0.png", "b/3.png")
-    with pytest.raises(
-        DataError, match=r"a/0\.png cannot be read(.|\n)*1 of its other files cannot be read either: b/3\.png"
-    ) as caught:
+    with pytest.raises(DataError, match=r"a/0\.png cannot be read(.|\n)*1 of its other files .*: b/3\.png") as caught:
         open_path(folder)
     assert str(caught.value).endswith("replace or remove the damaged files, or leave them out with --skip-bad 2")
 
@@ -98,9 +96,7 @@ def test_skipped_files_are_counted_and_recorded(folder: Path, cache: Path) -> No
     whole = open_path(folder)["train"]
     spoil(folder, "a/0.png", "b/3.png")
     (folder / "a" / "2.png").write_bytes(b"")  # found by its header; the others only when they are decoded
-    with pytest.raises(
-        DataError, match=r"2 of its other files cannot be read either(.|\n)*with --skip-bad 3 \(now 2\)"
-    ):
+    with pytest.raises(DataError, match=r"2 of its other files .*(.|\n)*with --skip-bad 3 \(now 2\)"):
         open_path(folder, skip_bad=2)
     found = open_path(folder, skip_bad=3)["train"]
     assert found.skipped == ("a/2.png", "a/0.png", "b/3.png")
