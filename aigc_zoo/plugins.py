@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 from collections.abc import Sequence
 from contextlib import redirect_stdout
@@ -17,6 +16,7 @@ from typing import Any
 from aigc_zoo.discovery import Entry, Manager, Record
 from aigc_zoo.errors import ConfigError, did_you_mean, in_a_line, printable
 from aigc_zoo.spec import HOOKS, KINDS
+from aigc_zoo.text import natural_key
 
 __all__ = ["Catalogue", "Entry", "Found", "Record", "catalogue", "describe_problems", "needs"]
 
@@ -195,5 +195,4 @@ def _split(kind: str, reference: str) -> tuple[str, str, str | None]:
 
 
 def _order(entry: Entry) -> tuple[Any, ...]:
-    natural = [(int(part), "") if part.isdigit() else (0, part) for part in re.split(r"(\d+)", entry.id)]
-    return KINDS.index(entry.kind), entry.namespace != "zoo", natural
+    return KINDS.index(entry.kind), entry.namespace != "zoo", natural_key(entry.id)

@@ -1,4 +1,4 @@
-"""No pickle is read or written, whatever it is called and wherever it is given (R24, R25); names harm nobody (R30)."""
+"""Pickles are never read or written, whatever their name (R24, R25), and hostile names do no harm (R30)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from aigc_zoo.run.prepare import default_directory
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = [path for folder in ("aigc_zoo", "plugins") for path in sorted((ROOT / folder).rglob("*.py"))]
 
-# --- the gate over the source (R25) -----------------------------------------------------------------------------------
+# --- a check of the source code (R25) ---------------------------------------------------------------------------------
 
 MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal", "yaml", "tarfile.extractall"}
 CALLS = {"extractall", "extract", "unpack_archive", "load_state_dict_from_url", "Unpickler"}
@@ -36,7 +36,7 @@ ALLOWED = {
 
 
 def used(tree: ast.AST) -> Iterator[str]:
-    """What unpickles, runs or extracts, as it is written."""
+    """Imports and calls that unpickle, execute code or extract archives, as source text."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import | ast.ImportFrom):
             names = [getattr(node, "module", None) or ""] + [alias.name for alias in node.names]
@@ -54,10 +54,10 @@ def used(tree: ast.AST) -> Iterator[str]:
 
 
 @pytest.mark.promise("R25", 1, 1)
-def test_nothing_in_the_package_unpickles_runs_or_extracts(promise: Any) -> None:
+def test_the_package_does_not_unpickle_execute_or_extract(promise: Any) -> None:
     found = [f"{p.relative_to(ROOT)}: {use}" for p in SOURCES for use in used(ast.parse(p.read_text("utf-8")))]
     assert [use for use in found if use not in ALLOWED] == []
-    assert set(found) == set(ALLOWED), "what is allowed and no longer there is allowed no more"
+    assert set(found) == set(ALLOWED), "an exception that is no longer needed must be removed"
     promise.kept(files=len(SOURCES), uses=0, allowed=len(ALLOWED))
 
 
@@ -69,22 +69,22 @@ def test_nothing_in_the_package_unpickles_runs_or_extracts(promise: Any) -> None
         "subprocess.run(c, shell=True)", "torch.save(x, f)", "np.save(f, x)",
     ],
 )  # fmt: skip
-def test_the_gate_sees_what_it_is_for(code: str) -> None:
+def test_the_check_finds_unsafe_calls(code: str) -> None:
     assert list(used(ast.parse(code))) or code == "yaml.load(f)"
 
 
-def test_the_allowed_load_takes_tensors_only() -> None:
+def test_the_allowed_load_reads_only_tensors() -> None:
     (path,) = [path for path in SOURCES if path.name == "features.py"]
     calls = [ast.unparse(node) for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
     (call,) = [call for call in calls if call.startswith("torch.load(")]
     assert "weights_only=True" in call
 
 
-# --- pickles given to every command that takes a file (R24) -----------------------------------------------------------
+# --- pickles as input of every command that reads a file (R24) --------------------------------------------------------
 
 
 class Calls:
-    """Unpickled, it calls."""
+    """An object that calls a function when it is unpickled."""
 
     def __init__(self, function: Callable[..., Any], *arguments: Any) -> None:
         self.called = function, arguments
@@ -108,7 +108,7 @@ def npy(objects: Any) -> bytes:
 
 
 def hostile(canary: Path) -> dict[str, bytes]:
-    """Ten files which touch the canary when anybody unpickles them."""
+    """Ten files that create the canary file when they are unpickled."""
     code = f"__import__('pathlib').Path({str(canary)!r}).touch()"
     system, evil = Calls(os.system, f"touch {canary}"), Calls(eval, code)
     saved = io.BytesIO()
@@ -128,12 +128,10 @@ def hostile(canary: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.promise("R24", 1, 1)
-def test_pickles_are_given_everywhere_and_never_run(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], promise: Any
-) -> None:
+def test_pickles_are_never_executed(tmp_path: Path, capsys: pytest.CaptureFixture[str], promise: Any) -> None:
     canary = tmp_path / "canary"
     pickle.loads(hostile(canary)["eval"])
-    assert canary.exists(), "they work where they are let"
+    assert canary.exists(), "unpickling them has an effect"
     canary.unlink()
     given = 0
     for number, content in enumerate(hostile(canary).values()):
@@ -164,7 +162,9 @@ def test_pickles_are_given_everywhere_and_never_run(
     promise.kept(pickles=10, commands=given, executed=0)
 
 
-def test_starting_weights_and_extractors_are_no_door(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_pickles_as_initial_weights_and_extractors_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     canary = tmp_path / "canary"
     np.save(tmp_path / "data.npy", np.zeros((8, 8, 8), np.uint8))
     small = [

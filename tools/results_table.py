@@ -13,6 +13,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from aigc_zoo.artefacts import migration
+
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
 RESULTS = ROOT / "benchmarks" / "results"
@@ -77,7 +79,7 @@ def load(folder: Path = RESULTS) -> list[dict[str, Any]]:
             raise ValueError(f"{path.name}: not JSON: {error}") from error
         if wrong := problems(result):
             raise ValueError(f"{path.name}: {'; '.join(wrong)}")
-        results.append(result)
+        results.append({**result, "metrics": [migration.record(one, path) for one in result["metrics"]]})
     return results
 
 

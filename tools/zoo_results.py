@@ -38,12 +38,12 @@ def commands(out: Path, results: Path, quick: bool) -> dict[Path, list[str]]:
     """What is run, by the file of its results."""
     few = ["--images", "640", "--seeds", "1", "--eval-num", "256", "--eval-every", "5"]
     if quick:
-        mnist = ["quality", "vanilla", "dcgan", "--data", "digits", "--metrics", "fid,spread,duplicates", *few]
-        stacked = ["quality", STACKED[0], "--data", "stacked-digits", "--metrics", "modes,spread", *few]
+        mnist = ["quality", "vanilla", "dcgan", "--data", "digits", "--metrics", "fid,variance-ratio,duplicates", *few]
+        stacked = ["quality", STACKED[0], "--data", "stacked-digits", "--metrics", "modes,variance-ratio", *few]
     else:
-        mnist = ["quality", *recipes(), "--data", "mnist", "--metrics", "fid,kid,spread,duplicates,modes"]
+        mnist = ["quality", *recipes(), "--data", "mnist", "--metrics", "fid,kid,variance-ratio,duplicates,modes"]
         mnist += ["--seconds", "30", "--seeds", "3"]
-        stacked = ["quality", *STACKED, "--data", "stacked-digits", "--metrics", "modes,spread,duplicates"]
+        stacked = ["quality", *STACKED, "--data", "stacked-digits", "--metrics", "modes,variance-ratio,duplicates"]
         stacked += ["--images", "128000", "--seeds", "3", "--eval-num", "25600", "--eval-every", "1000"]
     return {
         results / ("quality-digits.json" if quick else "quality-mnist.json"): [*mnist, "--out", str(out / "pictures")],

@@ -1,1 +1,1 @@
-"""What a run leaves on disk: atomic files, self-verifying checkpoints, run folders."""
+"""Files that a run leaves on disk: atomic writes, self-verifying checkpoints, run directories."""

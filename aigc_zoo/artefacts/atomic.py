@@ -1,6 +1,6 @@
-"""Files that are whole or absent: written beside their place, synced, renamed, and the folder synced.
+"""Atomic writes: a temporary file in the same folder, fsync, rename, fsync of the folder.
 
-A process killed at any moment leaves the old file or the new one, and at most a temporary that `sweep` removes.
+A process killed at any moment leaves the old file or the new one, and at most a temporary file that `sweep` removes.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 @contextmanager
 def explained(path: Path) -> Iterator[None]:
-    """Turns an OSError inside the block into a StorageError that names `path`, the reason and the fix."""
+    """Converts an OSError inside the block into a StorageError that names `path`, the reason and the fix."""
     try:
         yield
     except OSError as error:
@@ -34,7 +34,7 @@ def explained(path: Path) -> Iterator[None]:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
-    """A file to write to; it takes its place at `path` when the block ends, durably, and never if the block fails.
+    """Opens a temporary file for writing, which durably replaces `path` when the block ends without an error.
 
     Its mode follows the umask. Raises StorageError where the system refuses (permissions, a full disk).
     """
@@ -53,31 +53,31 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Puts `data` at `path`, whole or not at all. Raises StorageError."""
+    """Writes `data` to `path` atomically. Raises StorageError."""
     with replacing(path) as file:
         file.write(data)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Puts `text` at `path` in UTF-8, whole or not at all. Raises StorageError."""
+    """Writes `text` to `path` in UTF-8, atomically. Raises StorageError."""
     write_bytes(path, text.encode())
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Puts `value` at `path` as indented JSON. Raises StorageError, and ValueError for NaN, which JSON has not."""
+    """Writes `value` to `path` as indented JSON, atomically. Raises StorageError, and ValueError for NaN."""
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
 def append_line(path: Path, text: str, *, sync: bool = False) -> None:
-    """Adds a line in one write, so that lines never mix; `sync` waits until it is on the disk. Raises StorageError."""
+    """Appends a line in one write, so that lines of two writers never mix; `sync` calls fsync. Raises StorageError."""
     data = text.encode() + b"\n"
     with explained(path):
         new = sync and not path.exists()
-        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
         try:
             size = os.fstat(descriptor).st_size
             if os.write(descriptor, data) < len(data):
-                # A full disk takes what fits. Without the torn piece the next line can start where it should.
+                # A full disk takes what fits. The incomplete line is removed, so that the next one starts a new line.
                 os.ftruncate(descriptor, size)
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             if sync:
@@ -85,11 +85,11 @@ def append_line(path: Path, text: str, *, sync: bool = False) -> None:
         finally:
             os.close(descriptor)
         if new:
-            sync_folder(path.parent)  # else the file's name is lost with the power, and all its lines
+            sync_folder(path.parent)  # otherwise a loss of power could lose the new file with all its lines
 
 
 def make_folder(path: Path) -> None:
-    """Makes the folder and those above it, durably. Raises StorageError."""
+    """Creates the folder and its parents, durably. Raises StorageError."""
     if path.is_dir():
         return
     make_folder(path.parent)
@@ -99,12 +99,14 @@ def make_folder(path: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Waits until the folder's names are on the disk: a rename is not durable before."""
+    """Calls fsync on the folder, before which a rename in it is not durable."""
+    if not hasattr(os, "O_DIRECTORY"):  # Windows cannot open a directory
+        return
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
     except OSError as error:
-        # Some network file systems cannot sync a folder and say so; PostgreSQL ignores the same two.
+        # Some network file systems cannot sync a folder and report it; PostgreSQL ignores the same two errors.
         if error.errno not in (errno.EINVAL, errno.EBADF):
             raise
     finally:
@@ -112,7 +114,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def sweep(folder: Path, recursive: bool = False) -> list[Path]:
-    """Removes the temporaries that killed writers left, and says which. Only the folder's one writer may do so."""
+    """Removes temporary files that killed writers left, and returns them. Only the folder's one writer may call it."""
     found = folder.rglob("*.tmp") if recursive else folder.glob("*.tmp")
     left = sorted(path for path in found if _TEMPORARY.fullmatch(path.name))
     with explained(folder):

@@ -1,4 +1,4 @@
-"""How two cards differ: what makes a run the same run."""
+"""Comparison of two cards: which differences make two runs different runs."""
 
 from __future__ import annotations
 
@@ -10,39 +10,34 @@ IGNORED = frozenset(
     {"started", "host", "set_by", "notes", "why", "run.data", "data.reference", "run.precision", "run.engine"}
     | {"run.keep", "run.skip_bad", "inexact"}
 )
-"""What may differ when a run continues: where from, who set it, where the data are (their digest counts), how precision
-and engine were asked for (what was chosen counts), how many checkpoints stay."""
+"""Keys that may differ when a run resumes: where and by whom it was configured, where the data are (their digest is
+compared), the requested precision and engine (the chosen ones are compared), how many checkpoints are kept."""
 
 MACHINE = frozenset({"device", "threads", "world", "precision", "engine", "versions"})
-"""What a run is played on rather than what it is: another rounds otherwise, and the run can go on all the same."""
+"""Keys that describe the machine. Another machine rounds differently, and the run can resume inexactly on it."""
 
-_NOTHING = object()
-
-
-def diff(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """The differences that matter, each "key: old -> new" with dotted keys, in the order of the new card."""
-    return [f"{key}: {_short(before)} -> {_short(after)}" for key, before, after in _changes(old, new)]
+_MISSING = object()
 
 
-def only_the_machine(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
-    """Whether all differences that matter are of what the run is played on."""
+def only_machine_differs(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    """Whether all differences that matter describe the machine."""
     return all(key.partition(".")[0] in MACHINE for key, _, _ in _changes(old, new))
 
 
-def told(old: Mapping[str, Any], new: Mapping[str, Any], most: int = 3) -> str:
-    """The first differences as one line for a person, "" where there are none: "batch_size 64, now 128; and 2 more"."""
+def summarize_changes(old: Mapping[str, Any], new: Mapping[str, Any], most: int = 3) -> str:
+    """The first differences on one line: "batch_size 64, now 128; and 2 more". Empty where none matters."""
     changes = [f"{_option(key)} {_short(before)}, now {_short(after)}" for key, before, after in _changes(old, new)]
     more = [f"and {len(changes) - most} more"] if len(changes) > most else []
     return "; ".join(changes[:most] + more)
 
 
 def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
-    # Both go through JSON, since a card that was read back has: tuples are lists there.
+    # Both cards pass through JSON, as a card that was read from a file did: tuples become lists there.
     before, after = (dict(_flat(json.loads(json.dumps(card)))) for card in (old, new))
     for key in {**after, **before}:
         if key in IGNORED or key.partition(".")[0] in IGNORED:
             continue
-        values = before.get(key, _NOTHING), after.get(key, _NOTHING)
+        values = before.get(key, _MISSING), after.get(key, _MISSING)
         if values[0] != values[1]:
             yield key, *values
 
@@ -56,12 +51,12 @@ def _flat(card: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]
 
 
 def _option(key: str) -> str:
-    """As a user writes it: a card groups its options, a command line does not."""
+    """The key as the command line spells it, without the card's section."""
     group, _, rest = key.partition(".")
     return rest if group in ("run", "options", "slots") else key
 
 
 def _short(value: Any) -> str:
     plain = isinstance(value, str) and value and value.isprintable()
-    text = "nothing" if value is _NOTHING else "none" if value is None else value if plain else json.dumps(value)
+    text = "nothing" if value is _MISSING else "none" if value is None else value if plain else json.dumps(value)
     return text if len(text) <= 60 else text[:57] + "..."

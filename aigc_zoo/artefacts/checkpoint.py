@@ -1,7 +1,7 @@
-"""One self-verifying safetensors file: named tensors, a card that says what they are, and a SHA-256 over all of it.
+"""Self-verifying safetensors files: named tensors, a card that describes them, and a SHA-256 over both.
 
-Safetensors alone missed 500 of 500 bit flips in the data; the digest, kept in the metadata, covers the card and, sorted
-by name, every tensor's name, dtype, shape and bytes. Equal content makes equal files, byte for byte.
+Safetensors alone missed 500 of 500 bit flips in the data. The digest is stored in the metadata and covers the card and,
+sorted by name, every tensor's name, dtype, shape and bytes. Equal content gives equal files, byte for byte.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
+from aigc_zoo.artefacts import migration
 from aigc_zoo.artefacts.atomic import write_bytes
 from aigc_zoo.errors import DataError, StorageError
 
@@ -30,31 +31,31 @@ HEADER_LIMIT = 16 << 20  # bytes; 10,000 tensors and their card need 2 MB
 def save(path: Path, tensors: Mapping[str, Tensor], card: Mapping[str, Any]) -> None:
     """Writes tensors (any device, layout or shared memory) and their card to `path`, atomically and durably.
 
-    The card is JSON without NaN (ValueError). Raises StorageError where the system refuses; the old file then stands.
+    Raises ValueError for a card that is not JSON or has NaN, and StorageError where the system refuses to write; the
+    old file is then unchanged.
     """
     write_bytes(path, encode(tensors, card))
 
 
 def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The tensors, on the CPU, and the card of a file that proves to be exactly what was saved.
+    """The tensors, on the CPU, and the card of a file after its SHA-256 was verified. Both have current names.
 
-    Raises DataError for anything else, and StorageError where the system does not let the file be read.
+    Raises DataError for a damaged or foreign file, and StorageError where the system does not let the file be read.
     """
-    with judged(path):
+    with explain_damage(path):
         data = _regular(path).read_bytes()
         metadata = _metadata(_header(io.BytesIO(data)))
         tensors = safetensors.torch.load(data)
         if _digest(tensors, metadata["card"]) != metadata["sha256"]:
             raise ValueError("its content does not match its SHA-256")
-        card = json_object(metadata["card"])
-    return tensors, card
+        card = migration.card(json_object(metadata["card"]), path)
+        return migration.tensors(tensors, path), card
 
 
 def read_card(path: Path) -> dict[str, Any]:
-    """The card alone, from the head of the file; nothing is verified but its form. Raises as `load` does."""
-    with judged(path), _regular(path).open("rb") as file:
-        card: dict[str, Any] = json_object(_metadata(_header(file))["card"])
-    return card
+    """The card alone, from the header of the file, whose SHA-256 is not verified. Raises as `load` does."""
+    with explain_damage(path), _regular(path).open("rb") as file:
+        return migration.card(json_object(_metadata(_header(file))["card"]), path)
 
 
 def digest(tensors: Mapping[str, Tensor], card: Mapping[str, Any]) -> str:
@@ -67,7 +68,7 @@ def encode(tensors: Mapping[str, Tensor], card: Mapping[str, Any]) -> bytes:
     plain, text = _plain(tensors), _canonical(card)
     body = safetensors.torch.save(plain)
     stream = io.BytesIO(body)
-    # Safetensors writes metadata in an order that changes from call to call, so they join its header here.
+    # Safetensors writes metadata in an order that changes from call to call, so they are added to its header here.
     metadata = {"card": text, "format": FORMAT, "sha256": _digest(plain, text)}
     header = json.dumps({"__metadata__": metadata, **_header(stream)}, separators=(",", ":")).encode()
     header += b" " * (-len(header) % 8)
@@ -80,7 +81,7 @@ def encode(tensors: Mapping[str, Tensor], card: Mapping[str, Any]) -> bytes:
 
 
 def _plain(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Contiguous copies on the CPU, none of which shares memory with another: safetensors refuses those that do."""
+    """Contiguous copies on the CPU. None shares memory with another, which safetensors would refuse."""
     return {
         name: tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
         for name, tensor in tensors.items()
@@ -94,32 +95,32 @@ def _canonical(card: Mapping[str, Any]) -> str:
 def _digest(tensors: Mapping[str, Tensor], card: str) -> str:
     sha = hashlib.sha256(card.encode() + b"\n")
     for name, tensor in sorted(tensors.items()):
-        # One line of JSON each, so that no two lists of tensors read the same.
+        # Each tensor is one line of JSON, so that no two lists of tensors give the same text.
         sha.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode() + b"\n")
         sha.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return sha.hexdigest()
 
 
-# --- reading what may be damaged or hostile ---------------------------------------------------------------------------
+# --- reading damaged or hostile files ---------------------------------------------------------------------------------
 
 
 @contextmanager
-def judged(path: Path) -> Iterator[None]:
-    """Whatever is wrong with the file that the block reads becomes one sentence, a DataError or StorageError."""
+def explain_damage(path: Path) -> Iterator[None]:
+    """Converts what the block raises while it reads the file into a DataError or a StorageError of one sentence."""
     try:
         yield
     except OSError as error:
-        # A missing file or a bad sector is the file's fault, and an older one may serve; permissions are not.
+        # After a missing file or a bad sector, an older file may be used; after a lack of permission, it may not.
         if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EIO):
             raise DataError(f"{path} cannot be read: {error.strerror}") from error
         raise StorageError(f"{path} cannot be read: {error.strerror}: check its permissions and its disk") from error
     except (ValueError, TypeError, KeyError, AssertionError, RecursionError, RuntimeError, SafetensorError) as error:
-        # All that safetensors and torch were seen to raise on files that are not what they claim.
+        # These are the errors that safetensors and torch raised on malformed files.
         raise DataError(f"{path} is damaged, or not a file of the zoo ({error}): use another copy") from error
 
 
 def _regular(path: Path) -> Path:
-    """Refuses what would block (a pipe), never end (a device) or has no content (a folder)."""
+    """Refuses a path that would block (a pipe), never end (a device) or has no content (a folder)."""
     path.stat()
     if not path.is_file():
         raise ValueError("it is not a regular file")
@@ -127,7 +128,7 @@ def _regular(path: Path) -> Path:
 
 
 def _header(stream: BinaryIO) -> dict[str, Any]:
-    """The header of a safetensors file. Its offsets and shapes are checked by safetensors itself, names here."""
+    """The header of a safetensors file. Names are checked here, offsets and shapes by safetensors itself."""
     length = int.from_bytes(stream.read(8), "little")
     if length > HEADER_LIMIT:
         raise ValueError(f"its header claims {length} bytes")
@@ -153,7 +154,7 @@ def _metadata(header: dict[str, Any]) -> dict[str, str]:
 
 
 def json_object(text: str) -> dict[str, Any]:
-    """A JSON object in which no key appears twice (safetensors takes the last, others the first) and no NaN."""
+    """Parses a JSON object; raises ValueError for NaN and for repeated keys, of which libraries use different ones."""
     value = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
     if not isinstance(value, dict):
         raise ValueError("a JSON object is missing")

@@ -1,60 +1,96 @@
-"""A folder that one process holds at a time, through `flock`: the system drops the lock when the process dies."""
+"""Locks on files that the system drops when their holder dies: `flock` on Unix, a locked byte on Windows.
+
+The descriptor of a lock is ours and `filelock` locks it: a run directory may be renamed or removed between opening and
+locking its lock file, which only a comparison of that descriptor with the path shows.
+"""
 
 from __future__ import annotations
 
-import fcntl
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from filelock import lock_descriptor
+
 from aigc_zoo.artefacts.atomic import explained, make_folder
-from aigc_zoo.errors import LockedError
+from aigc_zoo.errors import LockedError, StorageError
 
 NAME = ".lock"
-TRIES = 100  # half a second, for holders that come, go, or have not yet written their number
+TRIES = 100
+"""Attempts, half a second in all: the holder may be about to release, or may not have written its process id yet."""
 
 
-def hold(folder: Path) -> int:
-    """Makes the folder and locks it; returns the descriptor for `let_go`. Raises LockedError, naming the process."""
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Holds the lock file `path` inside the block, after waiting until no other process does."""
+    try:
+        descriptor = _open(path)
+    except OSError as error:
+        raise StorageError(f"cannot write {path}: {error.strerror}") from error
+    try:
+        lock_descriptor(descriptor)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def acquire(directory: Path) -> int:
+    """Creates the directory and locks it; returns the descriptor for `release`.
+
+    Raises LockedError, which names the process that holds the lock, and StorageError.
+    """
     for _ in range(TRIES):
-        make_folder(folder)
-        with explained(folder):
+        make_folder(directory)
+        with explained(directory):
             try:
-                descriptor = os.open(folder / NAME, os.O_RDWR | os.O_CREAT, 0o666)
-            except FileNotFoundError:  # its last holder has just removed the folder
+                descriptor = _open(directory / NAME)
+            except FileNotFoundError:  # the last holder has just removed the directory
                 continue
-            if _taken(descriptor, folder / NAME):
+            if _lock(descriptor, directory / NAME):
                 return descriptor
             process = _holder(descriptor)
             os.close(descriptor)
         if process:
-            raise LockedError(f"run {folder} is being written by process {process}: wait, or choose another --out")
+            raise LockedError(f"run {directory} is being written by process {process}: wait, or choose another --out")
         time.sleep(0.005)
-    raise LockedError(f"run {folder} is being written by another process: wait, or choose another --out")
+    raise LockedError(f"run {directory} is being written by another process: wait, or choose another --out")
 
 
-def let_go(descriptor: int) -> None:
-    """Unlocks, and leaves no number behind that the next holder could be taken for."""
+def release(descriptor: int) -> None:
+    """Unlocks, and erases the process id, so that it cannot be mistaken for that of the next holder."""
     os.ftruncate(descriptor, 0)
     os.close(descriptor)
 
 
-def _taken(descriptor: int, path: Path) -> bool:
+def _open(path: Path) -> int:
+    return os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+
+
+def _lock(descriptor: int, path: Path) -> bool:
+    """Locks the file and writes the process id into it. Returns False where another process holds the lock."""
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # Between open and lock the file may have been renamed or removed: then this is not the folder's lock.
+        if not lock_descriptor(descriptor, blocking=False):
+            return False
+        # If the file was renamed or removed between open and lock, this is no longer the lock of the directory.
         if not os.path.samestat(os.fstat(descriptor), path.stat()):
             return False
-    except (BlockingIOError, FileNotFoundError):
+    except FileNotFoundError:
         return False
     os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, b"%d\n" % os.getpid(), 0)
+    os.write(descriptor, b"%d\n" % os.getpid())
     return True
 
 
 def _holder(descriptor: int) -> int:
-    """The process that wrote its number; 0 where there is none, or one that was killed."""
-    text = os.pread(descriptor, 32, 0).strip()
+    """The process whose id is in the lock file; 0 where there is none or it has died.
+
+    Windows does not let other processes read a locked file, and `os.kill` ends the process there.
+    """
+    if os.name == "nt":
+        return 0
+    text = os.read(descriptor, 32).strip()
     if not text.isdigit():
         return 0
     process = int(text)
@@ -62,6 +98,6 @@ def _holder(descriptor: int) -> int:
         os.kill(process, 0)
     except ProcessLookupError:
         return 0
-    except PermissionError:  # it lives, and is another user's
+    except PermissionError:  # it is alive and belongs to another user
         return process
     return process

@@ -1,13 +1,13 @@
-"""A run folder: what one training leaves, written by one process at a time.
+"""The directory of a run: the files that a training writes, with one writing process at a time.
 
-card.json        what the run is; there before the first step
-log.jsonl        metrics.jsonl    a line each, appended
-samples/         checkpoints/     000001000.png, 000001000.safetensors: nine digits of the step
-finished.json    step, images and reason, written last of all: where it stands, the run is finished
-.lock            holds the writer's process id, and a lock that the system drops when the process dies
+card.json        configuration and environment, written before the first step
+log.jsonl        metrics.jsonl    one line for each logged step, one for each metric of each evaluation
+samples/         checkpoints/     000001000.png, 000001000.safetensors: the step in nine digits
+finished.json    step, images and reason, written last: a run that has this file is finished
+.lock            process id of the writer; the system drops the lock when the process dies
 
-Whatever belongs to a step (log line, metrics, grid) is written before the checkpoint of that step; a run that continues
-from a checkpoint cuts everything later, so the folder never shows a future that training has not reached again.
+The files of a step (log line, metrics, sample grid) are written before its checkpoint. A run that resumes from a
+checkpoint removes everything later, so the directory never has results of steps that training has yet to reach again.
 """
 
 from __future__ import annotations
@@ -24,9 +24,10 @@ from typing import Any, Literal, NamedTuple, Self
 
 from torch import Tensor
 
-from aigc_zoo.artefacts import checkpoint, lock
+from aigc_zoo.artefacts import checkpoint, lock, migration
 from aigc_zoo.artefacts.atomic import append_line, explained, make_folder, sweep, sync_folder, write_bytes, write_json
-from aigc_zoo.artefacts.cards import only_the_machine, told
+from aigc_zoo.artefacts.cards import only_machine_differs, summarize_changes
+from aigc_zoo.artefacts.checkpoint import explain_damage, json_object
 from aigc_zoo.errors import ConfigError, DataError
 
 _STEP = re.compile(r"(\d{9,})\.\w+")
@@ -41,11 +42,11 @@ class Restored(NamedTuple):
 
 
 class RunDirectory:
-    """A run at `path`. Reading needs nothing; to write, hold it: `with RunDirectory(path) as run: run.begin(card)`."""
+    """The run at `path`. Reading needs no lock; writing does: `with RunDirectory(path) as run: run.begin(card)`."""
 
     def __init__(self, path: Path | str) -> None:
         path = Path(path)
-        # A folder that is set aside is renamed, and "." would follow it.
+        # `--fresh` renames the directory, and "." would follow it.
         self.path = path if path.name not in ("", "..") else Path(os.path.abspath(path))
         self.card_path = self.path / "card.json"
         self.log_path = self.path / "log.jsonl"
@@ -59,28 +60,31 @@ class RunDirectory:
         self.animation_path = self.path / "samples.gif"
         self.finished_path = self.path / "finished.json"
         self._lock: int | None = None
-        self._made = False
+        self._created = False
 
-    # --- one writer ---------------------------------------------------------------------------------------------------
+    # --- the lock -----------------------------------------------------------------------------------------------------
 
     def acquire(self) -> Self:
-        """Makes the folder, locks it and sweeps what killed writers left. LockedError while another process writes."""
-        assert self._lock is None, "this run is held already"
-        self._made = not self.path.exists()
-        self._lock = lock.hold(self.path)
+        """Creates and locks the directory, and removes temporary files that killed writers left.
+
+        Raises LockedError while another process writes.
+        """
+        assert self._lock is None, "this run is already locked by this object"
+        self._created = not self.path.exists()
+        self._lock = lock.acquire(self.path)
         for folder in (self.path, self.samples_path, self.checkpoints_path):
             sweep(folder)
         return self
 
     def release(self) -> None:
-        """Lets others write. A folder that was made for a run which never began goes again."""
+        """Releases the lock. A directory that was created for a run which never began is removed."""
         if self._lock is None:
             return
-        with suppress(OSError):  # tidying is a courtesy: others may have removed the folder, or want it by now
-            if self._made and os.listdir(self.path) == [lock.NAME]:
+        with suppress(OSError):  # another process may have removed the directory, or be about to use it
+            if self._created and os.listdir(self.path) == [lock.NAME]:
                 (self.path / lock.NAME).unlink()
                 self.path.rmdir()
-        lock.let_go(self._lock)
+        lock.release(self._lock)
         self._lock = None
 
     def __enter__(self) -> Self:
@@ -89,13 +93,15 @@ class RunDirectory:
     def __exit__(self, *_: object) -> None:
         self.release()
 
+    # --- beginning and end --------------------------------------------------------------------------------------------
+
     def begin(
         self, card: Mapping[str, Any], fresh: bool = False, inexact: bool = False
     ) -> Literal["new", "unfinished", "finished"]:
-        """Decides what a start with this card is, and writes card.json for a new run.
+        """Compares `card` with the run in the directory, and writes card.json for a new run.
 
-        `fresh` sets an older run aside as PATH-1, PATH-2, ... `inexact` goes on with a run of another machine, and its
-        card says from which step on. Raises ConfigError where the folder holds another run.
+        `fresh` renames an older run to PATH-1, PATH-2, ... `inexact` resumes a run of another machine, and the card
+        then records from which step on. Raises ConfigError where the directory holds a different run.
         """
         assert self._lock is not None, "begin needs the lock"
         if fresh and self._used():
@@ -107,15 +113,15 @@ class RunDirectory:
             return "new"
         if not self.card_path.exists():
             raise ConfigError(
-                f"{self.path} holds checkpoints or logs, but no card.json that says what of:\n"
+                f"{self.path} holds checkpoints or logs of a run, but no card.json that describes it:\n"
                 "use --fresh to start anew, or another --out"
             )
         old = self.read_card()
-        changes = told(old, card)
+        changes = summarize_changes(old, card)
         if changes:
-            machine = only_the_machine(old, card)
+            machine = only_machine_differs(old, card)
             if not (machine and inexact):
-                more = "--allow-inexact-resume to go on with numbers that differ a little, " if machine else ""
+                more = "--allow-inexact-resume to resume with slightly different numbers, " if machine else ""
                 raise ConfigError(
                     f"run {self.path} was started with {changes}:\nuse {more}--fresh to start anew, or another --out"
                 )
@@ -125,41 +131,53 @@ class RunDirectory:
         return "finished" if self.finished() else "unfinished"
 
     def amend(self, card: Mapping[str, Any]) -> None:
-        """Writes the card of the run anew, with something that only playing it could show."""
+        """Rewrites card.json with what only became known during training."""
         assert self._lock is not None, "amend needs the lock"
         write_json(self.card_path, card)
 
     def finish(self, step: int, images: int, reason: str, **facts: float) -> None:
-        """Declares the run finished; everything else must stand by now."""
+        """Marks the run as finished, after all its other files were written."""
         write_json(self.finished_path, {"step": step, "images": images, "reason": reason, **facts})
 
     def _used(self) -> bool:
         return self.card_path.exists() or self.log_path.exists() or bool(self.checkpoints())
 
     def _set_aside(self) -> None:
-        home = Path(os.path.abspath(self.path))
-        numbered = (home.with_name(f"{home.name}-{number}") for number in itertools.count(1))
+        directory = Path(os.path.abspath(self.path))
+        numbered = (directory.with_name(f"{directory.name}-{number}") for number in itertools.count(1))
         aside = next(path for path in numbered if not os.path.lexists(path))
         held, self._lock = self._lock, None
         assert held is not None
         try:
             with explained(aside):
-                os.rename(home, aside)
-                sync_folder(home.parent)
-            # The lock went with the old folder; the new one has a lock of its own, and another process may be first.
+                os.rename(directory, aside)
+                sync_folder(directory.parent)
+            # The lock moved with the old directory. The new one has its own, which another process may get first.
             self.acquire()
         finally:
-            lock.let_go(held)
+            lock.release(held)
 
-    # --- what it says of itself ---------------------------------------------------------------------------------------
+    # --- reading ------------------------------------------------------------------------------------------------------
 
     def read_card(self) -> dict[str, Any]:
-        """card.json. Raises DataError where it is missing or damaged."""
-        return _read_json(self.card_path)
+        """The content of card.json, with current names. Raises DataError where the file is missing or damaged."""
+        with explain_damage(self.card_path):
+            return migration.card(json_object(self.card_path.read_text("utf-8")), self.card_path)
 
     def finished(self) -> dict[str, Any] | None:
-        """What `finish` was told, or None for a run that has not reached its end."""
-        return _read_json(self.finished_path) if self.finished_path.exists() else None
+        """The content of finished.json, or None for an unfinished run."""
+        if not self.finished_path.exists():
+            return None
+        with explain_damage(self.finished_path):
+            return json_object(self.finished_path.read_text("utf-8"))
+
+    def read_held_out(self) -> tuple[dict[str, Any], ...]:
+        """The records of held_out.json; none where there is no such file. Raises DataError where it is damaged."""
+        path = self.held_out_path
+        if not path.exists():
+            return ()
+        with explain_damage(path):
+            return tuple(migration.record(dict(line), path) for line in json_object(path.read_text("utf-8"))["metrics"])
 
     # --- checkpoints --------------------------------------------------------------------------------------------------
 
@@ -167,7 +185,7 @@ class RunDirectory:
         return self.checkpoints_path / f"{step:09d}.safetensors"
 
     def checkpoints(self) -> list[tuple[int, Path]]:
-        """Steps and files in the order of the steps; whether they are valid is not looked at."""
+        """Steps and files in the order of the steps; the files are not opened."""
         return [(step, path) for step, path in _by_step(self.checkpoints_path) if path.suffix == ".safetensors"]
 
     def save_checkpoint(
@@ -178,10 +196,10 @@ class RunDirectory:
         keep: int = 2,
         best: int | None = None,
     ) -> Path:
-        """Writes a checkpoint whose card also says its step; once it stands, all but the newest `keep` go.
+        """Writes a checkpoint, adds its step to the card, and then deletes all but the newest `keep` checkpoints.
 
-        That of step `best` stays, too. Those of later steps go: a run that is at `step` passed them over because they
-        are damaged.
+        The checkpoint of step `best` is kept too. Those of later steps are deleted: a run that is at `step` has skipped
+        them because they are damaged.
         """
         if keep < 1:
             raise ValueError(f"a run keeps at least 1 checkpoint, not {keep}")
@@ -197,9 +215,9 @@ class RunDirectory:
         return path
 
     def newest_valid(self) -> Restored | None:
-        """The newest checkpoint that proves to be whole; None where there is none at all.
+        """The newest checkpoint whose SHA-256 matches; None where there are no checkpoints.
 
-        Raises DataError where there are some and all are damaged, StorageError where the system refuses to read one.
+        Raises DataError where all of them are damaged, StorageError where the system refuses to read one.
         """
         skipped: list[str] = []
         for _, path in reversed(self.checkpoints()):
@@ -214,16 +232,16 @@ class RunDirectory:
             )
         return None
 
-    # --- lines and grids ----------------------------------------------------------------------------------------------
+    # --- log lines and sample grids -----------------------------------------------------------------------------------
 
     def log(self, line: Mapping[str, Any]) -> None:
-        """Appends to log.jsonl; NaN and infinity, which JSON has not, become null."""
+        """Appends to log.jsonl; NaN and infinity, which JSON lacks, become null."""
         append_line(self.log_path, json.dumps(nulled(line)))
 
     def metric(self, *lines: Mapping[str, Any]) -> None:
-        """Appends to metrics.jsonl, durably: these lines are few, and the best generator is found by them.
+        """Appends the lines of one evaluation to metrics.jsonl, in one write, so that all of them are there or none.
 
-        The lines of one evaluation go in one write, so that none stands without the others.
+        The write is synced: the lines are few, and they tell which generator is the best.
         """
         append_line(self.metrics_path, "\n".join(json.dumps(nulled(line)) for line in lines), sync=True)
 
@@ -235,17 +253,14 @@ class RunDirectory:
         return [path for _, path in _by_step(self.samples_path)]
 
     def cut_logs(self, step: int) -> None:
-        """Removes the lines of later steps, and what a kill or a loss of power tore, from the log and the metrics.
-
-        A run that has no checkpoint yet starts over: it cuts at -1.
-        """
+        """Removes lines of later steps and incomplete lines from the log and the metrics; -1 removes all lines."""
         for path in (self.log_path, self.metrics_path):
             kept = b"".join(text + b"\n" for line, text in _lines(path) if line["step"] <= step)
             if path.exists() and path.read_bytes() != kept:
                 write_bytes(path, kept)
 
     def cut_samples(self, step: int) -> None:
-        """Removes the grids of later steps; the run draws them again, bit for bit."""
+        """Deletes the grids of later steps; the resumed run draws them again, bit for bit."""
         for other, path in _by_step(self.samples_path):
             if other > step:
                 with explained(path):
@@ -253,24 +268,24 @@ class RunDirectory:
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The lines of a log.jsonl or metrics.jsonl that are whole; none where there is no file."""
-    return [line for line, _ in _lines(path)]
+    """The complete lines of a log.jsonl or metrics.jsonl, with current metric names; none where there is no file."""
+    return [migration.record(line, path) if "name" in line else line for line, _ in _lines(path)]
 
 
 def _lines(path: Path) -> Iterator[tuple[dict[str, Any], bytes]]:
-    with checkpoint.judged(path):
+    with explain_damage(path):
         texts = path.read_bytes().split(b"\n") if path.exists() else []
     for text in texts:
         try:
             line = json.loads(text)
-        except ValueError:  # torn, or the nothing after the last line
+        except ValueError:  # an incomplete line, or the empty text after the last one
             continue
         if isinstance(line, dict) and isinstance(line.get("step"), int):
             yield line, text
 
 
 def nulled(value: Any) -> Any:
-    """The value with null in place of NaN and infinity, which JSON has not."""
+    """The value with null in place of NaN and infinity, which JSON lacks."""
     if isinstance(value, Mapping):
         return {key: nulled(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
@@ -279,12 +294,6 @@ def nulled(value: Any) -> Any:
 
 
 def _by_step(folder: Path) -> list[tuple[int, Path]]:
-    """By number, since by name step 1,000,000,000 comes before 999,999,999."""
+    """Files named after their step, sorted by number: as text, step 1,000,000,000 would precede 999,999,999."""
     found = ((_STEP.fullmatch(path.name), path) for path in folder.glob("*"))
     return sorted((int(match[1]), path) for match, path in found if match)
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    with checkpoint.judged(path):
-        value: dict[str, Any] = checkpoint.json_object(path.read_text("utf-8"))
-    return value

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from aigc_zoo import options
+from aigc_zoo.artefacts import migration
 from aigc_zoo.artefacts.atomic import make_folder, write_json
 from aigc_zoo.artefacts.checkpoint import json_object
 from aigc_zoo.artefacts.runs import RunDirectory, nulled, read_lines
@@ -59,7 +60,7 @@ class Cell:
         """
         record = self.folder.with_name(self.folder.name + ".json")
         if record.exists():
-            return json_object(record.read_text("utf-8"))
+            return migration.record(json_object(record.read_text("utf-8")), record)
         make_folder(self.out)
         try:
             prepared = self._prepared(catalogue)

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from aigc_zoo.artefacts import migration
 from aigc_zoo.artefacts.atomic import write_json
-from aigc_zoo.artefacts.checkpoint import json_object, judged
+from aigc_zoo.artefacts.checkpoint import explain_damage, json_object
 from aigc_zoo.artefacts.runs import nulled
 from aigc_zoo.errors import ConfigError, DataError
 
@@ -47,7 +48,7 @@ def write_results(
 
 def read_results(path: Path) -> dict[str, Any]:
     """A result file. Raises DataError for another schema, for one without its environment, and for damaged ones."""
-    with judged(path):
+    with explain_damage(path):
         found = json_object(path.read_text("utf-8"))
     schema = found.get("schema")
     if schema != SCHEMA:
@@ -58,7 +59,7 @@ def read_results(path: Path) -> dict[str, Any]:
     problem = _problem(found)
     if problem:
         raise DataError(f"{path}: {problem}: a number that nobody can place is none")
-    return found
+    return {**found, "entries": [migration.record(entry, path) for entry in found["entries"]]}
 
 
 def is_results(path: Path) -> bool:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from aigc_zoo import options
+from aigc_zoo.artefacts import migration
 from aigc_zoo.errors import UsageError, ZooError
 from aigc_zoo.options import RUN_SETTINGS, Configuration, Option
 from aigc_zoo.options.values import flag_of, shown, suggestion
@@ -159,7 +160,8 @@ def _look_ahead(ctx: click.Context, args: Sequence[str], known: Sequence[click.P
     }
     words, doubtful, pairs = _sorted_words(args, takes_value)
     last = dict(pairs)
-    file = options.read_file(Path(last["--config"])) if "--config" in last else None
+    config = Path(last["--config"]) if "--config" in last else None
+    file = migration.card(options.read_file(config), config) if config is not None else None
     data = last.get("--data")
     in_file = file is not None and "recipe" in file
     if not words and not in_file and not doubtful:

@@ -1,1 +1,1 @@
-"""Samples: pools of decoded rows, readers of folders, archives and arrays, writers of what was made."""
+"""Datasets: readers of folders, archives and arrays, pools of decoded rows, writers of generated samples."""

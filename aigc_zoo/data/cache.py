@@ -1,15 +1,13 @@
-"""Decoded pools, kept between runs: one safetensors file a source, written once, memory-mapped ever after."""
+"""Cache of decoded datasets: one safetensors file per source, written once and memory-mapped afterwards."""
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import math
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from aigc_zoo.artefacts.atomic import make_folder, replacing, write_bytes
+from aigc_zoo.artefacts.lock import locked
 from aigc_zoo.data.place import cache_folder
 from aigc_zoo.data.samples import digest_of
 from aigc_zoo.errors import StorageError
@@ -27,14 +26,14 @@ Array = np.ndarray[Any, Any]
 
 MANIFEST = ".manifest.jsonl"
 
-_KINDS = {"uint8": "U8", "int64": "I64"}
+_DTYPES = {"uint8": "U8", "int64": "I64"}
 _UNKNOWN = "0" * 64
 
 
 class Plan(NamedTuple):
-    """What is to be kept: arrays "split/field" by (dtype, shape), texts beside them, and what fills the arrays.
+    """Content of a pool: (dtype, shape) of the arrays "split/field", texts, and the function that fills the arrays.
 
-    `manifest` is asked once they are filled; its bytes stand beside the pool before the pool does.
+    `manifest` is called after that; its bytes are written beside the pool, before the pool gets its name.
     """
 
     arrays: Mapping[str, tuple[str, tuple[int, ...]]]
@@ -43,8 +42,8 @@ class Plan(NamedTuple):
     manifest: Callable[[], bytes] | None = None
 
 
-class Kept(NamedTuple):
-    """`tensors` by "split/field", mapped from the file; `digests` of each split's fields; the file."""
+class CachedPool(NamedTuple):
+    """A memory-mapped pool: `tensors` by "split/field", texts, the digest of each split's fields, and the file."""
 
     tensors: dict[str, Tensor]
     notes: dict[str, str]
@@ -53,47 +52,48 @@ class Kept(NamedTuple):
 
     @property
     def manifest(self) -> Path:
-        """Where the files are listed that the pool was read from."""
+        """The file that lists the image files that the pool was read from."""
         return self.path.with_suffix(MANIFEST)
 
     def split(self, split: str) -> dict[str, Tensor]:
+        """The tensors of one split by field."""
         return {name.partition("/")[2]: t for name, t in self.tensors.items() if name.startswith(f"{split}/")}
 
 
-def remembered(name: str, source: str, state: str, plan: Callable[[], Plan]) -> Kept:
-    """The pool of `source` in its present `state`: from the cache, else as `plan()` says, which is then kept.
+def cached_pool(name: str, source: str, state: str, plan: Callable[[], Plan]) -> CachedPool:
+    """The pool of `source` in its current `state`, from the cache; otherwise it is written there by `plan()`.
 
-    `name` is for people who look into the folder. The pool of an earlier state is removed. A file that is cut short or
-    is not what it should be is made anew. Raises what `plan` and its `fill` raise, StorageError for a full disk.
+    `name` makes the file name readable. The pool of an earlier state is deleted, and a damaged file is written again.
+    Raises any exception of `plan` and its `fill`, and StorageError for a full disk.
     """
     stem = _stem(name, source)
     folder = cache_folder() / "pools"
     path = folder / f"{stem}-{_digest(state)[:16]}.safetensors"
-    known = {"source": _digest(source), "state": _digest(state)}
-    kept = _recall(path, known)
-    if kept is not None:
-        return kept
+    identity = {"source": _digest(source), "state": _digest(state)}
+    pool = _open(path, identity)
+    if pool is not None:
+        return pool
     try:
         make_folder(folder)
         with locked(folder / f"{stem}.lock"):
-            kept = _recall(path, known)
-            if kept is None:
-                for kind in (f".{stem}-*.tmp", f"{stem}-*.safetensors", f"{stem}-*{MANIFEST}"):
-                    for left in folder.glob(kind):
-                        left.unlink(missing_ok=True)
-                _keep(path, known, plan())
-                kept = _recall(path, known)
+            pool = _open(path, identity)
+            if pool is None:
+                for pattern in (f".{stem}-*.tmp", f"{stem}-*.safetensors", f"{stem}-*{MANIFEST}"):
+                    for old in folder.glob(pattern):
+                        old.unlink(missing_ok=True)
+                _write(path, identity, plan())
+                pool = _open(path, identity)
     except StorageError as error:
         reason = str(error).splitlines()[0].partition(": free space")[0].partition(": choose another --out")[0]
         raise StorageError(
-            f"{reason}\nthe pool of {name} is kept there: set ZOO_CACHE to a folder with room"
+            f"{reason}\nthe decoded dataset {name} is cached there: set ZOO_CACHE to a folder with enough space"
         ) from error
-    assert kept is not None
-    return kept
+    assert pool is not None
+    return pool
 
 
 def manifest_of(name: str, source: str) -> Path | None:
-    """The manifest of the last pool of a source, whatever state the source is in by now; None where there is none."""
+    """The manifest of the last pool of a source, even if the source has changed since; None where there is none."""
     found = sorted((cache_folder() / "pools").glob(f"{_stem(name, source)}-*{MANIFEST}"))
     return found[-1] if found else None
 
@@ -102,72 +102,61 @@ def _stem(name: str, source: str) -> str:
     return f"{re.sub(r'[^A-Za-z0-9._-]+', '_', name)[:40]}-{_digest(source)[:12]}"
 
 
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Waits until no other process holds the file `path`, and holds it inside the block."""
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-    except OSError as error:
-        raise StorageError(f"cannot write {path}: {error.strerror}") from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _recall(path: Path, known: Mapping[str, str]) -> Kept | None:
-    """What the file holds, mapped; None where it is absent, damaged or about something else."""
+def _open(path: Path, identity: Mapping[str, str]) -> CachedPool | None:
+    """The pool in the file, memory-mapped; None where the file is absent, damaged or of another source or state."""
     try:
         with safe_open(path, framework="pt") as file:
             notes = dict(file.metadata() or {})
-            if any(notes.pop(key, None) != value for key, value in known.items()):
+            if any(notes.pop(key, None) != value for key, value in identity.items()):
                 return None
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (it is no mapping)
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (the file is not a mapping)
     except (SafetensorError, OSError):
         return None
     digests = {name.partition("/")[2]: notes.pop(name) for name in list(notes) if name.startswith("digest/")}
-    return Kept(tensors, notes, digests, path)
+    return CachedPool(tensors, notes, digests, path)
 
 
-def _keep(path: Path, known: Mapping[str, str], plan: Plan) -> None:
-    """Writes the file of a plan. Its arrays are filled in the file itself, so that they need not fit in memory."""
-    # Arrays of large items first: all then begin at a multiple of their items' size.
+def _write(path: Path, identity: Mapping[str, str], plan: Plan) -> None:
+    """Writes the file of a plan. The arrays are filled in the file itself, so they need not fit in memory."""
+    # Arrays with large items first, so that each begins at a multiple of its item size.
     order = sorted(plan.arrays, key=lambda name: (-np.dtype(plan.arrays[name][0]).itemsize, name))
     splits = sorted({name.partition("/")[0] for name in order})
-    notes = {**plan.notes, **known, **{f"digest/{split}": _UNKNOWN for split in splits}}
+    notes = {**plan.notes, **identity, **{f"digest/{split}": _UNKNOWN for split in splits}}
     entries: dict[str, dict[str, Any]] = {}
     end = 0
     for name in order:
         dtype, shape = plan.arrays[name]
         start, end = end, end + math.prod(shape) * np.dtype(dtype).itemsize
-        entries[name] = {"dtype": _KINDS[dtype], "shape": list(shape), "data_offsets": [start, end]}
+        entries[name] = {"dtype": _DTYPES[dtype], "shape": list(shape), "data_offsets": [start, end]}
     first = len(_header(notes, entries))
     with replacing(path) as file:
-        # Without the room a write through the mapping would end the process by a signal.
-        os.posix_fallocate(file.fileno(), 0, first + end)
-        whole = np.memmap(file.name, np.uint8, "r+", shape=(first + end,))
+        if hasattr(os, "posix_fallocate"):  # not on Windows and macOS
+            # On a disk without room, a write through the mapping would end the process by a signal.
+            os.posix_fallocate(file.fileno(), 0, first + end)
+        else:
+            file.truncate(first + end)
+        content = np.memmap(file.name, np.uint8, "r+", shape=(first + end,))
         arrays = {}
         for name, entry in entries.items():
             start, stop = (first + offset for offset in entry["data_offsets"])
             dtype, shape = plan.arrays[name]
-            arrays[name] = whole[start:stop].view(dtype).reshape(shape)
+            arrays[name] = content[start:stop].view(dtype).reshape(shape)
         plan.fill(arrays)
         if plan.manifest is not None:
             write_bytes(path.with_suffix(MANIFEST), plan.manifest())
         for split in splits:
             fields = {n.partition("/")[2]: torch.from_numpy(a) for n, a in arrays.items() if n.startswith(f"{split}/")}
             notes[f"digest/{split}"] = digest_of(fields)
-        whole.flush()
+        content.flush()
         file.write(_header(notes, entries))
 
 
 def _header(notes: Mapping[str, str], entries: Mapping[str, Any]) -> bytes:
-    """How a safetensors file begins; of the same length whatever the digests are."""
+    """The header of a safetensors file, whose length does not depend on the digests."""
     text = json.dumps({"__metadata__": notes, **entries}).encode()
     text += b" " * (-len(text) % 8)
     return len(text).to_bytes(8, "little") + text
 
 
 def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()  # names of files need not be UTF-8
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()  # file names need not be UTF-8

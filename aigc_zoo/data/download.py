@@ -1,4 +1,4 @@
-"""Downloads that are checked before anybody reads them: a checksum, a bound, https, and whole files or none."""
+"""Downloads over https with a size limit and a checksum, which is verified before the file gets its name."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from aigc_zoo.artefacts.atomic import explained, make_folder, sync_folder
-from aigc_zoo.data.cache import locked
+from aigc_zoo.artefacts.lock import locked
 from aigc_zoo.errors import DataError, StorageError
 
 BLOCK = 1 << 20
 TIMEOUT = 60.0
 
 Progress = Callable[[int, int], None]
-"""Called now and then with how many steps are done, of how many."""
+"""Called from time to time with the number of steps that are done and their total."""
 
 
 def fetch(
@@ -36,16 +36,16 @@ def fetch(
     local: bool = False,
     progress: Progress | None = None,
 ) -> Path:
-    """The file at `path`, from `url` where it is not there yet.
+    """Downloads `url` to `path` unless the file exists, and returns `path`.
 
-    `checksum` reads "sha256:HEX", or "md5:HEX" where publishers state nothing better; with `gunzip` it is that of the
-    unpacked content, for files that mirrors have packed anew. Bytes go to PATH.part, are checked, and only then get
-    their name; processes that want the same file wait for one another. Without `progress`, a line on stderr says what
-    is done. `local` admits http from 127.0.0.1.
+    `checksum` is "sha256:HEX", or "md5:HEX" where publishers state no better one; with `gunzip` it is that of the
+    unpacked content, for files that mirrors have compressed again. The content is written to PATH.part, verified and
+    then renamed; processes that download the same file wait for each other. Without `progress`, a line on stderr names
+    the download. `local` permits http from 127.0.0.1.
 
-    Raises DataError for another content or more than `max_bytes`, StorageError where network or disk refuse.
+    Raises DataError for a wrong checksum or more than `max_bytes`, StorageError for errors of the network or the disk.
     """
-    if path.exists():  # perhaps in a folder that nobody may write to
+    if path.exists():  # possibly in a folder without write permission
         return path
     make_folder(path.parent)
     with locked(path.with_name(f".{path.name}.lock")):
@@ -68,22 +68,20 @@ def fetch(
 
 
 def _blocks(url: str, path: Path, max_bytes: int, local: bool, progress: Progress | None) -> Iterator[bytes]:
-    """The content behind a URL, piece by piece."""
+    """The content of a URL in blocks."""
     _need_https(url, local)
     if progress is None:
         sys.stderr.write(f"zoo: downloading {url} to {path.parent}\n")
     done = 0
     try:
         request = Request(url, headers={"User-Agent": "aigc-zoo"})
-        with build_opener(_Checked(local)).open(request, timeout=TIMEOUT) as answer:
-            said = answer.headers.get("Content-Length") or ""
-            total = int(said) if said.isdecimal() else 0
-            while block := answer.read(BLOCK):
+        with build_opener(_CheckedRedirects(local)).open(request, timeout=TIMEOUT) as response:
+            length = response.headers.get("Content-Length") or ""
+            total = int(length) if length.isdecimal() else 0
+            while block := response.read(BLOCK):
                 done += len(block)
                 if done > max_bytes:
-                    raise DataError(
-                        f"{url} is larger than the {max_bytes:,} bytes that it should have: nothing was kept"
-                    )
+                    raise DataError(f"{url} is larger than the expected {max_bytes:,} bytes: nothing was stored")
                 yield block
                 if progress is not None:
                     progress(done, total or max_bytes)
@@ -96,8 +94,8 @@ def _blocks(url: str, path: Path, max_bytes: int, local: bool, progress: Progres
         raise StorageError(f"{url} cannot be downloaded: {reason}\nput the file at {path}, or try again") from error
 
 
-class _Checked(HTTPRedirectHandler):
-    """Follows redirects only to where a download may come from."""
+class _CheckedRedirects(HTTPRedirectHandler):
+    """Follows redirects only to URLs that `_need_https` permits."""
 
     def __init__(self, local: bool) -> None:
         self.local = local
@@ -110,20 +108,19 @@ class _Checked(HTTPRedirectHandler):
 def _need_https(url: str, local: bool) -> None:
     parts = urlsplit(url)
     if parts.scheme != "https" and not (local and parts.scheme == "http" and parts.hostname == "127.0.0.1"):
-        raise DataError(f"{url}: downloads come by https only")
+        raise DataError(f"{url}: only https downloads are allowed")
 
 
 def _verify(url: str, part: Path, checksum: str, gunzip: bool) -> None:
-    kind, _, wanted = checksum.partition(":")
+    kind, _, expected = checksum.partition(":")
     digest = hashlib.new(kind, usedforsecurity=False)
     try:
         with gzip.open(part, "rb") if gunzip else part.open("rb") as file:
             while block := file.read(BLOCK):
                 digest.update(block)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise DataError(f"{url} is not the file that it should be: {error}\nnothing was kept; try again") from error
-    if digest.hexdigest() != wanted:
+        raise DataError(f"{url} is not the expected file: {error}\nnothing was stored; try again") from error
+    if digest.hexdigest() != expected:
         raise DataError(
-            f"{url} is not the file that it should be: its {kind} is {digest.hexdigest()}\nexpected was {wanted}; "
-            "nothing was kept"
+            f"{url} is not the expected file: its {kind} is {digest.hexdigest()},\nnot {expected}; nothing was stored"
         )

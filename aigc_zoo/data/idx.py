@@ -1,4 +1,4 @@
-"""IDX, the format of MNIST's files, plain or gzipped (LeCun, Cortes and Burges, "The MNIST database", file formats)."""
+"""Reader of IDX files, plain or gzipped, the format of MNIST (LeCun, Cortes and Burges, "The MNIST database")."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from aigc_zoo.game import Samples
 
 MOST_BYTES = 8 << 30
 PREFIXES = {"train": "train", "test": "t10k"}
-"""How the files of a split begin, in MNIST and in all that imitate it."""
+"""Prefixes of the file names of each split, in MNIST and in datasets with the same layout."""
 
 _TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 
@@ -26,21 +26,21 @@ Array = np.ndarray[Any, Any]
 
 
 def read_idx(path: Path, checksum: str = "") -> Array:
-    """The array in an IDX file. `checksum` ("sha256:...") is that of the whole content once it is unpacked.
+    """The array in an IDX file. `checksum` ("sha256:...") is that of the unpacked content.
 
-    Raises DataError, naming file and reason, where the content is not what header or checksum say.
+    Raises DataError with file and reason where the content does not match the header or the checksum.
     """
     try:
         with _unpacked(path) as file:
             head = file.read(4)
             if len(head) < 4 or head[:2] != b"\0\0" or head[2] not in _TYPES or not head[3]:
-                raise ValueError("it does not begin like an IDX file")
+                raise ValueError("it does not begin with the header of an IDX file")
             sizes = file.read(4 * head[3])
             shape = struct.unpack(f">{head[3]}I", sizes)
             dtype = np.dtype(_TYPES[head[2]])
             wanted = math.prod(shape) * dtype.itemsize
             if wanted > MOST_BYTES:
-                raise ValueError(f"it claims to hold {wanted:,} bytes")
+                raise ValueError(f"its header claims {wanted:,} bytes")
             content = file.read(wanted + 1)
     except (ValueError, EOFError, struct.error, zlib.error, gzip.BadGzipFile) as error:
         raise DataError(f"{path} is damaged: {error}\nreplace or remove it") from error
@@ -56,17 +56,17 @@ def read_idx(path: Path, checksum: str = "") -> Array:
 
 
 def standard_files(folder: Path) -> dict[str, tuple[Path, Path | None]]:
-    """Images and labels by split, of a folder with files named like MNIST's; nothing where there are none."""
+    """Image and label files by split, of a folder with MNIST's file names; empty where it has no training images."""
     found = {}
     for split, prefix in PREFIXES.items():
-        images = _either(folder / f"{prefix}-images-idx3-ubyte")
+        images = _plain_or_gzipped(folder / f"{prefix}-images-idx3-ubyte")
         if images is not None:
-            found[split] = images, _either(folder / f"{prefix}-labels-idx1-ubyte")
+            found[split] = images, _plain_or_gzipped(folder / f"{prefix}-labels-idx1-ubyte")
     return found if "train" in found else {}
 
 
 def is_idx(path: Path) -> bool:
-    """Whether a file begins like IDX, unpacked if need be."""
+    """Whether a file, unpacked if it is gzipped, begins with an IDX header."""
     try:
         with _unpacked(path) as file:
             head = file.read(4)
@@ -76,7 +76,7 @@ def is_idx(path: Path) -> bool:
 
 
 def open_idx(path: Path) -> dict[str, Samples]:
-    """The splits of a folder with MNIST's file names, or one file of samples with the labels that lie beside it."""
+    """The splits of a folder with MNIST's file names, or one file of samples with the label file beside it."""
     files = standard_files(path) if path.is_dir() else {"train": (path, _labels_beside(path))}
     arrays = {
         split: (read_idx(images), None if labels is None else read_idx(labels))
@@ -90,7 +90,7 @@ def _labels_beside(path: Path) -> Path | None:
     return beside if beside != path and beside.exists() else None
 
 
-def _either(path: Path) -> Path | None:
+def _plain_or_gzipped(path: Path) -> Path | None:
     packed = path.with_name(f"{path.name}.gz")
     return path if path.exists() else packed if packed.exists() else None
 

@@ -1,4 +1,4 @@
-"""Folders and zips of images as samples: decoded once, in threads, into a pool that is kept between runs."""
+"""Folders and zips of images as samples: decoded once, in threads, into a pool that is cached between runs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import IO, Any, TypeVar
@@ -19,21 +19,23 @@ import torch
 from PIL import Image
 
 from aigc_zoo.data import layout, manifest, pixels
-from aigc_zoo.data.cache import Kept, Plan, manifest_of, remembered
+from aigc_zoo.data.cache import CachedPool, Plan, cached_pool, manifest_of
 from aigc_zoo.data.download import Progress
 from aigc_zoo.data.samples import digest_of, image_samples
 from aigc_zoo.errors import DataError
 from aigc_zoo.game import Samples
 
 SIZE = 64
-"""To which images of different sizes are brought where no size is given."""
+"""Pixels a side that images of different sizes are resized to where no size is given."""
 
 VERSION = 2
-"""Of how files become pixels: what another version kept is not read."""
+"""Version of the conversion from files to pixels; pools that another version cached are not used."""
 
-AT_ONCE = 64
+CHUNK = 64
+"""Files that a thread processes in a row."""
+
 FAILURES = 100
-"""Damaged files after which no more are looked for."""
+"""Number of damaged files after which reading stops."""
 
 Array = np.ndarray[Any, Any]
 T = TypeVar("T")
@@ -44,50 +46,88 @@ def open_images(
 ) -> dict[str, Samples]:
     """The splits in a folder or a zip of images: "train", and "test" and "val" where there are such folders.
 
-    All grey means one channel, otherwise three. Images of one size are taken as they are unless `size` is given; images
-    of several are cropped to the middle square and resized to `size`, 64 unless told. Up to `skip_bad` files that
-    cannot be read are left out and recorded. Raises DataError that names what cannot be read and the fix.
+    The samples have one channel if all images are grey, otherwise three. Images of one size keep it unless `size` is
+    given; images of several sizes are cropped to the centre square and resized to `size`, by default 64. Up to
+    `skip_bad` files that cannot be read are left out and recorded. Raises DataError that names the files that cannot be
+    read and the fix.
     """
-    name, source = _known_as(path, size)
+    name, source = _identity(path, size)
     bad: dict[str, str] = {}
     while True:
         try:
-            kept = _kept(path, name, source, size, progress, skip_bad, bad)
-        except _Damaged as damaged:  # more files fail when they are decoded than when their headers are read
+            pool = _pool(path, name, source, size, progress, skip_bad, bad)
+        except _Damaged as damaged:  # decoding finds more damaged files than reading the headers
             bad |= damaged.failed
             if len(bad) > skip_bad:
                 raise _refusal(path, bad, skip_bad, damaged.all_found) from damaged.__cause__
             continue
-        skipped = json.loads(kept.notes["skipped"])
-        if len(skipped) > skip_bad:  # kept by a run that was told to
+        skipped = json.loads(pool.notes["skipped"])
+        if len(skipped) > skip_bad:  # the pool was cached by a run with a higher `skip_bad`
             raise _refusal(path, skipped, skip_bad)
-        return _samples(name, kept, tuple(skipped))
+        return _samples(name, pool, tuple(skipped))
 
 
 def verify(path: Path, size: int | None = None) -> manifest.Changes:
-    """Which files of a folder or zip are not those that its pool was read from. Raises DataError without a manifest."""
-    found = manifest_of(*_known_as(path, size))
+    """Compares the files of a folder or zip with the manifest of its pool. Raises DataError where there is none."""
+    found = manifest_of(*_identity(path, size))
     if found is None:
         raise DataError(f"{path} has no manifest yet: it is written at first reading (zoo data prepare {path})")
-    with _opened(path) as place:
-        return manifest.compare(manifest.read(found), place.names, place.open)
+    with _opened(path) as files:
+        return manifest.compare(manifest.read(found), files.names, files.open)
 
 
-def _known_as(path: Path, size: int | None) -> tuple[str, str]:
-    """Its name for people, and what its pool is kept under."""
+def resized(samples: Samples, size: int) -> Samples:
+    """Images as squares of `size` pixels a side, resized as image files are. Raises DataError for other samples."""
+    images = samples.fields["real"]
+    if samples.spec.modality != "image" or images.dtype != torch.uint8:
+        kind = f"{samples.spec.modality} of {str(images.dtype).removeprefix('torch.')}"
+        raise DataError(
+            f"--size {size}: {samples.name} has {kind}, and only uint8 images can be resized: leave the option out"
+        )
+    if tuple(images.shape[2:]) == (size, size):
+        return samples
+    result = torch.empty(*images.shape[:2], size, size, dtype=torch.uint8)
+    for channel, target in zip(images.flatten(0, 1), result.flatten(0, 1), strict=True):
+        target.copy_(torch.from_numpy(np.array(pixels.square(Image.fromarray(channel.numpy()), size))))
+    fields = {**samples.fields, "real": result}
+    spec = replace(samples.spec, shape=tuple(result.shape[1:]))
+    return replace(samples, fields=fields, spec=spec, digest=digest_of(fields), extractor="", resize=_method(size))
+
+
+def _identity(path: Path, size: int | None) -> tuple[str, str]:
+    """The name of the dataset, and the key of its pool in the cache."""
     return path.absolute().name if path.is_dir() else path.stem, f"images {VERSION} {path.resolve()} {size}"
 
 
+def _method(size: int) -> str:
+    return f"{pixels.METHOD} to {size}x{size}"
+
+
+def _samples(name: str, pool: CachedPool, skipped: tuple[str, ...]) -> dict[str, Samples]:
+    classes = json.loads(pool.notes["classes"])
+    splits = {}
+    for split in json.loads(pool.notes["splits"]):
+        fields = pool.split(split)
+        samples = image_samples(
+            layout.plain(name), split, fields["real"], fields.get("label"), classes, digest=pool.digests[split]
+        )
+        splits[split] = replace(samples, resize=pool.notes["resize"], skipped=tuple(map(layout.plain, skipped)))
+    return splits
+
+
+# --- from files to a pool ---------------------------------------------------------------------------------------------
+
+
 @contextmanager
-def _opened(path: Path) -> Iterator[layout.Place]:
+def _opened(path: Path) -> Iterator[layout.ImageFiles]:
     if path.is_dir():
         yield layout.folder(path)[0]
     else:
-        with layout.archive(path) as place:
-            yield place
+        with layout.archive(path) as files:
+            yield files
 
 
-def _kept(
+def _pool(
     path: Path,
     name: str,
     source: str,
@@ -95,86 +135,47 @@ def _kept(
     progress: Progress | None,
     skip_bad: int,
     bad: Mapping[str, str],
-) -> Kept:
-    """The pool, from the cache or made now, without the files that are `bad`."""
+) -> CachedPool:
+    """The pool from the cache, otherwise decoded from all files that are not `bad`."""
+
+    def plan(files: layout.ImageFiles) -> Plan:
+        names = [name for name in files.names if name not in bad]
+        if bad and not names:
+            raise _refusal(path, bad, 0)
+        reader = _Reader(files, _Steps(progress, len(names)), max(FAILURES, skip_bad + 1))
+        return _plan(layout.arrange(path, names), names, reader, size, bad)
+
     with ExitStack() as stack:
         if path.is_dir():
-            place, state = layout.folder(path)
-            return remembered(name, source, state, lambda: _plan(path, place, size, progress, skip_bad, bad))
+            files, state = layout.folder(path)
+            return cached_pool(name, source, state, lambda: plan(files))
         state = f"{path.stat().st_size} {path.stat().st_mtime_ns}"
-        archive = partial(stack.enter_context, layout.archive(path))
-        return remembered(name, source, state, lambda: _plan(path, archive(), size, progress, skip_bad, bad))
-
-
-def resized(samples: Samples, size: int) -> Samples:
-    """Images as squares of `size` pixels a side, resized like those of files. Raises DataError for other samples."""
-    images = samples.fields["real"]
-    if samples.spec.modality != "image" or images.dtype != torch.uint8:
-        what = f"{samples.spec.modality} of {str(images.dtype).removeprefix('torch.')}"
-        raise DataError(
-            f"--size {size}: {samples.name} holds {what}, and only images of uint8 are resized: leave it out"
-        )
-    if tuple(images.shape[2:]) == (size, size):
-        return samples
-    made = torch.empty(*images.shape[:2], size, size, dtype=torch.uint8)
-    for one, target in zip(images.flatten(0, 1), made.flatten(0, 1), strict=True):
-        target.copy_(torch.from_numpy(np.array(pixels.square(Image.fromarray(one.numpy()), size))))
-    fields = {**samples.fields, "real": made}
-    spec = replace(samples.spec, shape=tuple(made.shape[1:]))
-    return replace(samples, fields=fields, spec=spec, digest=digest_of(fields), extractor="", resize=_method(size))
-
-
-def _method(size: int) -> str:
-    return f"{pixels.METHOD} to {size}x{size}"
-
-
-def _samples(name: str, kept: Kept, skipped: tuple[str, ...]) -> dict[str, Samples]:
-    classes = json.loads(kept.notes["classes"])
-    splits = {}
-    for split in json.loads(kept.notes["splits"]):
-        fields = kept.split(split)
-        made = image_samples(
-            layout.plain(name), split, fields["real"], fields.get("label"), classes, digest=kept.digests[split]
-        )
-        splits[split] = replace(made, resize=kept.notes["resize"], skipped=tuple(map(layout.plain, skipped)))
-    return splits
+        return cached_pool(name, source, state, lambda: plan(stack.enter_context(layout.archive(path))))
 
 
 def _plan(
-    path: Path,
-    place: layout.Place,
-    size: int | None,
-    progress: Progress | None,
-    skip_bad: int,
-    bad: Mapping[str, str],
+    found: layout.Layout, names: Sequence[str], reader: _Reader, size: int | None, bad: Mapping[str, str]
 ) -> Plan:
-    """What the pool of these files is to be, from their headers, and how to fill it."""
-    names = [name for name in place.names if name not in bad]
-    if bad and not names:
-        raise _refusal(path, bad, 0)
-    found = layout.arrange(path, names)
-    told = _Steps(progress, len(names))
-    most = max(FAILURES, skip_bad + 1)
-    looks = _each(place, names, lambda number, file: pixels.look(file), told, most)
-    modes = {name: one.mode for name, one in zip(names, looks, strict=True)}
-    lines = [manifest.Line(name, skipped=reason) for name, reason in bad.items()]
-    sizes = {(one.width, one.height) for one in looks}
+    """Shapes of the pool, from the headers of its files, and the function that decodes the files into it."""
+    headers = dict(zip(names, reader.each(names, lambda number, file: pixels.read_header(file)), strict=True))
+    sizes = {(header.width, header.height) for header in headers.values()}
     if size is None and len(sizes) > 1:
         size = SIZE
-    width, height = (size, size) if size else sizes.pop()
-    channels = 1 if all(one.grey for one in looks) else 3
+    width, height = (size, size) if size else next(iter(sizes))
+    channels = 1 if all(header.grey for header in headers.values()) else 3
     arrays: dict[str, tuple[str, tuple[int, ...]]] = {}
-    for split, names in found.members.items():
-        arrays[f"{split}/real"] = "uint8", (len(names), channels, height, width)
+    for split, members in found.members.items():
+        arrays[f"{split}/real"] = "uint8", (len(members), channels, height, width)
         if found.classes:
-            arrays[f"{split}/label"] = "int64", (len(names),)
+            arrays[f"{split}/label"] = "int64", (len(members),)
+    lines = [manifest.Line(name, skipped=reason) for name, reason in bad.items()]
 
-    def fill(made: Mapping[str, Array]) -> None:
-        for split, names in found.members.items():
-            contents = _each(place, names, partial(_put, made[f"{split}/real"], channels, size), told, most)
-            lines.extend(manifest.Line(n, *c, modes[n]) for n, c in zip(names, contents, strict=True))
+    def fill(pool: Mapping[str, Array]) -> None:
+        for split, members in found.members.items():
+            contents = reader.each(members, partial(_decode, pool[f"{split}/real"], channels, size))
+            lines.extend(manifest.Line(n, *c, headers[n].mode) for n, c in zip(members, contents, strict=True))
             if found.classes:
-                made[f"{split}/label"][:] = found.labels[split]
+                pool[f"{split}/label"][:] = found.labels[split]
 
     notes = {
         "classes": json.dumps(found.classes),
@@ -185,15 +186,15 @@ def _plan(
     return Plan(arrays, notes, fill, lambda: manifest.text(lines))
 
 
-def _put(images: Array, channels: int, size: int | None, number: int, file: IO[bytes]) -> tuple[int, str]:
-    """Decodes the very bytes that are hashed; returns their number and SHA-256."""
+def _decode(images: Array, channels: int, size: int | None, number: int, file: IO[bytes]) -> tuple[int, str]:
+    """Decodes a file into `images[number]`; returns the size and the SHA-256 of the very bytes that were decoded."""
     data = file.read()
     images[number] = pixels.decode(io.BytesIO(data), channels, size)
     return len(data), hashlib.sha256(data).hexdigest()
 
 
 class _Steps:
-    """Counts files for `progress`; each is opened twice, for its header and for its pixels, and is half done by one."""
+    """Reports progress in files. Each file is opened twice, for header and pixels, and each time counts half."""
 
     def __init__(self, progress: Progress | None, files: int) -> None:
         self.progress, self.files, self.opened = progress, files, 0
@@ -204,42 +205,48 @@ class _Steps:
             self.progress(self.opened // 2, self.files)
 
 
-def _each(
-    place: layout.Place, names: Sequence[str], do: Callable[[int, IO[bytes]], T], steps: _Steps, most: int
-) -> list[T]:
-    """`do(number, file)` for every file, in threads; raises _Damaged with those that it fails for, about `most`."""
-    failed: dict[int, str] = {}
+@dataclass(frozen=True)
+class _Reader:
+    """Reads image files in threads, until about `most` of them have failed."""
 
-    def some(numbers: range) -> list[T]:
-        made = []
-        for number in numbers:
-            if len(failed) >= most:
-                break
+    files: layout.ImageFiles
+    steps: _Steps
+    most: int
+
+    def each(self, names: Sequence[str], function: Callable[[int, IO[bytes]], T]) -> list[T]:
+        """`function(number, file)` for every file, in order. Raises _Damaged with the files that it failed for."""
+        failed: dict[int, str] = {}
+
+        def some(numbers: range) -> list[T]:
+            results = []
+            for number in numbers:
+                if len(failed) >= self.most:
+                    break
+                try:
+                    with self.files.open(names[number]) as file:
+                        results.append(function(number, file))
+                # Decoders can raise any exception on hostile bytes, and it concerns this file alone.
+                except Exception as error:
+                    failed[number] = " ".join(str(error).split()) or type(error).__name__
+            return results
+
+        chunks = [range(first, min(first + CHUNK, len(names))) for first in range(0, len(names), CHUNK)]
+        results: list[T] = []
+        with pixels.strict(), ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
             try:
-                with place.open(names[number]) as file:
-                    made.append(do(number, file))
-            # Decoders raise anything on bytes from anywhere; nothing but this one file is worked on in here.
-            except Exception as error:
-                failed[number] = " ".join(str(error).split()) or type(error).__name__
-        return made
-
-    parts = [range(first, min(first + AT_ONCE, len(names))) for first in range(0, len(names), AT_ONCE)]
-    made: list[T] = []
-    with pixels.strict(), ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        try:
-            for part, results in zip(parts, pool.map(some, parts), strict=True):
-                made += results
-                steps.add(len(part))
-        except BaseException:
-            pool.shutdown(cancel_futures=True)  # else Ctrl-C would wait for all that is queued
-            raise
-    if failed:
-        raise _Damaged({names[number]: failed[number] for number in sorted(failed)}, len(failed) < most)
-    return made
+                for chunk, some_results in zip(chunks, pool.map(some, chunks), strict=True):
+                    results += some_results
+                    self.steps.add(len(chunk))
+            except BaseException:
+                pool.shutdown(cancel_futures=True)  # otherwise Ctrl-C would wait for everything in the queue
+                raise
+        if failed:
+            raise _Damaged({names[number]: failed[number] for number in sorted(failed)}, len(failed) < self.most)
+        return results
 
 
 class _Damaged(Exception):
-    """Files that failed, with the reasons, and whether all others were tried."""
+    """Names of damaged files with the reasons, and whether all other files were tried."""
 
     def __init__(self, failed: Mapping[str, str], all_found: bool) -> None:
         super().__init__(failed)
@@ -252,8 +259,8 @@ def _refusal(path: Path, bad: Mapping[str, str], skip_bad: int, all_found: bool 
     if more:
         others = ", ".join(layout.plain(name) for name in more[:3])
         count = f"{len(more):,}{'' if all_found else ' or more'}"
-        lines.append(f"nor can {count} of its other files: {others}{', ...' if more[3:] else ''}")
-    fix = "replace or remove what is damaged"
+        lines.append(f"{count} of its other files cannot be read either: {others}{', ...' if more[3:] else ''}")
+    fix = "replace or remove the damaged files"
     if all_found:
-        fix += f", or leave it out with --skip-bad {len(bad)}" + (f" (now {skip_bad})" if skip_bad else "")
+        fix += f", or leave them out with --skip-bad {len(bad)}" + (f" (now {skip_bad})" if skip_bad else "")
     return DataError("\n".join([*lines, fix]))

@@ -1,6 +1,6 @@
-"""What a pool of images was read from: a line for each file, written when files are first decoded, checked on request.
+"""Manifests of image pools: the files that a pool was decoded from, one line each, which `zoo data verify` compares.
 
-A line of JSON: {"path", "size", "sha256", "mode"}, or {"path", "skipped": reason} for a file that was left out.
+Each line is JSON: {"path", "size", "sha256", "mode"}, or {"path", "skipped": reason} for a file that was left out.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from aigc_zoo.errors import DataError
 
 
 class Line(NamedTuple):
-    """A file: its relative name, bytes, SHA-256 and Pillow's name for its kind of pixels; or why it was skipped."""
+    """One file: relative name, bytes, SHA-256 and Pillow mode, or the reason why it was skipped."""
 
     path: str
     size: int = 0
@@ -25,26 +25,28 @@ class Line(NamedTuple):
 
 
 def text(lines: Iterable[Line]) -> bytes:
-    """The manifest as it is stored. Names that are no UTF-8 come back as they were."""
-    return b"".join(json.dumps(_plain(line)).encode() + b"\n" for line in lines)
+    """The manifest as it is stored, in ASCII, so that file names that are not UTF-8 survive."""
+    return b"".join(json.dumps(_as_json(line)).encode() + b"\n" for line in lines)
 
 
-def _plain(line: Line) -> Mapping[str, Any]:
+def _as_json(line: Line) -> Mapping[str, Any]:
     if line.skipped:
         return {"path": line.path, "skipped": line.skipped}
     return {"path": line.path, "size": line.size, "sha256": line.sha256, "mode": line.mode}
 
 
 def read(path: Path) -> list[Line]:
-    """Raises DataError for a manifest that is missing or damaged."""
+    """The lines of a manifest. Raises DataError for one that is missing or damaged."""
     try:
         return [Line(**json.loads(line)) for line in path.read_text("ascii").splitlines()]
     except (OSError, ValueError, TypeError) as error:
-        raise DataError(f"{path} cannot be read as a manifest ({error}): remove it, and files are read anew") from error
+        raise DataError(
+            f"{path} cannot be read as a manifest ({error}): remove it, and the files are read again"
+        ) from error
 
 
 class Changes(NamedTuple):
-    """Names that differ from a manifest."""
+    """Names of files that differ from a manifest."""
 
     changed: list[str]
     missing: list[str]
@@ -55,7 +57,7 @@ class Changes(NamedTuple):
 
 
 def compare(lines: Iterable[Line], names: Iterable[str], open_file: Callable[[str], IO[bytes]]) -> Changes:
-    """Reads every file again and says which are not what they were. Skipped ones may be anything."""
+    """Reads every file again and compares its SHA-256 with the manifest. Skipped files may have any content."""
     known, present = {line.path: line for line in lines}, set(names)
     changed = []
     for name, line in known.items():
@@ -63,7 +65,7 @@ def compare(lines: Iterable[Line], names: Iterable[str], open_file: Callable[[st
             try:
                 with open_file(name) as file:
                     same = hashlib.sha256(file.read()).hexdigest() == line.sha256
-            except Exception:  # a damaged member of an archive raises anything
+            except Exception:  # a damaged member of an archive can raise any exception
                 same = False
             if not same:
                 changed.append(name)

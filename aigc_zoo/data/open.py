@@ -1,4 +1,4 @@
-"""Data at a path: a folder or a zip of images, .npy, .npz, IDX."""
+"""Opens the dataset at a path: a folder or a zip of images, .npy, .npz or IDX."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from aigc_zoo.game import Samples
 def open_path(
     path: Path, *, size: int | None = None, progress: Progress | None = None, skip_bad: int = 0
 ) -> dict[str, Samples]:
-    """The splits of the data at `path`, "train" among them; images become squares of `size` where it is given.
+    """The splits of the dataset at `path`, "train" among them; images become squares of `size` pixels if it is given.
 
     Up to `skip_bad` image files that cannot be read are left out and recorded.
 
-    Raises DataError for what is missing, damaged or unknown, StorageError for what may not be read.
+    Raises DataError for files that are missing, damaged or of an unknown format, StorageError for a lack of permission.
     """
     try:
         kind = "folder" if path.is_dir() else path.suffix.lower()
@@ -28,7 +28,7 @@ def open_path(
         elif kind == "folder" or idx.is_idx(path):
             splits = idx.open_idx(path)
         else:
-            raise DataError(f"{path} is no data that can be read: a folder or .zip of images, .npy, .npz or IDX can")
+            raise DataError(f"{path} has no format that can be read: use a folder or .zip of images, .npy, .npz or IDX")
     except FileNotFoundError as error:
         raise DataError(f"{error.filename or path}: there is no such file or folder") from error
     except OSError as error:

@@ -1,4 +1,4 @@
-"""One image file to uint8 pixels. Files may come from anywhere: few formats, bounded sizes, nothing guessed."""
+"""Decodes image files to uint8 pixels. Files may be hostile: formats are few, sizes are limited, nothing is guessed."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import numpy as np
 from PIL import Image
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
-"""Pillow is asked for these alone: it knows formats that start other programs, and a name says nothing of content."""
+"""The only formats that Pillow may open: it knows others that start programs, and a name does not tell the content."""
 SUFFIXES = (".png", ".jpg", ".jpeg", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 MOST_PIXELS = 89_000_000
-"""An image that claims more is refused, as Pillow's own (slightly higher) limit only warns."""
+"""Limit on the pixels of an image; Pillow only warns at its own, slightly higher limit."""
 
 METHOD = "centre crop, Lanczos"
-"""How images are brought to a size: the middle square by Pillow's Lanczos filter, whose support grows as it shrinks."""
+"""Resizing method: the centre square by Pillow's Lanczos filter, which is antialiased when it shrinks an image."""
 
 _GREY = ("1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "I;16N")
 _SIXTEEN = ("I", "I;16", "I;16L", "I;16B", "I;16N")
@@ -29,14 +29,14 @@ _TURNS = {
     6: Image.Transpose.ROTATE_270,
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
-}  # by EXIF's orientation
+}  # by EXIF orientation
 _ORIENTATION = 0x0112
 
 Array = np.ndarray[Any, Any]
 
 
-class Look(NamedTuple):
-    """What a file's header says: its size once upright, whether it has no colour, Pillow's name of its mode."""
+class Header(NamedTuple):
+    """Size of the upright image, whether it is grey, and its Pillow mode, as the header of the file states them."""
 
     width: int
     height: int
@@ -44,20 +44,20 @@ class Look(NamedTuple):
     mode: str
 
 
-def look(file: IO[bytes]) -> Look:
-    """Reads the header. Raises whatever Pillow raises, ValueError for more than MOST_PIXELS."""
+def read_header(file: IO[bytes]) -> Header:
+    """Reads the header. Raises any exception of Pillow's, and ValueError for more than MOST_PIXELS."""
     with _opened(file) as image:
         width, height = image.size
         if _orientation(image) >= 5:
             width, height = height, width
-        return Look(width, height, image.mode in _GREY or _grey_palette(image), image.mode)
+        return Header(width, height, image.mode in _GREY or _grey_palette(image), image.mode)
 
 
 def decode(file: IO[bytes], channels: int, size: int | None = None) -> Array:
-    """Pixels (channels, H, W), uint8, of the first frame, upright; cropped and resized to a square of `size`, if given.
+    """Pixels (channels, H, W), uint8, of the upright first frame, cropped and resized to a square of `size` if given.
 
-    What is transparent lies on black; 16 bits become 8 by division by 257 (colour of 16 bits: by Pillow, its high
-    byte), 1 bit becomes 0 and 255. Raises whatever Pillow raises for a damaged file.
+    Transparent images are composited on black. 16 bits become 8 by division by 257 (16-bit colour: by Pillow, which
+    takes the high byte), 1 bit becomes 0 and 255. Raises any exception of Pillow's for a damaged file.
     """
     with _opened(file) as image:
         turn = _TURNS.get(_orientation(image))
@@ -70,19 +70,19 @@ def decode(file: IO[bytes], channels: int, size: int | None = None) -> Array:
 
 
 def square(image: Image.Image, size: int) -> Image.Image:
-    """The middle square of an image of mode L or RGB, at `size` pixels a side."""
+    """The centre square of an image of mode L or RGB, resized to `size` pixels a side."""
     if image.size == (size, size):
         return image
     side = min(image.size)
     left, top = (image.width - side) // 2, (image.height - side) // 2
-    # Cropped first: resizing a box of a picture would let what lies outside shine in at its edges.
+    # Cropped before resizing, as resizing a box of the image would blend pixels outside of it into its edges.
     return image.crop((left, top, left + side, top + side)).resize((size, size), Image.Resampling.LANCZOS)
 
 
 @contextmanager
 def strict() -> Iterator[None]:
-    """While inside, images too large are errors and Pillow's remarks on odd metadata are not shown."""
-    Image.init()  # before there are threads
+    """Makes Pillow's warning about large images an error inside the block, and hides those about odd metadata."""
+    Image.init()  # before threads start
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -98,14 +98,14 @@ def _opened(file: IO[bytes]) -> Iterator[Image.Image]:
 
 
 def _orientation(image: Image.Image) -> int:
-    # Of a PNG, Pillow would decode all pixels to look for EXIF behind them, where no camera puts it; a TIFF it turns
-    # itself.
+    # In a PNG, Pillow would decode all pixels to search for EXIF after them, where no camera puts it. It rotates a
+    # TIFF itself.
     if image.format == "TIFF" or (image.format == "PNG" and "exif" not in image.info):
         return 1
     try:
         return int(image.getexif().get(_ORIENTATION, 1))
     except Exception:
-        return 1  # broken notes about a picture are not a broken picture
+        return 1  # the image can be read even if its EXIF data cannot
 
 
 def _grey_palette(image: Image.Image) -> bool:
@@ -119,10 +119,10 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     if image.mode in _SIXTEEN:
         values = np.asarray(image).astype(np.int64)
         if values.min() < 0 or values.max() > 65535:
-            raise ValueError("its values have more than 16 bits, whose range nothing states: save it with 8")
+            raise ValueError("its values have more than 16 bits and no stated range: save it with 8 bits")
         return Image.fromarray(((values + 128) // 257).astype(np.uint8))
     if image.mode == "F":
-        raise ValueError("its values are floating-point numbers, whose range nothing states: save it with 8 bits")
+        raise ValueError("its values are floating-point numbers without a stated range: save it with 8 bits")
     return image
 
 

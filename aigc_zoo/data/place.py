@@ -1,4 +1,4 @@
-"""Where downloads and decoded data are kept. Imports nothing heavy: `zoo doctor` asks, too."""
+"""The cache folder for downloads and decoded data. Imports nothing heavy, as `zoo doctor` uses it too."""
 
 from __future__ import annotations
 
@@ -9,6 +9,6 @@ import platformdirs
 
 
 def cache_folder() -> Path:
-    """`$ZOO_CACHE`, else the user's cache folder of the system. It need not exist."""
+    """`$ZOO_CACHE`, otherwise the cache folder that the system gives the user. It need not exist."""
     chosen = os.environ.get("ZOO_CACHE")
     return Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("aigc_zoo")

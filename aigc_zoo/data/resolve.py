@@ -1,4 +1,4 @@
-"""What `--data` means: a dataset's name, else a path."""
+"""Loads the dataset that `--data` refers to, by name or by path."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ def load(
     progress: Progress | None = None,
     skip_bad: int = 0,
 ) -> dict[str, Samples]:
-    """The splits of a dataset, by name or id, else of the file or folder at that path; "train" is always among them.
+    """The splits of the dataset with that name or id, otherwise of the file or folder at that path.
 
-    `size` makes images squares of so many pixels a side; `options` are those of a named dataset; `progress(done, all)`
-    is called now and then while images are read, of which up to `skip_bad` that cannot be read are left out. Raises
-    DataError and ConfigError that name the fix.
+    The split "train" is always among them. `size` resizes images to squares of that many pixels a side; `options` are
+    those of a named dataset; `progress(done, all)` is called from time to time while images are read, of which up to
+    `skip_bad` that cannot be read are left out. Raises DataError and ConfigError that name the fix.
     """
     path = Path(reference).expanduser()
     if _is_name(catalogue, reference):
@@ -45,12 +45,12 @@ def load(
         catalogue.find("dataset", reference)
     except ConfigError as unknown:
         *lines, last = str(unknown).splitlines()
-        raise DataError("\n".join([*lines, f"nor is there such a file or folder; {last}"])) from None
-    raise AssertionError(f"{reference} is no name and was found")
+        raise DataError("\n".join([*lines, f"and there is no such file or folder; {last}"])) from None
+    raise AssertionError(f"{reference} is not a name, but was found")
 
 
 def exists(path: Path) -> bool:
-    """Whether something is there; not where the name alone is more than the system takes."""
+    """Whether the path exists; False for names that the system does not accept."""
     try:
         return path.exists()
     except (OSError, ValueError):  # too long; a NUL
@@ -58,12 +58,12 @@ def exists(path: Path) -> bool:
 
 
 def _is_path(reference: str) -> bool:
-    """Whether a reference can be nothing but a path."""
+    """Whether a reference can only be a path."""
     return reference.startswith((".", "~", "/")) or reference.lower().endswith(FILES)
 
 
 def _is_name(catalogue: Catalogue, reference: str) -> bool:
-    """Whether a reference begins like a dataset that is installed; it may still be wrong, or ambiguous."""
+    """Whether a reference starts with the name of an installed dataset; it may still be wrong or ambiguous."""
     name = reference.rpartition("/")[2].partition(".")[0]
     space = reference.rpartition("/")[0]
     return not _is_path(reference) and any(
@@ -78,13 +78,13 @@ def _named(
     splits = dict(target(where(entry.name)))
     if "train" not in splits:
         raise ConfigError(
-            f"dataset {entry.id} has no split train, only {', '.join(splits) or 'none'}: it cannot be used"
+            f"dataset {entry.id} has no split train, only {', '.join(splits) or 'none'}: it cannot be used for training"
         )
     return splits if size is None else {split: resized(samples, size) for split, samples in splits.items()}
 
 
 def where(name: str) -> Path:
-    """Where a dataset looks for its files and puts what it downloads: `$ZOO_DATA/NAME` if it exists, else the cache."""
+    """The folder of a dataset's files and downloads: `$ZOO_DATA/NAME` if it exists, otherwise one in the cache."""
     data = os.environ.get("ZOO_DATA")
     if data and (Path(data) / name).is_dir():
         return Path(data) / name

@@ -1,4 +1,4 @@
-"""How stored fields become `Samples`: images, points, arrays. Datasets of other people are built by these, too."""
+"""Constructors of `Samples` for images, points and arrays, for the datasets of the zoo and of other packages."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from torch import Tensor
 from aigc_zoo.errors import DataError
 from aigc_zoo.game import Batch, Draw, Samples, Spec
 
-HASHED_AT_ONCE = 1 << 24
+HASH_BLOCK = 1 << 24
+"""Bytes that are hashed at a time."""
 
 
 def image_samples(
@@ -28,10 +29,10 @@ def image_samples(
 ) -> Samples:
     """Images (N, C, H, W) uint8, decoded to float32 in [-1, 1]; labels (N,) int64, decoded to one-hot float32.
 
-    `classes` names the labels, "0", "1", ... where it is empty. `digest` spares the hashing where it is known.
+    `classes` are the names of the labels, by default "0", "1", ... A known `digest` saves the hashing.
     """
     if images.ndim != 4 or images.dtype != torch.uint8:
-        raise ValueError(f"images are uint8 of shape (N, C, H, W), not {_kind(images)}")
+        raise ValueError(f"images must be uint8 of shape (N, C, H, W), not {_kind(images)}")
     spec = Spec(shape=tuple(images.shape[1:]))
     return _samples(name, split, spec, images, labels, classes, extractor, digest, scale=2 / 255, shift=-1.0)
 
@@ -46,12 +47,12 @@ def point_samples(
     bounds: tuple[float, float] | None = None,
     digest: str = "",
 ) -> Samples:
-    """Points (N, 2), float32. Their range is also what a scatter plot shows, so that plots of a run are comparable.
+    """Points (N, 2), float32. Their range is also that of scatter plots, so that the plots of a run are comparable.
 
-    Without `bounds` it is that of the values, widened by half of itself on each side.
+    Without `bounds` it is the range of the values, extended by half of its width on each side.
     """
     if points.ndim != 2 or points.shape[1] != 2 or not points.is_floating_point():
-        raise ValueError(f"points are floating point numbers of shape (N, 2), not {_kind(points)}")
+        raise ValueError(f"points must be floating-point numbers of shape (N, 2), not {_kind(points)}")
     if bounds is None:
         low, high = float(points.min()), float(points.max())
         margin = (high - low) / 2 or 1.0
@@ -70,25 +71,25 @@ def array_samples(
     *,
     digest: str = "",
 ) -> Samples:
-    """Anything else (N, *spec.shape), as it is; floating point numbers become float32."""
+    """Arrays of any shape (N, *spec.shape), decoded unchanged; floating-point numbers become float32."""
     return _samples(name, split, spec, values, labels, classes, "", digest)
 
 
 def digest_of(fields: Mapping[str, Tensor]) -> str:
-    """SHA-256 over names, kinds, shapes and bytes of all fields, in the order of their names."""
+    """SHA-256 of the names, dtypes, shapes and bytes of all fields, sorted by name."""
     total = hashlib.sha256()
     for name in sorted(fields):
         field = fields[name]
         total.update(f"{name} {field.dtype} {tuple(field.shape)}\n".encode())
-        rows = max(1, HASHED_AT_ONCE // max(1, field[:1].nbytes))
+        rows = max(1, HASH_BLOCK // max(1, field[:1].nbytes))
         for first in range(0, len(field), rows):
-            part = field[first : first + rows]
-            total.update(part.contiguous().numpy().data)
+            block = field[first : first + rows]
+            total.update(block.contiguous().numpy().data)
     return total.hexdigest()
 
 
-def shares(labels: Tensor, classes: int) -> tuple[float, ...]:
-    """The share of each class."""
+def class_frequencies(labels: Tensor, classes: int) -> tuple[float, ...]:
+    """The relative frequency of each class."""
     counts = torch.bincount(labels, minlength=classes).tolist()
     return tuple(count / len(labels) for count in counts)
 
@@ -106,14 +107,14 @@ def _samples(
     shift: float = 0.0,
 ) -> Samples:
     if not len(real):
-        raise DataError(f"{name}: its split {split} has no samples")
+        raise DataError(f"{name}: split {split} has no samples")
     fields = {"real": real}
     names: tuple[str, ...] = ()
-    known: dict[str, Any] = {"groups": (("real",),)}
+    more: dict[str, Any] = {"groups": (("real",),)}
     if labels is not None:
         names = _names(name, real, labels, classes)
         fields["label"] = labels
-        known = {"classes": names, "frequencies": shares(labels, len(names))}
+        more = {"classes": names, "frequencies": class_frequencies(labels, len(names))}
         spec = Spec(**{**vars(spec), "classes": len(names)})
     return Samples(
         name=name,
@@ -123,14 +124,14 @@ def _samples(
         decode=partial(_decode, classes=len(names), scale=scale, shift=shift),
         digest=digest or digest_of(fields),
         extractor=extractor,
-        **known,
+        **more,
     )
 
 
 def _names(name: str, real: Tensor, labels: Tensor, classes: Sequence[str]) -> tuple[str, ...]:
-    """The names of the classes, once it is clear that they fit."""
+    """The names of the classes, after the labels were validated."""
     if labels.shape != (len(real),) or labels.dtype != torch.int64:
-        raise ValueError(f"labels are int64 of shape ({len(real)},), not {_kind(labels)}")
+        raise ValueError(f"labels must be int64 of shape ({len(real)},), not {_kind(labels)}")
     low, high = int(labels.min()), int(labels.max())
     names = tuple(classes) or tuple(str(label) for label in range(high + 1))
     if low < 0 or high >= len(names):
@@ -142,13 +143,15 @@ def _decode(rows: Mapping[str, Tensor], draw: Draw, *, classes: int, scale: floa
     """Stored rows as a batch's entries: "real", and "label" where there are classes."""
     real = rows["real"]
     if scale != 1.0:
-        # A product, not a quotient: CUDA divides by a scalar through its reciprocal, so the two would differ by a bit.
+        # A product, since CUDA divides by a scalar through its reciprocal, which differs by a bit from the CPU.
         real = real.to(torch.float32).mul_(scale).add_(shift)
     elif real.is_floating_point():
         real = real.to(torch.float32)
     if not classes:
         return {"real": real}
-    labels = rows["label"][:, None] == torch.arange(classes, device=real.device)  # `one_hot` reads its argument back
+    labels = rows["label"][:, None] == torch.arange(
+        classes, device=real.device
+    )  # `one_hot` would synchronize with the device
     return {"real": real, "label": labels.to(torch.float32)}
 
 

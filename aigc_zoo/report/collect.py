@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from aigc_zoo.artefacts.checkpoint import json_object, judged
 from aigc_zoo.artefacts.runs import RunDirectory, read_lines
 from aigc_zoo.bench.results import is_results, read_results
 from aigc_zoo.errors import DataError
@@ -150,13 +149,10 @@ def read_run(path: Path) -> RunReport:
     home = RunDirectory(path)
     card = home.read_card()
     grids = [(int(grid.stem), grid) for grid in home.samples() if grid.suffix == ".png"]
-    held_out: Sequence[Mapping[str, Any]] = ()
     try:
         data = card["data"]
         _ = card["recipe"], data["name"], card["versions"], card["seed"]
-        if home.held_out_path.exists():
-            with judged(home.held_out_path):
-                held_out = json_object(home.held_out_path.read_text("utf-8"))["metrics"]
+        held_out = home.read_held_out()
         metrics = read_lines(home.metrics_path)
         for record in (*metrics, *held_out):
             _ = record["name"], record["value"], record["protocol"]["num"]

@@ -12,9 +12,8 @@ from PIL import Image
 from torch import Tensor
 
 from aigc_zoo.artefacts.atomic import write_json
-from aigc_zoo.artefacts.checkpoint import json_object, judged
 from aigc_zoo.artefacts.runs import RunDirectory, nulled
-from aigc_zoo.data.writers import grid, png
+from aigc_zoo.data.writers import grid, save_image
 from aigc_zoo.errors import ZooError
 from aigc_zoo.game import Samples, Spec
 from aigc_zoo.metrics.coverage import nearest
@@ -89,14 +88,6 @@ def _evaluators(evaluator: Evaluator, split: Samples) -> tuple[Evaluator, Evalua
     return held_out, memorization
 
 
-def read_held_out(directory: RunDirectory) -> tuple[dict[str, Any], ...]:
-    """The records of held_out.json; none where there is no such file."""
-    if not directory.held_out_path.exists():
-        return ()
-    with judged(directory.held_out_path):
-        return tuple(json_object(directory.held_out_path.read_text("utf-8"))["metrics"])
-
-
 def write_nearest(path: Path, samples: Tensor, features: Tensor, evaluator: Evaluator, spec: Spec) -> None:
     """Writes samples in the first row of a grid, and below each the training images with the nearest features."""
     count = min(SAMPLES, len(samples))
@@ -105,4 +96,4 @@ def write_nearest(path: Path, samples: Tensor, features: Tensor, evaluator: Eval
     neighbors = torch.cat([*stored(evaluator.reference, rows=indices)]).view(count, NEIGHBORS, *spec.shape)
     columns = torch.cat((samples[:count, None], neighbors), 1).transpose(0, 1).flatten(0, 1)
     image: Image.Image = grid(columns, Spec(shape=spec.shape, range=(0, 255)), columns=count)
-    png(image, path)
+    save_image(image, path)

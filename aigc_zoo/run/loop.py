@@ -22,7 +22,6 @@ from aigc_zoo.game import count_parameters
 from aigc_zoo.run.checkpoints import Checkpoints
 from aigc_zoo.run.disk_full import TolerateFullDisk
 from aigc_zoo.run.generator import save_generator
-from aigc_zoo.run.held_out import read_held_out
 from aigc_zoo.run.memory import explain_out_of_memory
 from aigc_zoo.run.monitor import Monitor, outcome
 from aigc_zoo.run.prepare import Prepared
@@ -217,7 +216,7 @@ class _Run:
         path = self.directory.sample_path(self.trainer.step, writers.suffix(self.trainer.spec))
         if self.first and not path.exists():
             sampler = self.prepared.sampler(self.trainer, self.prepared.settings.seed)
-            samples = sampler.samples(writers.shown(self.trainer.spec))
+            samples = sampler.samples(writers.preview_count(self.trainer.spec))
             with self.tolerate("sample grid"):
                 writers.save_grid(samples, self.trainer.spec, path)
 
@@ -255,7 +254,7 @@ class _Run:
             reason=reason,
             seconds=self.clock.seconds,
             signal=signal,
-            held_out=read_held_out(self.directory),
+            held_out=self.directory.read_held_out(),
             **outcome(self.monitor.history),
         )
 
@@ -292,6 +291,6 @@ def _finished(directory: RunDirectory) -> Result:
         reason=state["reason"],
         seconds=float(state["seconds"]),
         notes=("this run is finished; nothing was done",),
-        held_out=read_held_out(directory),
+        held_out=directory.read_held_out(),
         **outcome(read_lines(directory.metrics_path)),
     )

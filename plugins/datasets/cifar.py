@@ -1,4 +1,4 @@
-"""CIFAR-10 (Krizhevsky, 2009), from its binary version: no pickle, and nothing of the archive is extracted to disk."""
+"""CIFAR-10 (Krizhevsky, 2009) from its binary version, without pickle and without extracting the archive to disk."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from aigc_zoo.data.cache import Plan, remembered
+from aigc_zoo.data.cache import Plan, cached_pool
 from aigc_zoo.data.download import fetch
 from aigc_zoo.data.samples import image_samples
 from aigc_zoo.errors import DataError
@@ -30,17 +30,17 @@ CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "hors
 
 
 def cifar10(where: Path) -> Mapping[str, Samples]:
-    """Colour pictures (N, 3, 32, 32) uint8, in the order of the original files.
+    """Color images (N, 3, 32, 32) uint8, in the order of the original files.
 
-    Read from `cifar-10-binary.tar.gz` or the six .bin files of it, in `where` or its folder `cifar-10-batches-bin`;
-    else the archive is downloaded.
+    They are read from `cifar-10-binary.tar.gz` or its six .bin files, in `where` or the folder `cifar-10-batches-bin`
+    in it; otherwise the archive is downloaded.
     """
     files = _files(where)
     state = json.dumps([(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files])
-    kept = remembered("cifar10", f"cifar10 {VERSION} {files[0].resolve()}", state, lambda: _plan(files))
+    pool = cached_pool("cifar10", f"cifar10 {VERSION} {files[0].resolve()}", state, lambda: _plan(files))
     splits = {}
     for split in ("train", "test"):
-        fields = kept.split(split)
+        fields = pool.split(split)
         splits[split] = image_samples(
             "cifar10",
             split,
@@ -48,13 +48,13 @@ def cifar10(where: Path) -> Mapping[str, Samples]:
             fields["label"],
             CLASSES,
             extractor="zoo-rgb32",
-            digest=kept.digests[split],
+            digest=pool.digests[split],
         )
     return splits
 
 
 def _files(where: Path) -> list[Path]:
-    """The archive, or the files that were in it."""
+    """The archive, or the files that were extracted from it."""
     for folder in (where, where / FOLDER):
         if (folder / "test_batch.bin").exists():
             return [folder / name for name in FILES]
@@ -69,7 +69,7 @@ def _plan(files: list[Path]) -> Plan:
             f"{split}/label": ("int64", (batches * BATCH,)),
         }
 
-    def fill(made: Mapping[str, np.ndarray]) -> None:
+    def fill(pool: Mapping[str, np.ndarray]) -> None:
         missing = dict(FILES)
         for source, name, content in _contents(files):
             if len(content) != BATCH * ROW:
@@ -78,9 +78,9 @@ def _plan(files: list[Path]) -> Plan:
                 )
             split, number = missing.pop(name)
             rows = np.frombuffer(content, np.uint8).reshape(BATCH, ROW)
-            part = slice(number * BATCH, (number + 1) * BATCH)
-            made[f"{split}/label"][part] = rows[:, 0]
-            made[f"{split}/real"][part] = rows[:, 1:].reshape(BATCH, 3, 32, 32)
+            rows_of_batch = slice(number * BATCH, (number + 1) * BATCH)
+            pool[f"{split}/label"][rows_of_batch] = rows[:, 0]
+            pool[f"{split}/real"][rows_of_batch] = rows[:, 1:].reshape(BATCH, 3, 32, 32)
         if missing:
             raise DataError(f"{files[0]} lacks {', '.join(missing)}\nreplace or remove it")
 
@@ -88,7 +88,7 @@ def _plan(files: list[Path]) -> Plan:
 
 
 def _contents(files: list[Path]) -> Iterator[tuple[Path, str, bytes]]:
-    """The batches: where each was found, its name, its bytes."""
+    """Source file, name and bytes of each batch."""
     if len(files) > 1:
         for path in files:
             yield path, path.name, path.read_bytes() if path.exists() else b""
@@ -98,7 +98,7 @@ def _contents(files: list[Path]) -> Iterator[tuple[Path, str, bytes]]:
         if hashlib.file_digest(archive, "sha256").hexdigest() != SHA256:
             raise DataError(f"{path} is not the published archive: its SHA-256 differs\nreplace or remove it")
     try:
-        # A stream: members come one after the other, and nothing is ever written under a name from the archive.
+        # Members are read as a stream, and no file is written under a name from the archive.
         with tarfile.open(path, "r|gz") as archive:
             for member in archive:
                 name = PurePosixPath(member.name).name

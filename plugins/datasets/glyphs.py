@@ -1,8 +1,8 @@
-"""How digits are written: skeletons in a box of width and height 1, y downwards, at least three ways for each digit.
+"""Glyphs of the digits: strokes in a box of width and height 1, with y downwards, at least three glyphs per digit.
 
-A stroke is a list of control points of a quadratic B-spline, as in TrueType: the curve starts at the first, ends at the
-last, is drawn towards those between, and passes halfway between neighbours. A point given twice in a row is a corner.
-A loop has no ends: four corners of a rectangle make an oval in it.
+A stroke is a list of control points of a quadratic B-spline, as in TrueType: the curve starts at the first point, ends
+at the last, bends towards those between, and passes halfway between neighbors. A point that is repeated is a corner. A
+closed stroke has no ends: the four corners of a rectangle give an oval in it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class Stroke:
 
 @dataclass(frozen=True)
 class Glyph:
-    """Strokes, and how wide they are drawn: width over height, lowest and highest. Equal points move together."""
+    """Strokes, and the range of their width relative to their height. Points with equal coordinates move together."""
 
     strokes: tuple[Stroke, ...]
     width: tuple[float, float] = (0.5, 0.85)

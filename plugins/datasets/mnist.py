@@ -1,4 +1,4 @@
-"""MNIST (LeCun, Cortes and Burges, 1998) and what was made in its form: four IDX files each."""
+"""MNIST (LeCun, Cortes and Burges, 1998) and Fashion-MNIST, which has the same format: four IDX files each."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ COUNTS = {"train": 60_000, "test": 10_000}
 
 
 class Published(NamedTuple):
-    """Where four files come from, https folders tried in turn, and what they are: SHA-256 and size by name.
+    """Download locations of four files, tried in order, and their SHA-256 and size in bytes by name.
 
-    `unpacked` says that the checksum is of the content: mirrors of MNIST pack the same bytes in different gzip files,
-    and what is in `$ZOO_DATA` may not be packed at all.
+    `unpacked` says that the checksums are those of the unpacked content: mirrors of MNIST compress the same bytes to
+    different gzip files, and files in `$ZOO_DATA` may not be compressed at all.
     """
 
     mirrors: tuple[str, ...]
@@ -43,7 +43,7 @@ MNIST = Published(
     unpacked=True,
 )
 
-# Of these the checksums of the packed files are public; files that lie there already are checked by their shapes.
+# The published checksums are those of the compressed files; existing files are validated by their shapes.
 FASHION = Published(
     (
         "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
@@ -64,12 +64,12 @@ CLOTHES = (
 
 
 def mnist(where: Path) -> Mapping[str, Samples]:
-    """Handwritten digits (N, 1, 28, 28) uint8, in the order of the original files, which are checked byte by byte."""
+    """Handwritten digits (N, 1, 28, 28) uint8, in the order of the original files, whose SHA-256 is verified."""
     return _splits("mnist", where, MNIST, tuple(str(digit) for digit in range(10)))
 
 
 def fashion_mnist(where: Path) -> Mapping[str, Samples]:
-    """Pictures of clothes (N, 1, 28, 28) uint8 (Xiao, Rasul and Vollgraf, 2017)."""
+    """Images of clothes (N, 1, 28, 28) uint8 (Xiao, Rasul and Vollgraf, 2017, arXiv:1708.07747)."""
     return _splits("fashion-mnist", where, FASHION, CLOTHES)
 
 
@@ -78,7 +78,7 @@ def _splits(name: str, where: Path, published: Published, classes: tuple[str, ..
     for split, prefix in (("train", "train"), ("test", "t10k")):
         images = _read(where, published, f"{prefix}-images-idx3-ubyte", (COUNTS[split], 28, 28))
         labels = _read(where, published, f"{prefix}-labels-idx1-ubyte", (COUNTS[split],))
-        # Trained on digits, the grey extractor still tells clothes apart: good enough to watch a run by.
+        # The grey extractor was trained on digits, but also separates clothes well enough to monitor a run.
         splits[split] = image_samples(
             name, split, images[:, None], labels.to(torch.int64), classes, extractor="zoo-grey28"
         )
@@ -96,7 +96,7 @@ def _read(where: Path, published: Published, name: str, shape: tuple[int, ...]) 
 
 
 def _file(where: Path, published: Published, name: str) -> Path:
-    """The file where it lies, packed or not, else downloaded from the first mirror that has it."""
+    """The existing file, compressed or not, otherwise a download from the first mirror that has it."""
     for path in (where / name, where / f"{name}.gz"):
         if path.exists():
             return path

@@ -1,4 +1,4 @@
-"""Gaussian mixtures in the plane, the classic pictures of mode collapse (as in Metz et al., arXiv:1611.02163)."""
+"""Mixtures of 2-D Gaussians, which show mode collapse (Metz et al., 2017, arXiv:1611.02163)."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ def ring(
     count: Annotated[int, Range(1, 10_000_000)] = 50_000,
     std: Annotated[float, Range(0, 0.2)] = 0.02,
 ) -> Mapping[str, Samples]:
-    """Gaussians with their centres evenly on the unit circle; the label is the mode.
+    """Gaussians with evenly spaced centers on the unit circle; the label is the mode.
 
-    modes: how many Gaussians.
-    count: points to train on; the test split has a fifth of that.
-    std: of each Gaussian, in either direction.
+    modes: number of Gaussians.
+    count: number of training points; the test split has a fifth of them.
+    std: standard deviation of each Gaussian along each axis.
     """
     angles = 2 * np.pi * np.arange(modes) / modes
     return mixture("ring", np.stack((np.cos(angles), np.sin(angles)), 1), count, std)
@@ -41,30 +41,30 @@ def grid(
     count: Annotated[int, Range(1, 10_000_000)] = 50_000,
     std: Annotated[float, Range(0, 0.2)] = 0.02,
 ) -> Mapping[str, Samples]:
-    """Gaussians with their centres on a square grid over [-1, 1] in either direction; the label is the mode.
+    """Gaussians with their centers on a square grid over [-1, 1] along each axis; the label is the mode.
 
-    side: Gaussians along one side.
-    count: points to train on; the test split has a fifth of that.
-    std: of each Gaussian, in either direction.
+    side: number of Gaussians along each side.
+    count: number of training points; the test split has a fifth of them.
+    std: standard deviation of each Gaussian along each axis.
     """
     steps = np.linspace(-1, 1, side) if side > 1 else np.zeros(1)
     return mixture("grid", np.stack(np.meshgrid(steps, steps), 2).reshape(-1, 2), count, std)
 
 
-def mixture(name: str, centres: np.ndarray, count: int, std: float) -> dict[str, Samples]:
-    """Points around `centres` (modes, 2), as many around each as the count allows."""
+def mixture(name: str, centers: np.ndarray, count: int, std: float) -> dict[str, Samples]:
+    """Points around `centers` (modes, 2), equally many around each up to rounding."""
     splits = {}
-    for split, share in (("train", 1), ("test", 5)):
-        labels = np.arange(max(1, count // share)) % len(centres)
+    for split, divisor in (("train", 1), ("test", 5)):
+        labels = np.arange(max(1, count // divisor)) % len(centers)
         noise = np.random.Generator(np.random.PCG64(SEEDS[split])).standard_normal((len(labels), 2))
-        # The bounds are stated, so they hold, five deviations from any centre and more.
-        points = np.clip(centres[labels] + std * noise, *RANGE).astype(np.float32)
+        # The stated range is at least five standard deviations from any center; clipping makes it exact.
+        points = np.clip(centers[labels] + std * noise, *RANGE).astype(np.float32)
         splits[split] = point_samples(
             name,
             split,
             torch.from_numpy(points),
             torch.from_numpy(labels),
-            [str(mode) for mode in range(len(centres))],
+            [str(mode) for mode in range(len(centers))],
             bounds=RANGE,
         )
     return splits

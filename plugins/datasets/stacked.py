@@ -1,6 +1,6 @@
-"""Stacked digits: three grey digits as the channels of one picture, a thousand modes (Metz et al., arXiv:1611.02163).
+"""Stacked digits: three grey digits as the channels of an image, 1,000 modes (Metz et al., 2017, arXiv:1611.02163).
 
-How many of the thousand a generator reaches is the field's usual count of dropped modes in pictures.
+The number of modes that a generator covers is the usual measure of mode collapse for images.
 """
 
 from __future__ import annotations
@@ -22,30 +22,30 @@ CHANNELS = 3
 
 
 def stacked_digits(where: Path) -> Mapping[str, Samples]:
-    """Stacks of the zoo's own digits (N, 3, 28, 28) uint8; the label is the number that the three channels read."""
+    """Stacks of the synthetic digits (N, 3, 28, 28) uint8; the label is the number that the three channels show."""
     return stacked("stacked-digits", digits(where))
 
 
 def stacked_mnist(where: Path) -> Mapping[str, Samples]:
-    """Stacks of MNIST's digits (N, 3, 28, 28) uint8, from the files that the dataset `mnist` reads."""
+    """Stacks of MNIST digits (N, 3, 28, 28) uint8, from the files of the dataset `mnist`."""
     return stacked("stacked-mnist", mnist(where.with_name("mnist")))
 
 
 def stacked(name: str, source: Mapping[str, Samples]) -> dict[str, Samples]:
-    """Pictures of three digits drawn from the same split of `source`, each of the thousand numbers equally often."""
+    """Images of three digits from the same split of `source`; each of the 1,000 numbers is equally frequent."""
     splits = {}
     for split, count in COUNTS.items():
         images, labels = source[split].fields["real"], source[split].fields["label"]
         stream = torch.Generator().manual_seed(SEEDS[split])
         numbers = torch.arange(count) % 10**CHANNELS
-        of_digit = [torch.nonzero(labels == digit)[:, 0] for digit in range(10)]
+        rows_of_digit = [torch.nonzero(labels == digit)[:, 0] for digit in range(10)]
         channels = []
         for place in reversed(range(CHANNELS)):
-            wanted = numbers // 10**place % 10
+            digits_at_place = numbers // 10**place % 10
             rows = torch.empty(count, dtype=torch.int64)
-            for digit, ways in enumerate(of_digit):
-                here = wanted == digit
-                rows[here] = ways[torch.randint(len(ways), (int(here.sum()),), generator=stream)]
+            for digit, candidates in enumerate(rows_of_digit):
+                at_digit = digits_at_place == digit
+                rows[at_digit] = candidates[torch.randint(len(candidates), (int(at_digit.sum()),), generator=stream)]
             channels.append(images[rows])
         classes = [f"{number:0{CHANNELS}}" for number in range(10**CHANNELS)]
         splits[split] = image_samples(name, split, torch.cat(channels, 1), numbers, classes, extractor="zoo-stacked28")

@@ -1,4 +1,4 @@
-"""A disk that is full, without being root."""
+"""A fixture that simulates a full disk without root permissions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 @contextmanager
 def limit(size: int) -> Iterator[None]:
-    """No file of this process grows beyond `size` bytes meanwhile: writes fall short, then fail."""
+    """Limits files of this process to `size` bytes inside the block: writes are short, then fail."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
     try:

@@ -1,4 +1,4 @@
-"""One checkpoint for each release, and its generator's pixels. Run as a script, it writes those of this version."""
+"""One checkpoint of each release and the pixels of its generator. As a script, writes those of this version."""
 
 import json
 import platform
@@ -39,7 +39,7 @@ def pixels(run: Run) -> np.ndarray:
 
 
 def machine() -> str:
-    """Where the same torch computes the same bits."""
+    """Version and processor features that determine the bits that torch computes."""
     return f"{torch.__version__} {torch.backends.cpu.get_cpu_capability()} {platform.machine()}"
 
 

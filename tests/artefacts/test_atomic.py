@@ -1,4 +1,4 @@
-"""Files are whole or absent, durable, and a full disk leaves the old one."""
+"""Atomic writes: complete files or none, durable, and unchanged on a full disk."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ WRITERS = {
 
 @pytest.mark.promise("R5", 1, 1)
 @pytest.mark.parametrize("kind", WRITERS)
-def test_synced_renamed_then_the_folder_synced(kind, tmp_path, monkeypatch, promise):  # R5
+def test_fsync_then_rename_then_fsync_of_the_folder(kind, tmp_path, monkeypatch, promise):  # R5
     order = []
     fsync, replace = os.fsync, os.replace
 
@@ -42,13 +42,13 @@ def test_synced_renamed_then_the_folder_synced(kind, tmp_path, monkeypatch, prom
     monkeypatch.setattr(os, "replace", recorded_replace)
     path = tmp_path / "file"
     WRITERS[kind](path)
-    renamed = [] if kind == "line" else [("replace", tmp_path, path)]  # a line is added where the file is
+    renamed = [] if kind == "line" else [("replace", tmp_path, path)]  # a line is appended in place
     assert order == [("fsync", path.stat().st_size), *renamed, ("fsync folder",)]
     assert path.stat().st_size > 0
     order.clear()
     if kind == "line":
         WRITERS[kind](path)
-        assert order == [("fsync", path.stat().st_size)]  # its name is on the disk already
+        assert order == [("fsync", path.stat().st_size)]  # the name of the file is on the disk already
     promise.kept(kinds=1, in_order=1)
 
 
@@ -61,7 +61,7 @@ def test_mode_follows_the_umask(tmp_path):
     assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o640
 
 
-def test_nothing_changes_when_the_block_fails(tmp_path):
+def test_a_failing_block_changes_nothing(tmp_path):
     def interrupted(path):
         with atomic.replacing(path) as file:
             file.write(b"half of the new")
@@ -88,7 +88,7 @@ def test_a_full_disk_leaves_the_old_file(size, tmp_path, limited):  # R6
 
 
 @pytest.mark.parametrize("call", ["fsync", "replace"])
-def test_a_disk_that_is_found_full_late(call, tmp_path, monkeypatch):
+def test_a_full_disk_at_fsync_and_rename(call, tmp_path, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -103,7 +103,7 @@ def test_a_disk_that_is_found_full_late(call, tmp_path, monkeypatch):
 
 
 def test_a_folder_that_cannot_be_synced(tmp_path, monkeypatch):
-    """Some network file systems refuse with EINVAL, and the file stands; a broken disk is told."""
+    """Some network file systems fail with EINVAL, which is ignored; other errors are raised."""
     fsync = os.fsync
     code = errno.EINVAL
 
@@ -126,7 +126,7 @@ def test_json_has_no_nan(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_lines_are_appended_whole(tmp_path, limited):
+def test_lines_are_appended_completely_or_not_at_all(tmp_path, limited):
     path = tmp_path / "log"
     atomic.append_line(path, "é" * 50)
     with limited(120), pytest.raises(StorageError, match="No space left"):
@@ -135,7 +135,7 @@ def test_lines_are_appended_whole(tmp_path, limited):
     assert path.read_text() == "é" * 50 + "\nafter\n"
 
 
-def test_sweep_takes_temporaries_only(tmp_path):
+def test_sweep_removes_only_temporary_files(tmp_path):
     inner = tmp_path / "inner"
     inner.mkdir()
     left = [tmp_path / ".a.png.0123abcd.tmp", inner / ".b.safetensors.ffffffff.tmp"]
@@ -149,7 +149,7 @@ def test_sweep_takes_temporaries_only(tmp_path):
     assert atomic.sweep(tmp_path / "none") == []
 
 
-def test_folders_are_made_with_those_above(tmp_path):
+def test_folders_are_created_with_their_parents(tmp_path):
     atomic.make_folder(tmp_path / "a" / "b" / "c")
     atomic.make_folder(tmp_path / "a" / "b" / "c")
     assert (tmp_path / "a" / "b" / "c").is_dir()

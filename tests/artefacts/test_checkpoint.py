@@ -1,4 +1,4 @@
-"""A checkpoint loads as it was saved or not at all."""
+"""Checkpoints load exactly as they were saved, and damaged or hostile files are refused."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_round_trip(tmp_path):
         assert tensors[name].dtype == tensor.dtype
         assert tensors[name].shape == tensor.shape
         assert torch.equal(tensors[name], tensor)
-    tensors["G.float32"].add_(1)  # what was loaded can be trained
+    tensors["G.float32"].add_(1)  # loaded tensors are writable
 
 
 def test_no_tensors(tmp_path):
@@ -65,8 +65,8 @@ def test_no_tensors(tmp_path):
     assert checkpoint.load(tmp_path / "x") == ({}, {})
 
 
-def test_layout_and_sharing_do_not_show():
-    """Channels last, views, shared memory and gradients are matters of the run, not of the file."""
+def test_layout_and_sharing_do_not_change_the_file():
+    """Files do not depend on channels last, views, shared memory or gradients."""
     plain = torch.arange(120.0).reshape(2, 3, 4, 5)
     odd = {
         "a": torch.nn.Parameter(plain.to(memory_format=torch.channels_last)),
@@ -111,12 +111,12 @@ def test_the_digest_covers(other):
 
 
 @pytest.mark.parametrize("bits", [(0,), (5,), pytest.param(range(8), marks=pytest.mark.slow)], ids=str)
-def test_every_flipped_byte_and_every_cut_is_refused(bits, tmp_path):  # R7, all of a tiny file
+def test_every_flipped_byte_and_every_cut_is_refused(bits, tmp_path):  # R7, every byte of a tiny file
     path = tmp_path / "x"
     whole = checkpoint.encode({"a": torch.tensor([1.0, 2.0])}, {"b": "c"})
     damaged = [whole[:length] for length in range(len(whole))] + [whole + b"\0"]
-    for place, bit in itertools.product(range(len(whole)), bits):
-        damaged.append(whole[:place] + bytes([whole[place] ^ 1 << bit]) + whole[place + 1 :])
+    for position, bit in itertools.product(range(len(whole)), bits):
+        damaged.append(whole[:position] + bytes([whole[position] ^ 1 << bit]) + whole[position + 1 :])
     for data in damaged:
         path.write_bytes(data)
         with pytest.raises(DataError):
@@ -206,22 +206,22 @@ def test_hostile_headers_are_refused(edit, reason, tmp_path):  # R8
 
 
 def many(count: int, shape: list[int]) -> bytes:
-    """A header of `count` tensors that all lie at the same place, and as many bytes again."""
+    """A header of `count` tensors with equal offsets, followed by as many bytes."""
     end = 4 * shape[0] * shape[1]
     header = json.dumps({f"w{i}": {"dtype": "F32", "shape": shape, "data_offsets": [0, end]} for i in range(count)})
     return struct.pack("<Q", len(header)) + header.encode() + bytes(len(header))
 
 
-ATTACKS = {  # those that safetensors' own repository keeps, with fewer tensors
+ATTACKS = {  # attacks from the tests of safetensors, with fewer tensors
     "header beyond the file": lambda: struct.pack("<Q", 1000) + safetensors.torch.save({"a": torch.zeros(2, 2)})[8:],
     "a header beyond the limit": lambda: many(300_000, [2, 2]),
-    "large tensors in one place": lambda: many(20_000, [200, 200]),
+    "large tensors with equal offsets": lambda: many(20_000, [200, 200]),
     "one tensor in another": lambda: many(2, [2, 2]),
 }
 
 
 @pytest.mark.promise("R8", 1, 1)
-def test_attacks_are_refused_in_little_time_and_memory(tmp_path, promise):  # R8
+def test_attacks_are_refused_with_little_time_and_memory(tmp_path, promise):  # R8
     path = tmp_path / "x.safetensors"
     for name, make in ATTACKS.items():
         path.write_bytes(make())
@@ -231,7 +231,7 @@ def test_attacks_are_refused_in_little_time_and_memory(tmp_path, promise):  # R8
             checkpoint.load(path)
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
-        assert peak < max(64 << 20, 12 * size), name  # the file, its header as text, and a dict of that
+        assert peak < max(64 << 20, 12 * size), name  # the file, its header as text, and the parsed header
         assert time.perf_counter() - before < 20, name
     promise.kept(refused=len(ATTACKS) + len(HOSTILE) + len(NAMES))
 
@@ -240,7 +240,7 @@ NAMES = ["a\0b", "../a", "a/../../b", "..", "/etc/../x"]
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_hostile_names_are_refused(name, tmp_path):  # R8: safetensors takes them
+def test_hostile_names_are_refused(name, tmp_path):  # R8: safetensors accepts them
     path = tmp_path / "x.safetensors"
     tensors = {name: torch.ones(2)}
     card = json.dumps(CARD, sort_keys=True, separators=(",", ":"))
@@ -256,7 +256,7 @@ def test_hostile_names_are_refused(name, tmp_path):  # R8: safetensors takes the
 
 @pytest.mark.parametrize(("text", "reason"), [("[]", "object is missing"), ('{"a":NaN}', "NaN"), ("x", "Expecting")])
 def test_hostile_cards_are_refused(text, reason, tmp_path):
-    """Whoever forges a card can forge its digest too: it still has to be a JSON object."""
+    """A forged card can have a matching digest, and must still be a JSON object."""
     path = tmp_path / "x.safetensors"
     metadata = {"card": text, "format": "aigc_zoo 1", "sha256": checkpoint._digest({}, text)}
     path.write_bytes(safetensors.torch.save({}, metadata))
@@ -274,7 +274,7 @@ def test_a_header_that_claims_too_much(length, tmp_path):
             read(path)
 
 
-def test_what_could_not_be_read_back_is_not_written(tmp_path, monkeypatch):
+def test_files_that_could_not_be_read_back_are_not_written(tmp_path, monkeypatch):
     monkeypatch.setattr(checkpoint, "HEADER_LIMIT", 2000)
     with pytest.raises(ValueError, match="more than the 2000 that are read back"):
         checkpoint.save(tmp_path / "x", {}, {"long": "x" * 2000})
@@ -292,7 +292,7 @@ def test_other_files_are_refused(tmp_path):
     for name, data in files.items():
         (tmp_path / name).write_bytes(data)
     torch.save({"a": torch.ones(2)}, tmp_path / "pickle.pt")
-    os.mkfifo(tmp_path / "pipe")  # opening it would wait for ever
+    os.mkfifo(tmp_path / "pipe")  # opening it would block forever
     (tmp_path / "folder").mkdir()
     for name in (*files, "pickle.pt", "pipe", "folder"):
         for read in (checkpoint.load, checkpoint.read_card):
@@ -304,7 +304,7 @@ def test_other_files_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize(("code", "kind"), [(errno.EIO, DataError), (errno.EACCES, StorageError)])
-def test_a_bad_sector_is_damage_and_a_permission_is_not(code, kind, tmp_path, monkeypatch):
+def test_a_bad_sector_is_damage_and_a_lack_of_permission_is_not(code, kind, tmp_path, monkeypatch):
     def refuse(self):
         raise OSError(code, os.strerror(code))
 
@@ -315,7 +315,7 @@ def test_a_bad_sector_is_damage_and_a_permission_is_not(code, kind, tmp_path, mo
         checkpoint.load(path)
 
 
-def test_read_card_reads_the_head_only(tmp_path):
+def test_read_card_reads_only_the_header(tmp_path):
     path = tmp_path / "x"
     checkpoint.save(path, some(), CARD)
     path.write_bytes(path.read_bytes()[:-100])

@@ -1,4 +1,4 @@
-"""One module writes: what a run keeps is whole, durable and swept because no other way to write exists."""
+"""Only one module of the package writes files, so that every write is atomic and durable."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ import aigc_zoo
 
 ROOT = Path(aigc_zoo.__file__).parent
 ALLOWED = {
-    ("artefacts/atomic.py", "open"): "the one writer",
-    ("artefacts/lock.py", "open"): "the lock, which says who writes and holds nothing of the run",
-    ("data/cache.py", "open"): "a lock likewise",
+    ("artefacts/atomic.py", "open"): "the module that writes",
+    ("artefacts/lock.py", "open"): "lock files, which have no content of a run",
     ("report/charts.py", "savefig"): "into memory",
     ("testing/packed.py", "copytree"): "into a temporary folder, to build an author's project",
     ("data/download.py", "open"): "PATH.part, checked and renamed by the same module",
@@ -22,7 +21,7 @@ WRITING |= {"rename", "renames", "copyfileobj", "move", "mkstemp", "NamedTempora
 
 
 def writes(tree: ast.AST) -> Iterator[tuple[int, str]]:
-    """Calls that make or fill a file: `open` with a mode that writes, and whatever writes by its name."""
+    """Calls that create or write a file: `open` with a mode for writing, and functions known by name."""
     for node in ast.walk(tree):
         if not isinstance(node, ast.Call):
             continue
@@ -35,11 +34,11 @@ def writes(tree: ast.AST) -> Iterator[tuple[int, str]]:
             yield node.lineno, name
 
 
-def test_files_are_written_in_one_place() -> None:
+def test_only_one_module_writes_files() -> None:
     found = []
     for path in sorted(ROOT.rglob("*.py")):
         name = path.relative_to(ROOT).as_posix()
-        if name.startswith("scaffold/"):  # writes an author's project, no run
+        if name.startswith("scaffold/"):  # writes the project of an author, not a run
             continue
         tree = ast.parse(path.read_text("utf-8"))
         imported = {
@@ -53,11 +52,11 @@ def test_files_are_written_in_one_place() -> None:
             for line, what in writes(tree)
             if (name, what) not in ALLOWED and what not in imported and not name.endswith("artefacts/atomic.py")
         ]
-    # Setting a run aside renames its folder and formatters of help write text; they hold no file.
+    # `--fresh` renames a run directory, and help formatters have methods named `write`.
     assert [line for line in found if "runs.py" not in line and "formatter" not in line and "cli/" not in line] == []
 
 
-def test_the_gate_sees_what_it_is_for() -> None:
+def test_the_check_finds_calls_that_write() -> None:
     for code in ("open('x', 'w')", "p.open('ab')", "p.write_text(t)", "os.open(p, os.O_WRONLY | os.O_CREAT)"):
         assert list(writes(ast.parse(code)))
     for code in ("open('x')", "p.open('rb')", "Image.open(file, formats=FORMATS)", "p.read_text()"):

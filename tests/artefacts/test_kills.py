@@ -1,4 +1,4 @@
-"""Writers killed at random moments and at each boundary of a save, and writers that race."""
+"""Writers that are killed at random moments and at each boundary of a save, and concurrent writers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from aigc_zoo.artefacts import checkpoint
 from aigc_zoo.artefacts.runs import RunDirectory
 from aigc_zoo.errors import LockedError
 
-# Python 3.12 warns of fork beside threads; the children here start nothing on the threads of the parent.
+# Python 3.12 warns about fork with threads; the children here do not use the threads of the parent.
 pytestmark = pytest.mark.filterwarnings("ignore:.*use of fork.*:DeprecationWarning")
 
 
@@ -32,7 +32,7 @@ def temporaries(run: RunDirectory) -> list[str]:
 
 
 def check(run: RunDirectory, size: int = 4) -> int:
-    """Everything that stands is whole; the newest step."""
+    """Checks that all checkpoints are valid, and returns the newest step."""
     for step, path in run.checkpoints():
         tensors, card = checkpoint.load(path)
         assert card == {"step": step}
@@ -49,7 +49,7 @@ def test_random_kills(tmp_path, promise):  # R1, R3, R9
         run.save_checkpoint(0, at(0, size), {})
         once = time.perf_counter() - started
 
-    def save_for_ever() -> None:
+    def save_forever() -> None:
         with RunDirectory(run.path) as mine:
             first = mine.newest_valid().card["step"] + 1
             for step in itertools.count(first):
@@ -60,9 +60,9 @@ def test_random_kills(tmp_path, promise):  # R1, R3, R9
     newest = left = 0
     for _ in range(promise.count):
         ready = os.pipe()
-        child = fork(save_for_ever)
+        child = fork(save_forever)
         os.close(ready[1])
-        for _ in range(1 + rng.randrange(3)):  # begins its first, second or third save, however slow the disk
+        for _ in range(1 + rng.randrange(3)):  # waits until the first, second or third save begins
             assert os.read(ready[0], 1) == b"x"
         time.sleep(rng.uniform(0, once))
         os.kill(child, signal.SIGKILL)
@@ -73,8 +73,8 @@ def test_random_kills(tmp_path, promise):  # R1, R3, R9
         assert step >= newest
         newest = step
         left += len(temporaries(run))
-    assert newest > 0  # it went on between the kills
-    assert left > 0  # and some struck while a file was being written
+    assert newest > 0  # saves succeeded between the kills
+    assert left > 0  # some kills happened during a write
     with run.acquire():
         assert temporaries(run) == []
         run.save_checkpoint(newest + 1, at(newest + 1, size), {})
@@ -119,7 +119,7 @@ def test_killed_at_a_boundary(boundary, newest, tmp_path, promise):  # R4
 
 
 class Half:
-    """A file whose writer dies when half is written."""
+    """A file whose writer is killed after half of a write."""
 
     def __init__(self, file):
         self.file = file
@@ -158,10 +158,10 @@ def test_killed_in_the_middle_of_writing(tmp_path, promise):  # R4
     promise.kept(boundaries=1, consistent=1)
 
 
-# --- two writers ------------------------------------------------------------------------------------------------------
+# --- concurrent writers -----------------------------------------------------------------------------------------------
 
 
-def test_the_second_writer_is_told_who_writes(tmp_path):
+def test_the_second_writer_gets_the_process_id_of_the_first(tmp_path):
     with RunDirectory(tmp_path / "x") as run:
         run.begin({})
         with pytest.raises(LockedError) as caught:
@@ -174,7 +174,7 @@ def test_the_second_writer_is_told_who_writes(tmp_path):
         assert run.begin({}) == "unfinished"
 
 
-def test_a_killed_writer_holds_nothing(tmp_path):
+def test_a_killed_writer_holds_no_lock(tmp_path):
     def hold() -> None:
         RunDirectory(tmp_path / "x").acquire().begin({})
         os.kill(os.getpid(), signal.SIGKILL)
@@ -189,8 +189,8 @@ def test_a_killed_writer_holds_nothing(tmp_path):
 
 
 @pytest.mark.parametrize("replaced", [False, True], ids=["removed", "replaced"])
-def test_a_lock_file_that_goes_while_it_is_being_locked(replaced, tmp_path, monkeypatch):
-    """Another process sets the run aside, or ends one that never began, between our open and our flock."""
+def test_a_lock_file_that_is_removed_while_it_is_being_locked(replaced, tmp_path, monkeypatch):
+    """Another process renames or removes the run directory between our open and our flock."""
     flock, path = fcntl.flock, tmp_path / "x" / ".lock"
     calls = itertools.count()
 
@@ -220,39 +220,39 @@ def test_racing_starts_have_one_winner(fresh, tmp_path, promise):  # R11
         path = tmp_path / str(number)
         with RunDirectory(path) as run:
             run.begin({"number": -1 if fresh else 0})
-        start, end, says = os.pipe(), os.pipe(), os.pipe()
+        start, end, report = os.pipe(), os.pipe(), os.pipe()
 
-        def race(path=path, start=start, end=end, says=says) -> None:
+        def race(path=path, start=start, end=end, report=report) -> None:
             os.close(start[1])
             os.close(end[1])
             os.read(start[0], 1)
             try:
                 with RunDirectory(path) as run:
                     run.begin({"number": 0}, fresh=fresh)
-                    os.write(says[1], f"won {os.getpid()}\n".encode())
+                    os.write(report[1], f"won {os.getpid()}\n".encode())
                     os.read(end[0], 1)  # until the parent closes it
             except LockedError as error:
-                os.write(says[1], f"lost {error}\n".encode())
+                os.write(report[1], f"lost {error}\n".encode())
                 raise
 
         children = [fork(race) for _ in range(RACERS)]
-        for descriptor in (start[0], start[1], end[0], says[1]):
+        for descriptor in (start[0], start[1], end[0], report[1]):
             os.close(descriptor)
-        heard = b""
-        while heard.count(b"\n") < RACERS:
-            piece = os.read(says[0], 4096)
-            assert piece, f"only this was said: {heard!r}"
-            heard += piece
+        messages = b""
+        while messages.count(b"\n") < RACERS:
+            piece = os.read(report[0], 4096)
+            assert piece, f"only this was reported: {messages!r}"
+            messages += piece
         os.close(end[1])
-        os.close(says[0])
+        os.close(report[0])
         codes = sorted(ended(child) for child in children)
         assert codes == [0] + [4] * (RACERS - 1)
-        won = [line.split()[1] for line in heard.decode().splitlines() if line.startswith("won")]
+        won = [line.split()[1] for line in messages.decode().splitlines() if line.startswith("won")]
         assert len(won) == 1
-        # Between renaming the old folder and locking the new one, a fresh start can lose to another.
-        named = set(re.findall(r"written by process (\d+): wait", heard.decode()))
+        # Between renaming the old directory and locking the new one, a fresh start can lose to another.
+        named = set(re.findall(r"written by process (\d+): wait", messages.decode()))
         assert named <= {str(child) for child in children} if fresh else named == set(won)
-        assert heard.count(b"written by process ") == RACERS - 1
+        assert messages.count(b"written by process ") == RACERS - 1
         assert RunDirectory(path).read_card() == {"number": 0}
         assert (tmp_path / f"{number}-1").exists() == fresh
         assert not (tmp_path / f"{number}-2").exists()
@@ -260,9 +260,9 @@ def test_racing_starts_have_one_winner(fresh, tmp_path, promise):  # R11
 
 
 def test_racing_starts_that_never_begin(tmp_path):
-    """Each removes the folder that it made, under the feet of the others: whoever holds it, holds what is there."""
+    """Each process removes the directory that it created; the holder of the lock always holds the existing one."""
 
-    def come_and_go() -> None:
+    def acquire_and_release() -> None:
         held = 0
         while held < 100:
             try:
@@ -273,6 +273,6 @@ def test_racing_starts_that_never_begin(tmp_path):
             except LockedError:
                 continue
 
-    children = [fork(come_and_go) for _ in range(3)]
+    children = [fork(acquire_and_release) for _ in range(3)]
     assert [ended(child) for child in children] == [0, 0, 0]
     assert not (tmp_path / "x").exists() or os.listdir(tmp_path / "x") == [".lock"]

@@ -1,4 +1,4 @@
-"""What an earlier release saved loads, samples to the same pictures, and can be trained on (R12)."""
+"""Checkpoints of earlier releases load, give the same images, and can be trained further (R12)."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ from .releases import FOLDER, LIMIT, machine, pixels
 RELEASES = sorted(path.stem for path in FOLDER.glob("*.safetensors"))
 
 
-def test_this_release_has_one() -> None:
+def test_this_release_has_a_checkpoint() -> None:
     assert aigc_zoo.__version__ in RELEASES, "run python tests/artefacts/releases.py"
 
 
 @pytest.mark.promise("R12", 1, 1)
 @pytest.mark.parametrize("release", RELEASES)
-def test_an_old_checkpoint_samples_as_it_did(release: str, promise: Any) -> None:
+def test_an_old_checkpoint_gives_the_same_samples(release: str, promise: Any) -> None:
     path = FOLDER / f"{release}.safetensors"
     assert path.stat().st_size <= LIMIT
-    with Image.open(FOLDER / f"{release}.png") as picture:
-        wanted = np.asarray(picture)
+    with Image.open(FOLDER / f"{release}.png") as image:
+        expected = np.asarray(image)
     found = pixels(aigc_zoo.load_run(path))
-    difference = int(np.abs(found.astype(int) - wanted).max())
+    difference = int(np.abs(found.astype(int) - expected).max())
     same = json.loads((FOLDER / f"{release}.json").read_text())["machine"] == machine()
     assert difference <= (0 if same else 1)
-    assert wanted.std() > 20, "a picture of nothing would prove nothing"
+    assert expected.std() > 20, "an empty image would prove nothing"
     promise.kept(releases=1, loaded=1, largest_difference=difference)
 
 
 @pytest.mark.parametrize("release", RELEASES)
-def test_an_old_checkpoint_trains_on(release: str, tmp_path: Path) -> None:
+def test_an_old_checkpoint_resumes_training(release: str, tmp_path: Path) -> None:
     tensors, card = checkpoint.load(FOLDER / f"{release}.safetensors")
     catalogue = plugins.catalogue()
     file = {key: card["run"][key] for key in ("schema", "recipe", "slots", "options", "run")}

@@ -1,4 +1,4 @@
-"""The life of a run folder: begun, continued, refused, set aside, finished, cut back."""
+"""Run directories: new, resumed, refused, renamed by --fresh and finished runs, checkpoints and logs."""
 
 from __future__ import annotations
 
@@ -86,23 +86,23 @@ def test_another_machine_is_refused_unless_it_is_allowed(tmp_path):
         (since,) = run.read_card()["inexact"]
         assert since["after_step"] == 7
         assert "threads 1, now 2" in since["changed"]
-        assert run.begin(other) == "unfinished", "from now on this is the machine"
+        assert run.begin(other) == "unfinished", "the card now describes the other machine"
         run.save_checkpoint(9, at(9), {})
         assert run.begin(card, inexact=True) == "unfinished"
         assert [one["after_step"] for one in run.read_card()["inexact"]] == [7, 9]
         with pytest.raises(ConfigError, match="seed 0, now 1") as caught:
             run.begin({**other, "seed": 1}, inexact=True)
-        assert "inexact" not in str(caught.value), "another seed is another run, on whichever machine"
+        assert "inexact" not in str(caught.value), "another seed is another run on every machine"
 
 
-def test_fresh_sets_older_runs_aside(tmp_path):
+def test_fresh_renames_older_runs(tmp_path):
     path = tmp_path / "x"
     for number in range(3):
         with RunDirectory(path) as run:
             assert run.begin({"number": number}, fresh=True) == "new"
             run.save_checkpoint(1, at(number), {})
             assert sorted(found.name for found in tmp_path.iterdir()) == ["x", "x-1", "x-2"][: number + 1]
-            with pytest.raises(ConfigError):  # the new folder is locked and used
+            with pytest.raises(ConfigError):  # the new directory is locked and used
                 run.begin({"number": -1})
     for name, number in (("x-1", 0), ("x-2", 1), ("x", 2)):
         with RunDirectory(tmp_path / name) as run:
@@ -110,7 +110,7 @@ def test_fresh_sets_older_runs_aside(tmp_path):
             assert run.newest_valid().tensors["G.weight"][0] == number
 
 
-def test_fresh_takes_no_free_name_from_others(tmp_path):
+def test_fresh_skips_names_that_exist(tmp_path):
     (tmp_path / "x-1").symlink_to(tmp_path / "nowhere")
     for _ in range(2):
         with RunDirectory(tmp_path / "x") as run:
@@ -119,8 +119,8 @@ def test_fresh_takes_no_free_name_from_others(tmp_path):
     assert (tmp_path / "x-2" / "card.json").exists()
 
 
-def test_fresh_in_the_folder_itself(tmp_path, monkeypatch):
-    """`--out .`: the process stands in the folder that is renamed."""
+def test_fresh_in_the_working_directory(tmp_path, monkeypatch):
+    """With `--out .`, the working directory itself is renamed."""
     (tmp_path / "x").mkdir()
     monkeypatch.chdir(tmp_path / "x")
     for number in range(2):
@@ -131,28 +131,28 @@ def test_fresh_in_the_folder_itself(tmp_path, monkeypatch):
     assert json.loads((tmp_path / "x-1" / "card.json").read_text()) == {"number": 0}
 
 
-def test_checkpoints_without_a_card_belong_to_nobody(run):
+def test_checkpoints_without_a_card_are_refused(run):
     run.save_checkpoint(5, at(5), {})
     run.card_path.unlink()
-    with pytest.raises(ConfigError, match=r"no card\.json that says what of:\nuse --fresh"):
+    with pytest.raises(ConfigError, match=r"no card\.json that describes it:\nuse --fresh"):
         run.begin(CARD)
     assert run.begin(CARD, fresh=True) == "new"
     assert run.newest_valid() is None
 
 
-def test_a_damaged_card_is_told(run):
+def test_a_damaged_card_is_reported(run):
     run.card_path.write_text('{"recipe": ')
     with pytest.raises(DataError, match=r"card\.json is damaged"):
         run.begin(CARD)
 
 
-def test_reading_a_run_that_is_none(tmp_path):
+def test_reading_a_missing_run(tmp_path):
     with pytest.raises(DataError, match=r"nosuch/card\.json cannot be read: No such file or directory"):
         RunDirectory(tmp_path / "nosuch").read_card()
     assert not list(tmp_path.iterdir())
 
 
-def test_a_run_that_never_began_leaves_nothing(tmp_path):
+def test_a_run_that_never_began_leaves_no_directory(tmp_path):
     with RunDirectory(tmp_path / "x"):
         assert (tmp_path / "x").is_dir()
     assert not list(tmp_path.iterdir())
@@ -162,13 +162,13 @@ def test_a_run_that_never_began_leaves_nothing(tmp_path):
     assert (tmp_path / "mine").is_dir()
 
 
-def test_a_folder_that_vanishes_can_be_released(tmp_path):
+def test_a_removed_directory_can_be_released(tmp_path):
     with RunDirectory(tmp_path / "x") as run:
         (run.path / ".lock").unlink()
         run.path.rmdir()
 
 
-def test_left_temporaries_are_swept(run):
+def test_temporary_files_are_removed_at_the_start(run):
     run.release()
     names = (".card.json", "checkpoints/.000000001.safetensors", "samples/.000000001.png")
     left = [run.path / f"{name}.0123abcd.tmp" for name in names]
@@ -212,7 +212,7 @@ def test_the_newest_is_the_one_with_the_highest_step(run):
 
 
 @pytest.mark.promise("R10", 1, 1)
-def test_damaged_ones_are_passed_over_and_named(run, promise):  # R10
+def test_damaged_checkpoints_are_skipped_and_named(run, promise):  # R10
     for step in (9, 10, 100):
         run.save_checkpoint(step, at(step), {}, keep=9)
     spoil(run.checkpoint_path(100))
@@ -227,8 +227,8 @@ def test_damaged_ones_are_passed_over_and_named(run, promise):  # R10
     promise.kept(steps="9, 10, 100 damaged", found=10)
 
 
-def test_a_checkpoint_that_may_not_be_read_is_not_passed_over(run, monkeypatch):
-    """Going on from an older one would cost the newer one, which is whole."""
+def test_a_checkpoint_without_permission_is_not_skipped(run, monkeypatch):
+    """Resuming from an older checkpoint would delete the newer one, which is valid."""
     run.save_checkpoint(1, at(1), {})
 
     def refuse(path):
@@ -239,7 +239,7 @@ def test_a_checkpoint_that_may_not_be_read_is_not_passed_over(run, monkeypatch):
         run.newest_valid()
 
 
-def test_retention_deletes_once_the_new_one_stands(run, monkeypatch):  # R9
+def test_old_checkpoints_are_deleted_after_the_new_one_is_written(run, monkeypatch):  # R9
     for step in range(1, 6):
         run.save_checkpoint(step, at(step), {})
     assert steps(run) == [4, 5]
@@ -262,19 +262,19 @@ def test_retention_deletes_once_the_new_one_stands(run, monkeypatch):  # R9
 
 
 @pytest.mark.promise("R9", 1, 1)
-def test_the_best_one_stays_whatever_comes_after(run, promise):  # R9
+def test_the_best_checkpoint_is_kept(run, promise):  # R9
     for step in range(1, 8):
         run.save_checkpoint(step, at(step), {}, best=min(step, 3))
     assert steps(run) == [3, 6, 7]
-    run.save_checkpoint(8, at(8), {}, best=8)  # a better one: the older best is one of many
+    run.save_checkpoint(8, at(8), {}, best=8)  # the former best one is no longer kept
     assert steps(run) == [7, 8]
-    run.save_checkpoint(9, at(9), {}, best=4)  # which a start in another place has never seen
+    run.save_checkpoint(9, at(9), {}, best=4)  # a step without a checkpoint
     assert steps(run) == [8, 9]
     promise.kept(best_kept=1)
 
 
-def test_the_only_valid_one_is_never_deleted(run):  # R9
-    """Whatever is damaged before a save: what it leaves has a valid one, and a save that fails takes none away."""
+def test_the_only_valid_checkpoint_is_never_deleted(run):  # R9
+    """After a save there is a valid checkpoint, and a failed save deletes none, whichever ones are damaged."""
     rng = random.Random(0)
     for step in range(1, 60):
         for _, path in run.checkpoints():
@@ -304,8 +304,8 @@ def refuse_full(*_: object) -> None:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def test_damaged_ones_of_the_future_go(run):
-    """Kept, they would be among the newest two, and the only valid one would be one."""
+def test_damaged_checkpoints_of_later_steps_are_deleted(run):
+    """Otherwise they would count among the newest two, and only one of these would be valid."""
     for step in (9, 10, 100):
         run.save_checkpoint(step, at(step), {}, keep=9)
     spoil(run.checkpoint_path(100))
@@ -334,17 +334,17 @@ def test_a_full_disk_leaves_the_old_checkpoint(run, limited, promise):  # R6
 
 def test_logs_are_cut_to_a_step(run):
     for step in (0, 10, 20, 30):
-        run.log({"step": step, "terms": {"critic/loss": 0.1 * step}})
+        run.log({"step": step, "terms": {"discriminator/loss": 0.1 * step}})
         run.metric({"step": step, "value": 1.0})
     run.cut_logs(20)
     assert [line["step"] for line in read_lines(run.log_path)] == [0, 10, 20]
     assert [line["step"] for line in read_lines(run.metrics_path)] == [0, 10, 20]
-    assert read_lines(run.log_path)[1] == {"step": 10, "terms": {"critic/loss": 1.0}}
+    assert read_lines(run.log_path)[1] == {"step": 10, "terms": {"discriminator/loss": 1.0}}
     run.cut_logs(-1)
     assert run.log_path.read_bytes() == run.metrics_path.read_bytes() == b""
 
 
-def test_logs_are_rewritten_only_when_something_goes(run):
+def test_logs_are_rewritten_only_when_lines_are_removed(run):
     run.cut_logs(20)
     assert not run.log_path.exists()
     for step in (0, 10):
@@ -358,7 +358,7 @@ def test_logs_are_rewritten_only_when_something_goes(run):
 
 
 @pytest.mark.parametrize("torn", [b'{"step": 5, "te', b"\0" * 300, b'{"step": 5}\n\xff\xfe{', b"7\n", b'{"no": 1}\n'])
-def test_torn_lines_go(torn, run):
+def test_incomplete_lines_are_removed(torn, run):
     run.log({"step": 0})
     with run.log_path.open("ab") as file:
         file.write(torn)
@@ -368,13 +368,13 @@ def test_torn_lines_go(torn, run):
     assert run.log_path.read_bytes().count(b"\n") == len(read_lines(run.log_path))
 
 
-def test_a_line_that_lost_only_its_end_is_whole(run):
+def test_a_line_without_its_newline_is_complete(run):
     run.log_path.write_bytes(b'{"step": 0}\n{"step": 5}')
     run.cut_logs(10)
     assert run.log_path.read_bytes() == b'{"step": 0}\n{"step": 5}\n'
 
 
-def test_lines_are_json_whatever_the_loss(run):
+def test_non_finite_losses_are_logged_as_null(run):
     run.log({"step": 1, "terms": {"_ratio": float("inf"), "loss": float("nan")}, "more": [1.5, float("-inf")]})
     assert run.log_path.read_text() == '{"step": 1, "terms": {"_ratio": null, "loss": null}, "more": [1.5, null]}\n'
 

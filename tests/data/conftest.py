@@ -1,4 +1,4 @@
-"""Images made here, and a cache of one's own for every test."""
+"""Fixtures that write images, and a separate cache for every test."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def picture(tmp_path: Path):
-    """Writes a small image of random pixels, which its name and size determine, and returns the pixels (H, W[, 3])."""
+def write_image(tmp_path: Path):
+    """A function that writes an image of seeded random pixels and returns the pixels (H, W[, 3])."""
 
     def write(name: str, size: tuple[int, int] = (8, 8), mode: str = "RGB", seed: int | None = None) -> np.ndarray:
         path = tmp_path / name

@@ -1,4 +1,4 @@
-"""What arrays on disk are taken for: images, points, or just numbers; splits and labels by name."""
+"""Arrays on disk as images, points or general arrays, with splits and labels by name."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def saved(path: Path, values: Any = None, **arrays_by_name: Any) -> dict[str, Sa
         (BYTES.transpose(0, 3, 1, 2), (3, 5, 7)),
         (BYTES[..., :1], (1, 5, 7)),
         (BYTES[..., 0], (1, 5, 7)),
-        (BYTES[:, :3], (3, 3, 7)),  # either could be channels: the last are taken
+        (BYTES[:, :3], (3, 3, 7)),  # either axis could be channels: the last one is used
         (np.asfortranarray(BYTES), (3, 5, 7)),
         (BYTES[..., 0] > 99, (1, 5, 7)),
     ],
@@ -76,13 +76,13 @@ def test_pairs_are_points(tmp_path: Path) -> None:
     assert (spec.modality, spec.shape, spec.range) == ("points", (2,), (-2.0, 6.0))
 
 
-def test_whole_numbers_are_left_whole(tmp_path: Path) -> None:
+def test_integers_stay_integers(tmp_path: Path) -> None:
     train = saved(tmp_path / "set.npy", np.array([[1, 2, 70_000]], np.int32))["train"]
     assert (train.spec.modality, train.spec.dtype, train.spec.range) == ("array", "int64", None)
     assert example(train)["real"].tolist() == [[1, 2, 70_000]]
 
 
-def test_files_are_mapped_not_read(tmp_path: Path) -> None:
+def test_npy_files_are_memory_mapped(tmp_path: Path) -> None:
     path = tmp_path / "set.npy"
     np.lib.format.open_memmap(path, "w+", np.uint8, (1000, 1, 64, 64))[7] = 1
     train = open_path(path)["train"]
@@ -104,8 +104,8 @@ def test_files_are_mapped_not_read(tmp_path: Path) -> None:
         (("faces", "labels"), {"train"}),
     ],
 )
-def test_names_say_splits_and_labels(tmp_path: Path, names: tuple[str, ...], splits: set[str]) -> None:
-    given = {name: BYTES if place % 2 == 0 else np.array([3, 1, 3, 1, 1, 2]) for place, name in enumerate(names)}
+def test_names_of_arrays_give_splits_and_labels(tmp_path: Path, names: tuple[str, ...], splits: set[str]) -> None:
+    given = {name: BYTES if position % 2 == 0 else np.array([3, 1, 3, 1, 1, 2]) for position, name in enumerate(names)}
     found = saved(tmp_path / "set.npz", **given)
     assert set(found) == splits
     for split, samples in found.items():
@@ -114,7 +114,7 @@ def test_names_say_splits_and_labels(tmp_path: Path, names: tuple[str, ...], spl
         assert samples.fields["label"].tolist() == [2, 0, 2, 0, 0, 1]
 
 
-def test_classes_are_those_of_all_splits(tmp_path: Path) -> None:
+def test_all_splits_share_their_classes(tmp_path: Path) -> None:
     found = saved(
         tmp_path / "set.npz",
         x_train=BYTES[:2],
@@ -127,7 +127,7 @@ def test_classes_are_those_of_all_splits(tmp_path: Path) -> None:
     assert found["test"].frequencies == (0.0, 0.0, 1.0)
 
 
-def test_labels_of_one_split_alone_label_nothing(tmp_path: Path) -> None:
+def test_labels_of_only_one_split_are_ignored(tmp_path: Path) -> None:
     found = saved(tmp_path / "set.npz", x_train=BYTES, y_train=np.zeros(6, int), x_test=BYTES)
     assert {samples.classes for samples in found.values()} == {()}
 
@@ -137,33 +137,36 @@ def test_a_single_array_needs_no_name(tmp_path: Path) -> None:
     assert open_path(tmp_path / "set.npz")["train"].spec.shape == (3, 5, 7)
 
 
-def test_a_size_is_obeyed(tmp_path: Path) -> None:
+def test_images_are_resized_to_a_given_size(tmp_path: Path) -> None:
     np.save(tmp_path / "set.npy", BYTES)
     assert open_path(tmp_path / "set.npy", size=4)["train"].spec.shape == (3, 4, 4)
     np.save(tmp_path / "numbers.npy", RANDOM.random((6, 4, 4)))
-    with pytest.raises(DataError, match="--size 4: numbers holds image of float64"):
+    with pytest.raises(DataError, match="--size 4: numbers has image of float64"):
         open_path(tmp_path / "numbers.npy", size=4)
 
 
 @pytest.mark.parametrize(
     ("given", "reason"),
     [
-        ({"labels": np.zeros(3)}, "holds no array of samples: name it images"),
-        ({"x": BYTES, "y": np.zeros(5, int)}, r"labels are .*, one for each of 6 samples, not int64 of shape \(5,\)"),
+        ({"labels": np.zeros(3)}, "has no array of samples: name it images"),
+        (
+            {"x": BYTES, "y": np.zeros(5, int)},
+            r"labels must be .*, one for each of 6 samples, not int64 of shape .5,.",
+        ),
         ({"x": BYTES, "y": np.zeros(6)}, "not float64 of shape"),
-        ({"x_test": BYTES}, "has no samples to train on, only test"),
-        ({"x": np.array([[0.0, np.nan]])}, "train has values that are NaN or infinite"),
-        ({"x": np.zeros((0, 3, 4, 4))}, r"samples are numbers \(N, ...\)"),
+        ({"x_test": BYTES}, "has no training samples, only test"),
+        ({"x": np.array([[0.0, np.nan]])}, "train has NaN or infinite values"),
+        ({"x": np.zeros((0, 3, 4, 4))}, r"samples must be numbers \(N, ...\)"),
         ({"x": np.zeros(9)}, r"float64 of shape \(9,\)"),
         ({"x": np.array([["a", "b"]])}, "<U1 of shape"),
         ({"x": np.zeros((2, 2), complex)}, "complex128 of shape"),
     ],
 )
-def test_what_cannot_be_samples_is_refused(tmp_path: Path, given: dict[str, np.ndarray], reason: str) -> None:
-    with pytest.raises(DataError, match=reason) as said:
+def test_invalid_arrays_are_refused(tmp_path: Path, given: dict[str, np.ndarray], reason: str) -> None:
+    with pytest.raises(DataError, match=reason) as caught:
         saved(tmp_path / "set.npz", **given)
-    assert len(str(said.value).splitlines()) <= 3
-    assert "set.npz" in str(said.value)
+    assert len(str(caught.value).splitlines()) <= 3
+    assert "set.npz" in str(caught.value)
 
 
 class Canary:

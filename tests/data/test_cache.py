@@ -1,4 +1,4 @@
-"""Pools between runs: whole or made anew, one writer at a time, and no more than a mapping in memory."""
+"""The cache of decoded datasets: complete files or none, one writer at a time, memory-mapped reading."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from aigc_zoo.data.cache import Plan, cache_folder, remembered
+from aigc_zoo.data.cache import Plan, cache_folder, cached_pool
 from aigc_zoo.data.samples import digest_of
 from aigc_zoo.errors import DataError, StorageError
 
@@ -37,7 +37,7 @@ def plan() -> Plan:
 
 
 def never() -> Plan:
-    raise AssertionError("it was there already")
+    raise AssertionError("it is in the cache already")
 
 
 def only(folder: Path) -> Path:
@@ -45,66 +45,66 @@ def only(folder: Path) -> Path:
     return path
 
 
-def test_what_was_kept_comes_back(cache: Path) -> None:
-    for make in (plan, never):
-        kept = remembered("näme of/it", "source", "state", make)
-        train = kept.split("train")
+def test_a_cached_pool_is_read_back(cache: Path) -> None:
+    for build in (plan, never):
+        pool = cached_pool("näme of/it", "source", "state", build)
+        train = pool.split("train")
         assert np.array_equal(train["real"], IMAGES)
         assert np.array_equal(train["label"], LABELS)
-        assert set(kept.split("test")) == {"real"}
-        assert kept.notes == {"classes": "ü, b"}
-        assert kept.digests == {split: digest_of(kept.split(split)) for split in ("train", "test")}
+        assert set(pool.split("test")) == {"real"}
+        assert pool.notes == {"classes": "ü, b"}
+        assert pool.digests == {split: digest_of(pool.split(split)) for split in ("train", "test")}
     assert only(cache).name.startswith("n_me_of_it-")
     assert sorted(path.suffix for path in (cache / "pools").iterdir()) == [".lock", ".safetensors"]
 
 
-def test_anybody_can_read_the_file(cache: Path) -> None:
-    kept = remembered("pool", "source", "state", plan)
-    theirs = load_file(only(cache))
-    assert theirs.keys() == kept.tensors.keys()
-    assert all(torch.equal(theirs[name], kept.tensors[name]) for name in theirs)
+def test_safetensors_can_read_the_file(cache: Path) -> None:
+    pool = cached_pool("pool", "source", "state", plan)
+    tensors = load_file(only(cache))
+    assert tensors.keys() == pool.tensors.keys()
+    assert all(torch.equal(tensors[name], pool.tensors[name]) for name in tensors)
 
 
 @pytest.mark.parametrize("size", [0, 5, 300, -1])
-def test_a_file_that_is_cut_short_is_made_anew(cache: Path, size: int) -> None:
-    remembered("pool", "source", "state", plan)
+def test_a_truncated_file_is_written_again(cache: Path, size: int) -> None:
+    cached_pool("pool", "source", "state", plan)
     content = only(cache).read_bytes()
     only(cache).write_bytes(content[:size])
-    assert np.array_equal(remembered("pool", "source", "state", plan).split("train")["real"], IMAGES)
+    assert np.array_equal(cached_pool("pool", "source", "state", plan).split("train")["real"], IMAGES)
     assert only(cache).read_bytes() == content
 
 
-def test_a_damaged_head_is_made_anew(cache: Path) -> None:
-    remembered("pool", "source", "state", plan)
+def test_a_file_with_a_damaged_header_is_written_again(cache: Path) -> None:
+    cached_pool("pool", "source", "state", plan)
     content = bytearray(only(cache).read_bytes())
     content[9:40] = b"?" * 31
     only(cache).write_bytes(content)
-    assert np.array_equal(remembered("pool", "source", "state", plan).split("train")["real"], IMAGES)
+    assert np.array_equal(cached_pool("pool", "source", "state", plan).split("train")["real"], IMAGES)
 
 
-def test_another_state_is_another_pool_and_the_old_one_goes(cache: Path) -> None:
-    remembered("pool", "source", "state", plan)
-    remembered("pool", "another", "state", plan)
-    remembered("pool", "source", "changed", plan)
+def test_a_changed_state_gives_a_new_pool_and_deletes_the_old_one(cache: Path) -> None:
+    cached_pool("pool", "source", "state", plan)
+    cached_pool("pool", "another", "state", plan)
+    cached_pool("pool", "source", "changed", plan)
     assert len(list(cache.rglob("*.safetensors"))) == 2
-    remembered("pool", "source", "changed", never)
-    remembered("pool", "another", "state", never)
+    cached_pool("pool", "source", "changed", never)
+    cached_pool("pool", "another", "state", never)
 
 
-def test_what_a_killed_writer_left_is_swept(cache: Path) -> None:
-    remembered("pool", "source", "state", plan)
-    left = only(cache).with_name(f".{only(cache).name}.0123abcd.tmp")
-    left.touch()
-    remembered("pool", "source", "changed", plan)
-    assert not left.exists()
+def test_temporary_files_of_killed_writers_are_removed(cache: Path) -> None:
+    cached_pool("pool", "source", "state", plan)
+    temporary = only(cache).with_name(f".{only(cache).name}.0123abcd.tmp")
+    temporary.touch()
+    cached_pool("pool", "source", "changed", plan)
+    assert not temporary.exists()
 
 
 def test_a_failing_plan_leaves_nothing(cache: Path) -> None:
     def fill(arrays: Mapping[str, np.ndarray]) -> None:
-        raise DataError("no such picture")
+        raise DataError("no such image")
 
-    with pytest.raises(DataError, match="no such picture"):
-        remembered("pool", "source", "state", lambda: Plan(plan().arrays, {}, fill))
+    with pytest.raises(DataError, match="no such image"):
+        cached_pool("pool", "source", "state", lambda: Plan(plan().arrays, {}, fill))
     assert [path.suffix for path in (cache / "pools").iterdir()] == [".lock"]
 
 
@@ -114,21 +114,21 @@ def test_a_full_disk_is_explained(monkeypatch: pytest.MonkeyPatch, cache: Path) 
 
     monkeypatch.setattr(os, "posix_fallocate", full)
     with pytest.raises(
-        StorageError, match=r"No space left on device\nthe pool of it .*: set ZOO_CACHE to a folder"
-    ) as said:
-        remembered("it", "source", "state", plan)
-    assert said.value.exit_code == 74
+        StorageError, match=r"No space left on device\nthe decoded dataset it .*: set ZOO_CACHE to a folder"
+    ) as caught:
+        cached_pool("it", "source", "state", plan)
+    assert caught.value.exit_code == 74
     assert not list(cache.rglob("*.tmp"))
 
 
 def test_a_cache_that_cannot_be_written_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "file" / "cache"))
-    with pytest.raises(StorageError, match=r"file.*\nthe pool of it is kept there: set ZOO_CACHE"):
-        remembered("it", "source", "state", plan)
+    with pytest.raises(StorageError, match=r"file.*\nthe decoded dataset it is cached there: set ZOO_CACHE"):
+        cached_pool("it", "source", "state", plan)
 
 
-def test_those_who_start_together_build_once(cache: Path) -> None:
+def test_concurrent_readers_build_the_pool_once(cache: Path) -> None:
     built = []
 
     def counting() -> Plan:
@@ -136,14 +136,14 @@ def test_those_who_start_together_build_once(cache: Path) -> None:
         return plan()
 
     def one(_: int) -> torch.Tensor:
-        return remembered("pool", "source", "state", counting).split("train")["real"]
+        return cached_pool("pool", "source", "state", counting).split("train")["real"]
 
-    with ThreadPoolExecutor(4) as pool:  # locks are of open files: threads exclude each other as processes do
+    with ThreadPoolExecutor(4) as pool:  # locks belong to open files, so threads exclude each other as processes do
         assert all(np.array_equal(images, IMAGES) for images in pool.map(one, range(4)))
     assert built == [1]
 
 
-def test_where_the_cache_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_location_of_the_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("ZOO_CACHE", str(tmp_path))
     assert cache_folder() == tmp_path
     monkeypatch.delenv("ZOO_CACHE")

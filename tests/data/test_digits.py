@@ -1,4 +1,4 @@
-"""The digits that we draw ourselves: the same everywhere, varied, and legible."""
+"""The synthetic digits: equal on every machine, varied and legible."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def digits() -> dict[str, Samples]:
     return load(catalogue(), "digits")
 
 
-def test_there_are_as_many_of_each(digits: dict[str, Samples]) -> None:
+def test_all_digits_are_equally_frequent(digits: dict[str, Samples]) -> None:
     assert {split: len(samples) for split, samples in digits.items()} == {"train": 12_000, "test": 2_000}
     for samples in digits.values():
         assert samples.spec.shape == (1, 28, 28)
@@ -32,14 +32,14 @@ def test_there_are_as_many_of_each(digits: dict[str, Samples]) -> None:
 
 
 def test_they_are_the_same_on_every_machine(digits: dict[str, Samples]) -> None:
-    # Change these lines only together with the drawing: numbers measured on other digits do not compare.
+    # Change these digests only together with the drawing: metrics on other digits cannot be compared.
     assert {split: samples.digest[:16] for split, samples in digits.items()} == {
         "train": "a5564b5d8b72099c",
         "test": "45d9c62c00518186",
     }
 
 
-def test_neither_threads_nor_seeds_of_others_change_them(digits: dict[str, Samples]) -> None:
+def test_threads_and_global_seeds_do_not_change_them(digits: dict[str, Samples]) -> None:
     threads = torch.get_num_threads()
     torch.set_num_threads(2)
     torch.manual_seed(1)
@@ -56,13 +56,13 @@ def test_they_are_drawn_once(digits: dict[str, Samples], monkeypatch: pytest.Mon
     def never(*_: object) -> None:
         raise AssertionError("drawn a second time")
 
-    load(catalogue(), "digits")  # each test has a cache of its own
+    load(catalogue(), "digits")  # each test has a separate cache
     monkeypatch.setattr(module, "draw", never)
     again = load(catalogue(), "digits")
     assert {name: one.digest for name, one in again.items()} == {name: one.digest for name, one in digits.items()}
 
 
-def test_where_nothing_can_be_kept_they_are_drawn_every_time(
+def test_without_a_writable_cache_they_are_drawn_every_time(
     digits: dict[str, Samples], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "file").write_text("no folder")
@@ -73,7 +73,7 @@ def test_where_nothing_can_be_kept_they_are_drawn_every_time(
         assert torch.equal(again[split].fields["real"], samples.fields["real"])
 
 
-def test_no_two_are_alike(digits: dict[str, Samples]) -> None:
+def test_no_two_images_are_equal(digits: dict[str, Samples]) -> None:
     rows = torch.cat([samples.fields["real"].flatten(1) for samples in digits.values()]).numpy()
     assert len({row.tobytes() for row in rows}) == 14_000
 
@@ -90,7 +90,7 @@ def test_they_are_white_strokes_on_black_away_from_the_edge(digits: dict[str, Sa
 
 
 def test_a_linear_classifier_reads_them(digits: dict[str, Samples]) -> None:
-    """Ridge regression on the pixels: 85 % on MNIST. Were the digits mere scrawl, or all alike, it would say so."""
+    """Ridge regression on the pixels, which reaches 85 % on MNIST, shows that digits are legible and varied."""
 
     def features(samples: Samples) -> torch.Tensor:
         pixels = samples.fields["real"].flatten(1).double() / 255
@@ -105,6 +105,6 @@ def test_a_linear_classifier_reads_them(digits: dict[str, Samples]) -> None:
     assert min(per_class) > 0.6
 
 
-def test_there_are_several_ways_to_write_each() -> None:
+def test_each_digit_has_several_glyphs() -> None:
     assert len(GLYPHS) == 10
-    assert all(len(ways) >= 3 for ways in GLYPHS)
+    assert all(len(glyphs) >= 3 for glyphs in GLYPHS)

@@ -1,4 +1,4 @@
-"""Twelve archives that were made to do harm: what becomes of each, and that nothing lies outside the cache (R26)."""
+"""Twelve malicious archives: the outcome for each, and no file is written outside of the cache (R26)."""
 
 from __future__ import annotations
 
@@ -81,16 +81,18 @@ def nested(archive: zipfile.ZipFile) -> None:
     archive.writestr("inner.png", inner.getvalue())
 
 
-ARCHIVES: dict[str, tuple[Callable[[zipfile.ZipFile], None], int | str]] = {  # how many images, or why none
+ARCHIVES: dict[
+    str, tuple[Callable[[zipfile.ZipFile], None], int | str]
+] = {  # number of images, or the reason for refusing all
     "traversal": (named("../up.png", "a/../../up.png", "..\\up.png", "good.png"), 1),
     "absolute": (named("/etc/up.png", "C:/up.png", "//host/up.png"), 3),
     "link, then a write through it": (link_then_write, 1),
     "links": (links, 1),
     "devices": (device, 1),
-    "bomb": (bomb, "bomb rather than an image"),
+    "bomb": (bomb, "decompression bomb"),
     "duplicate": (twice, r"two entries named a\.png"),
     "case": (named("A.png", "a.png", "a.PNG"), 3),
-    "NUL": (named("a.png"), 1),  # made below
+    "NUL": (named("a.png"), 1),  # written below
     "long name": (named("x" * 60_000 + ".png"), 1),
     "nested": (nested, r"inner\.png cannot be read as an image"),
 }
@@ -99,21 +101,21 @@ ARCHIVES: dict[str, tuple[Callable[[zipfile.ZipFile], None], int | str]] = {  # 
 @pytest.mark.promise("R26", 1, 1)
 @pytest.mark.parametrize("name", ARCHIVES)
 def test_every_archive_has_its_outcome(name: str, tmp_path: Path, cache: Path, promise: Any) -> None:
-    fill, wanted = ARCHIVES[name]
+    fill, expected = ARCHIVES[name]
     path = tmp_path / "in" / "deep" / "a.zip"
     path.parent.mkdir(parents=True)
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         fill(archive)
     if name == "NUL":
         path.write_bytes(path.read_bytes().replace(b"a.png", b"\0.png"))
-        wanted = "holds no images"  # what follows a NUL is no name
+        expected = "has no images"  # a name ends at a NUL
     before = everything(tmp_path, cache)
-    if isinstance(wanted, int):
-        assert len(open_path(path)["train"]) == wanted
+    if isinstance(expected, int):
+        assert len(open_path(path)["train"]) == expected
     else:
-        with pytest.raises(DataError, match=wanted) as said:
+        with pytest.raises(DataError, match=expected) as caught:
             open_path(path)
-        assert len(str(said.value).splitlines()) <= 3
+        assert len(str(caught.value).splitlines()) <= 3
     assert everything(tmp_path, cache) == before
     promise.kept(archives=1, as_stated=1, files_outside_the_cache=0)
 
@@ -123,8 +125,8 @@ def everything(folder: Path, cache: Path) -> set[str]:
     return outside | {f"/tmp/{name}" for name in os.listdir("/tmp") if name.endswith("up.png")}
 
 
-def crowd(path: Path, count: int) -> None:
-    """A zip of so many empty files, as bytes: to write it entry by entry would take a minute."""
+def zip_of_empty_files(path: Path, count: int) -> None:
+    """Writes a zip of `count` empty files as bytes; writing it entry by entry would take a minute."""
     entry = struct.Struct("<4s4B4HL2L2H")
     local = struct.Struct("<4s2B4HL2L2H")
     names = [b"%07d.txt" % number for number in range(count)]
@@ -143,10 +145,10 @@ def crowd(path: Path, count: int) -> None:
 
 
 @pytest.mark.promise("R26", 20_000, 1_000_000)
-def test_a_crowd_is_counted_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, promise: Any) -> None:
+def test_too_many_entries_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, promise: Any) -> None:
     path = tmp_path / "a.zip"
-    crowd(path, promise.count)
-    with pytest.raises(DataError, match="holds no images"):
+    zip_of_empty_files(path, promise.count)
+    with pytest.raises(DataError, match="has no images"):
         open_path(path)
     monkeypatch.setattr(layout, "MOST_FILES", promise.count - 1)
     with pytest.raises(DataError, match=rf"a\.zip has {promise.count:,} entries, more than"):

@@ -1,4 +1,4 @@
-"""IDX files: plain, gzipped, damaged; alone, with labels beside them, in a folder named like MNIST's."""
+"""IDX files: plain, gzipped and damaged; single files, with label files, and in a folder with MNIST's names."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def write(path: Path, data: bytes) -> Path:
 
 
 @pytest.mark.parametrize("name", ["a-idx3-ubyte", "a-idx3-ubyte.gz"])
-def test_arrays_come_back(tmp_path: Path, name: str) -> None:
+def test_arrays_are_read(tmp_path: Path, name: str) -> None:
     path = write(tmp_path / name, content(IMAGES))
     assert np.array_equal(idx.read_idx(path), IMAGES)
     digest = hashlib.sha256(content(IMAGES)).hexdigest()
@@ -40,7 +40,7 @@ def test_arrays_come_back(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize(("code", "dtype"), [(0x09, "i1"), (0x0B, "i2"), (0x0C, "i4"), (0x0D, "f4"), (0x0E, "f8")])
-def test_other_numbers_are_of_this_machine(tmp_path: Path, code: int, dtype: str) -> None:
+def test_other_dtypes_have_native_byte_order(tmp_path: Path, code: int, dtype: str) -> None:
     values = np.arange(-3, 3).astype(dtype).reshape(2, 3)
     found = idx.read_idx(write(tmp_path / "a", content(values, code)))
     assert found.dtype == values.dtype
@@ -50,23 +50,23 @@ def test_other_numbers_are_of_this_machine(tmp_path: Path, code: int, dtype: str
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
-        (b"", "does not begin like an IDX file"),
-        (b"PNG and more", "does not begin like an IDX file"),
+        (b"", "does not begin with the header of an IDX file"),
+        (b"PNG and more", "does not begin with the header of an IDX file"),
         (content(IMAGES)[:7], "is damaged"),
         (content(IMAGES)[:-1], "fewer bytes than its header says"),
         (content(IMAGES) + b"!", "more bytes than its header says"),
-        (bytes([0, 0, 8, 3]) + b"\xff" * 12, "claims to hold"),
+        (bytes([0, 0, 8, 3]) + b"\xff" * 12, "its header claims"),
     ],
 )
 @pytest.mark.parametrize("name", ["a", "a.gz"])
-def test_damage_is_named(tmp_path: Path, data: bytes, reason: str, name: str) -> None:
+def test_damage_is_reported(tmp_path: Path, data: bytes, reason: str, name: str) -> None:
     with pytest.raises(
         DataError, match=rf"{name} is damaged: .*{reason.removeprefix('is damaged')}.*\nreplace or remove"
     ):
         idx.read_idx(write(tmp_path / name, data))
 
 
-def test_damaged_packing_is_named(tmp_path: Path) -> None:
+def test_damaged_gzip_files_are_reported(tmp_path: Path) -> None:
     path = write(tmp_path / "a.gz", content(IMAGES))
     whole = path.read_bytes()
     for damaged in (whole[:-20], whole[:40] + b"\0" * 20 + whole[60:]):
@@ -76,7 +76,7 @@ def test_damaged_packing_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("end", ["", ".gz"])
-def test_a_folder_named_like_mnist_has_splits_and_labels(tmp_path: Path, end: str) -> None:
+def test_a_folder_with_the_names_of_mnist_has_splits_and_labels(tmp_path: Path, end: str) -> None:
     for prefix in ("train", "t10k"):
         write(tmp_path / "set" / f"{prefix}-images-idx3-ubyte{end}", content(IMAGES))
         write(tmp_path / "set" / f"{prefix}-labels-idx1-ubyte{end}", content(LABELS))
@@ -89,7 +89,7 @@ def test_a_folder_named_like_mnist_has_splits_and_labels(tmp_path: Path, end: st
         assert np.array_equal(samples.fields["real"][:, 0].numpy(), IMAGES)
 
 
-def test_one_file_takes_the_labels_beside_it(tmp_path: Path) -> None:
+def test_a_single_file_uses_the_label_file_beside_it(tmp_path: Path) -> None:
     path = write(tmp_path / "t10k-images-idx3-ubyte.gz", content(IMAGES))
     assert open_path(path)["train"].classes == ()
     write(tmp_path / "t10k-labels-idx1-ubyte.gz", content(LABELS))
@@ -97,10 +97,10 @@ def test_one_file_takes_the_labels_beside_it(tmp_path: Path) -> None:
     assert open_path(path, size=3)["train"].spec.shape == (1, 3, 3)
 
 
-def test_what_is_nothing_is_said_so(tmp_path: Path) -> None:
+def test_unknown_formats_and_missing_files_are_reported(tmp_path: Path) -> None:
     for name in ("text.txt", "packed.gz", "picture.png"):
         path = write(tmp_path / name, b"some text")
-        with pytest.raises(DataError, match=rf"{name} is no data that can be read: a folder or \.zip of images, .npy"):
+        with pytest.raises(DataError, match=rf"{name} has no format that can be read: use a folder or \.zip"):
             open_path(path)
     with pytest.raises(DataError, match="missing: there is no such file or folder"):
         open_path(tmp_path / "missing")
@@ -108,7 +108,7 @@ def test_what_is_nothing_is_said_so(tmp_path: Path) -> None:
         open_path(tmp_path / "missing.npy")
 
 
-def test_what_may_not_be_read_is_said_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lack_of_permission_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied", str(tmp_path / "a.npy"))
 

@@ -1,4 +1,4 @@
-"""What folders mean, and which files of a folder or an archive count."""
+"""Splits and classes by folder, and the files of a folder or an archive that are read."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 
 from aigc_zoo.data import layout
 from aigc_zoo.errors import DataError
+from aigc_zoo.text import natural_key
 
 HERE = Path("data")
 
@@ -46,31 +47,31 @@ def _class(name: str, classes: tuple[str, ...]) -> str:
     return next(part for part in name.split("/") if part in classes)
 
 
-def test_hostile_class_names_can_be_shown() -> None:
+def test_hostile_class_names_are_printable() -> None:
     names = ["a\x1b[2Jb/1.png", "\udcff/1.png", "<script>/1.png", "x" * 999 + "/1.png"]
     assert layout.arrange(HERE, names).classes == ("<script>", "a?[2Jb", "x" * 120, "?")
 
 
-def test_images_beside_the_splits_are_not_left_out_silently() -> None:
+def test_images_outside_the_splits_are_refused() -> None:
     with pytest.raises(
         DataError, match=r"data has a folder train, but 2 images are in none of .*: more/b\.png, \.\.\.\n"
     ):
         layout.arrange(HERE, ["train/a.png", "more/b.png", "c.png"])
 
 
-def test_splits_without_one_to_train_on_are_refused() -> None:
-    with pytest.raises(DataError, match="data has test and val and no train beside them"):
+def test_splits_without_a_training_split_are_refused() -> None:
+    with pytest.raises(DataError, match="data has test and val but no folder train"):
         layout.arrange(HERE, ["test/a.png", "val/b.png"])
 
 
-def test_nothing_is_an_error_with_the_fix() -> None:
-    with pytest.raises(DataError, match=r"data holds no images \(\.png, .*\)\nsay --data FOLDER"):
+def test_no_images_is_an_error_with_the_fix() -> None:
+    with pytest.raises(DataError, match=r"data has no images \(\.png, .*\)\nuse --data with a folder"):
         layout.arrange(HERE, [])
 
 
-def test_names_sort_as_people_count() -> None:
+def test_names_sort_in_natural_order() -> None:
     names = ["10.png", "9.png", "a2.png", "a10.png", "1/2.png", "1/10.png", "01.png", "1.png"]
-    assert sorted(names, key=layout.natural) == [
+    assert sorted(names, key=natural_key) == [
         "01.png", "1.png", "1/2.png", "1/10.png", "9.png", "10.png", "a2.png", "a10.png",
     ]  # fmt: skip
 
@@ -84,20 +85,20 @@ def touch(root: Path, *names: str) -> None:
         (root / name).write_bytes(name.encode())
 
 
-def test_a_folder_gives_its_images_alone(tmp_path: Path) -> None:
+def test_only_image_files_of_a_folder_are_listed(tmp_path: Path) -> None:
     touch(
         tmp_path, "b.PNG", "a/2.jpeg", "a/10.webp", "notes.txt", ".hidden.png", ".git/c.png", "__MACOSX/d.png", "e.zip"
     )
     (tmp_path / "folder.png").mkdir()
     os.mkfifo(tmp_path / "pipe.png")
-    place, state = layout.folder(tmp_path)
-    assert place.names == ["a/2.jpeg", "a/10.webp", "b.PNG"]
-    with place.open("a/2.jpeg") as file:
+    files, state = layout.folder(tmp_path)
+    assert files.names == ["a/2.jpeg", "a/10.webp", "b.PNG"]
+    with files.open("a/2.jpeg") as file:
         assert file.read() == b"a/2.jpeg"
     assert layout.folder(tmp_path)[1] == state
 
 
-def test_the_state_of_a_folder_changes_with_any_file(tmp_path: Path) -> None:
+def test_the_state_of_a_folder_depends_on_every_file(tmp_path: Path) -> None:
     touch(tmp_path, "a.png", "b.png")
     states = [layout.folder(tmp_path)[1]]
     os.utime(tmp_path / "a.png", ns=(1, 1))
@@ -112,7 +113,7 @@ def test_the_state_of_a_folder_changes_with_any_file(tmp_path: Path) -> None:
     assert len(set(states)) == 4
 
 
-def test_links_are_followed_but_not_in_circles(tmp_path: Path) -> None:
+def test_links_are_followed_without_loops(tmp_path: Path) -> None:
     touch(tmp_path, "real/a.png", "data/b.png")
     (tmp_path / "data" / "link").symlink_to(tmp_path / "real")
     (tmp_path / "data" / "again").symlink_to(tmp_path / "data")
@@ -123,7 +124,7 @@ def test_links_are_followed_but_not_in_circles(tmp_path: Path) -> None:
         layout.folder(tmp_path / "data")
 
 
-def test_a_giant_file_is_no_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_huge_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     touch(tmp_path, "a.png")
     monkeypatch.setattr(layout, "MOST_BYTES", 4)
     with pytest.raises(DataError, match=r"a\.png has more than"):
@@ -134,11 +135,11 @@ def test_a_giant_file_is_no_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def names_in(path: Path) -> list[str]:
-    with layout.archive(path) as place:
-        return place.names
+    with layout.archive(path) as files:
+        return files.names
 
 
-def test_an_archive_gives_its_images_alone(tmp_path: Path) -> None:
+def test_only_image_files_of_an_archive_are_listed(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as zipped:
         for name in ("b.png", "a/c.jpg", "__MACOSX/a/._c.jpg", "a/.DS_Store", ".h/x.png", "read.me", "a/deep.png/"):
             zipped.writestr(name, name)
@@ -146,24 +147,24 @@ def test_an_archive_gives_its_images_alone(tmp_path: Path) -> None:
         link.external_attr = (stat.S_IFLNK | 0o777) << 16
         zipped.writestr(link, "/etc/passwd")
     assert names_in(tmp_path / "a.zip") == ["a/c.jpg", "b.png"]
-    with layout.archive(tmp_path / "a.zip") as place, place.open("a/c.jpg") as file:
+    with layout.archive(tmp_path / "a.zip") as files, files.open("a/c.jpg") as file:
         assert file.read() == b"a/c.jpg"
 
 
-def test_hostile_names_write_nothing(tmp_path: Path) -> None:
+def test_hostile_names_write_no_files(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as zipped:
         for name in ("../up.png", "/abs.png", "a/../../b.png", "n\x1bl.png", "x" * 5000 + ".png"):
             zipped.writestr(name, "text")
     before = set(tmp_path.parent.rglob("*"))
-    with layout.archive(tmp_path / "a.zip") as place:
-        for name in place.names:
-            with place.open(name) as file:
+    with layout.archive(tmp_path / "a.zip") as files:
+        for name in files.names:
+            with files.open(name) as file:
                 assert file.read() == b"text"
-        layout.arrange(tmp_path / "a.zip", place.names)
+        layout.arrange(tmp_path / "a.zip", files.names)
     assert set(tmp_path.parent.rglob("*")) == before
 
 
-def test_absurd_archives_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_archives_beyond_the_limits_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a.zip"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as zipped:
         zipped.writestr("a.png", bytes(10_000))
@@ -178,7 +179,7 @@ def test_absurd_archives_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyP
         names_in(path)
 
 
-def test_two_entries_of_one_name_are_refused(tmp_path: Path) -> None:
+def test_two_entries_with_one_name_are_refused(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as zipped:
         zipped.writestr("a\x07.png", "1")
         with pytest.warns(UserWarning, match="Duplicate"):
@@ -187,7 +188,7 @@ def test_two_entries_of_one_name_are_refused(tmp_path: Path) -> None:
         names_in(tmp_path / "a.zip")
 
 
-def test_locked_archives_are_refused(tmp_path: Path) -> None:
+def test_encrypted_archives_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.zip"
     with zipfile.ZipFile(path, "w") as zipped:
         zipped.writestr("a.png", "1")
@@ -198,7 +199,7 @@ def test_locked_archives_are_refused(tmp_path: Path) -> None:
         names_in(path)
 
 
-def test_what_is_no_archive_is_refused(tmp_path: Path) -> None:
+def test_files_that_are_not_archives_are_refused(tmp_path: Path) -> None:
     (tmp_path / "a.zip").write_bytes(b"PK\x03\x04 and then nothing")
-    with pytest.raises(DataError, match=r"a\.zip is not a whole zip archive"):
+    with pytest.raises(DataError, match=r"a\.zip is not a complete zip archive"):
         names_in(tmp_path / "a.zip")

@@ -1,4 +1,4 @@
-"""The manifest of a dataset: what it lists, what it notices, and what --skip-bad leaves out and records."""
+"""The manifest of a dataset: its lines, the changes that it detects, and files that --skip-bad leaves out."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from .test_images import zipped
 
 
 @pytest.fixture
-def folder(tmp_path: Path, picture: Any) -> Path:
+def folder(tmp_path: Path, write_image: Any) -> Path:
     for number in range(10):
-        picture(f"data/{'ab'[number % 2]}/{number}.png", mode=("RGB", "L")[number % 2], seed=number)
+        write_image(f"data/{'ab'[number % 2]}/{number}.png", mode=("RGB", "L")[number % 2], seed=number)
     return tmp_path / "data"
 
 
@@ -37,7 +37,7 @@ def lines(cache: Path) -> list[manifest.Line]:
 
 
 @pytest.mark.parametrize("kind", ["folder", "zip"])
-def test_each_file_is_listed_when_it_is_first_decoded(folder: Path, tmp_path: Path, cache: Path, kind: str) -> None:
+def test_each_decoded_file_is_listed(folder: Path, tmp_path: Path, cache: Path, kind: str) -> None:
     open_path(folder if kind == "folder" else zipped(folder, tmp_path / "data.zip"))
     found = {line.path: line for line in lines(cache)}
     assert found.keys() == {path.relative_to(folder).as_posix() for path in folder.rglob("*.png")}
@@ -49,35 +49,35 @@ def test_each_file_is_listed_when_it_is_first_decoded(folder: Path, tmp_path: Pa
 
 @pytest.mark.promise("R28", 100, 100)
 @pytest.mark.parametrize("kind", ["folder", "zip"])
-def test_every_flipped_bit_is_noticed(folder: Path, tmp_path: Path, kind: str, promise: Any) -> None:
-    """The time of the last change is set back: the content alone tells."""
+def test_every_flipped_bit_is_detected(folder: Path, tmp_path: Path, kind: str, promise: Any) -> None:
+    """The modification time is restored, so that only the content differs."""
     path = folder if kind == "folder" else zipped(folder, tmp_path / "data.zip")
     open_path(path)
     assert not images.verify(path)
-    rng, noticed = random.Random(0), 0
+    rng, detected = random.Random(0), 0
     names = sorted(folder.rglob("*.png"))
     for number in range(promise.count):
         target = names[number % len(names)] if kind == "folder" else path
         whole, about = target.read_bytes(), target.stat()
-        # In a zip, the bits of a member's data; its index is read at the opening, and refuses in words of its own.
+        # In a zip, bits of a member's data: damage in the index is reported with another error when it is opened.
         end = len(whole) if kind == "folder" else whole.index(b"PK\1\2")
-        place = rng.randrange(end)
+        position = rng.randrange(end)
         data = bytearray(whole)
-        data[place] ^= 1 << rng.randrange(8)
+        data[position] ^= 1 << rng.randrange(8)
         target.write_bytes(data)
         os.utime(target, ns=(about.st_atime_ns, about.st_mtime_ns))
         changes = images.verify(path)
-        noticed += bool(changes)
+        detected += bool(changes)
         if kind == "folder":
             assert changes == ([target.relative_to(folder).as_posix()], [], [])
         target.write_bytes(whole)
-    if kind == "folder":  # a zip has bits that mean nothing, such as the time in a local header
-        assert noticed == promise.count
-        promise.kept(flips=promise.count, noticed=noticed)
-    assert noticed > promise.count * 0.6
+    if kind == "folder":  # a zip has bits without effect, such as the time in a local header
+        assert detected == promise.count
+        promise.kept(flips=promise.count, noticed=detected)
+    assert detected > promise.count * 0.6
 
 
-def test_what_goes_and_what_comes_is_said(folder: Path, picture: Any) -> None:
+def test_missing_and_added_files_are_reported(folder: Path, write_image: Any) -> None:
     with pytest.raises(DataError, match="no manifest yet"):
         images.verify(folder)
     open_path(folder)
@@ -85,51 +85,51 @@ def test_what_goes_and_what_comes_is_said(folder: Path, picture: Any) -> None:
     assert images.verify(folder) == ([], ["a/0.png"], ["a/new.png"])
 
 
-def test_by_default_all_that_is_damaged_is_listed_and_refused(folder: Path) -> None:
+def test_damaged_files_are_refused_by_default(folder: Path) -> None:
     spoil(folder, "a/0.png", "b/3.png")
-    with pytest.raises(DataError, match=r"a/0\.png cannot be read(.|\n)*1 of its other files: b/3\.png") as said:
+    with pytest.raises(DataError, match=r"a/0\.png cannot be read(.|\n)*1 of its other files .*: b/3\.png") as caught:
         open_path(folder)
-    assert str(said.value).endswith("replace or remove what is damaged, or leave it out with --skip-bad 2")
+    assert str(caught.value).endswith("replace or remove the damaged files, or leave them out with --skip-bad 2")
 
 
-def test_skipping_counts_and_records(folder: Path, cache: Path) -> None:
+def test_skipped_files_are_counted_and_recorded(folder: Path, cache: Path) -> None:
     whole = open_path(folder)["train"]
     spoil(folder, "a/0.png", "b/3.png")
-    (folder / "a" / "2.png").write_bytes(b"")  # which its header tells, the others only when they are decoded
-    with pytest.raises(DataError, match=r"2 of its other files(.|\n)*with --skip-bad 3 \(now 2\)"):
+    (folder / "a" / "2.png").write_bytes(b"")  # found by its header; the others only when they are decoded
+    with pytest.raises(DataError, match=r"2 of its other files .*(.|\n)*with --skip-bad 3 \(now 2\)"):
         open_path(folder, skip_bad=2)
     found = open_path(folder, skip_bad=3)["train"]
     assert found.skipped == ("a/2.png", "a/0.png", "b/3.png")
     assert len(found) == 7
     assert found.fields["label"].tolist() == [0, 0, 0, 1, 1, 1, 1]
-    kept = [row.numpy() for n, row in enumerate(whole.fields["real"]) if n not in (0, 1, 6)]
-    assert np.array_equal(found.fields["real"].numpy(), kept)
+    remaining = [row.numpy() for n, row in enumerate(whole.fields["real"]) if n not in (0, 1, 6)]
+    assert np.array_equal(found.fields["real"].numpy(), remaining)
     reasons = {line.path: line.skipped for line in lines(cache) if line.skipped}
     assert set(reasons) == set(found.skipped)
     assert "cannot identify" in reasons["a/2.png"]
     assert "truncated" in reasons["a/0.png"]
     assert open_path(folder, skip_bad=9)["train"].skipped == found.skipped  # from the cache
     with pytest.raises(DataError, match="cannot be read as an image"):
-        open_path(folder)  # and not from there by who did not ask for it
+        open_path(folder)  # without skip_bad, the cached pool is refused too
     assert not images.verify(folder)
 
 
-def test_nothing_left_is_no_dataset(tmp_path: Path) -> None:
+def test_a_dataset_without_valid_files_is_refused(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "a.png").touch()
     with pytest.raises(DataError, match=r"a\.png cannot be read as an image"):
         open_path(tmp_path / "data", skip_bad=5)
 
 
-def test_names_that_are_no_text_are_listed_as_they_are(tmp_path: Path, picture: Any, cache: Path) -> None:
-    picture("data/a.png")
+def test_names_that_are_not_utf8_are_listed(tmp_path: Path, write_image: Any, cache: Path) -> None:
+    write_image("data/a.png")
     (tmp_path / "data" / "a.png").rename(tmp_path / "data" / os.fsdecode(b"\xff\x1b.png"))
     open_path(tmp_path / "data")
     assert [line.path for line in lines(cache)] == [os.fsdecode(b"\xff\x1b.png")]
     assert not images.verify(tmp_path / "data")
 
 
-def test_a_damaged_manifest_is_told(folder: Path, cache: Path) -> None:
+def test_a_damaged_manifest_is_reported(folder: Path, cache: Path) -> None:
     open_path(folder)
     (path,) = cache.rglob("*.manifest.jsonl")
     path.write_text('{"path": 1, "nosuch": 2}\n')

@@ -1,4 +1,4 @@
-"""Every kind of image file to the pixels that it should be, and those that are refused."""
+"""The pixels that each kind of image file decodes to, and the files that are refused."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, PngImagePlugin
 from aigc_zoo.data import pixels
 
 RAMP = np.arange(64, dtype=np.uint8).reshape(8, 8) * 4
-COLOUR = np.random.default_rng(0).integers(0, 256, (6, 9, 3), dtype=np.uint8)
+COLOR = np.random.default_rng(0).integers(0, 256, (6, 9, 3), dtype=np.uint8)
 
 
 def file_of(image: Image.Image, kind: str = "PNG", **settings: Any) -> io.BytesIO:
@@ -29,8 +29,8 @@ def decoded(image: Image.Image, channels: int = 3, kind: str = "PNG", **settings
 
 
 @pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF"])
-def test_lossless_files_give_their_pixels(kind: str) -> None:
-    assert np.array_equal(decoded(Image.fromarray(COLOUR), kind=kind), COLOUR.transpose(2, 0, 1))
+def test_lossless_files_decode_to_their_pixels(kind: str) -> None:
+    assert np.array_equal(decoded(Image.fromarray(COLOR), kind=kind), COLOR.transpose(2, 0, 1))
     assert np.array_equal(decoded(Image.fromarray(RAMP), 1, kind=kind), RAMP[None])
     assert np.array_equal(decoded(Image.fromarray(RAMP), 3, kind=kind), np.stack([RAMP] * 3))
 
@@ -38,13 +38,13 @@ def test_lossless_files_give_their_pixels(kind: str) -> None:
 @pytest.mark.parametrize(
     ("kind", "settings"), [("JPEG", {"quality": 95, "subsampling": 0}), ("WEBP", {"lossless": True})]
 )
-def test_lossy_formats_come_close(kind: str, settings: Mapping[str, Any]) -> None:
-    smooth = np.asarray(Image.fromarray(COLOUR).resize((32, 32), Image.Resampling.BICUBIC))
+def test_lossy_formats_decode_approximately(kind: str, settings: Mapping[str, Any]) -> None:
+    smooth = np.asarray(Image.fromarray(COLOR).resize((32, 32), Image.Resampling.BICUBIC))
     difference = decoded(Image.fromarray(smooth), kind=kind, **settings).astype(int) - smooth.transpose(2, 0, 1)
     assert np.abs(difference).mean() < 4
 
 
-def test_sixteen_bits_keep_their_white() -> None:
+def test_sixteen_bits_keep_black_and_white() -> None:
     levels = np.array([[0, 128, 129, 257], [32768, 65278, 65406, 65535]], np.uint16)
     assert decoded(Image.fromarray(levels), 1).tolist() == [[[0, 0, 1, 1], [128, 254, 254, 255]]]
     assert decoded(Image.fromarray(levels), 1, "TIFF").tolist() == [[[0, 0, 1, 1], [128, 254, 254, 255]]]
@@ -56,7 +56,7 @@ def test_one_bit_is_black_and_white() -> None:
     assert np.array_equal(decoded(image, 1)[0], np.where(RAMP > 100, 255, 0))
 
 
-def test_what_is_transparent_lies_on_black() -> None:
+def test_transparent_images_are_composited_on_black() -> None:
     image = Image.new("RGBA", (3, 1))
     image.putdata([(200, 100, 50, 255), (200, 100, 50, 0), (200, 100, 50, 128)])
     assert decoded(image)[:, 0].T.tolist() == [[200, 100, 50], [0, 0, 0], [100, 50, 25]]
@@ -65,7 +65,7 @@ def test_what_is_transparent_lies_on_black() -> None:
     assert decoded(grey, 1).tolist() == [[[200, 0]]]
 
 
-def test_palettes_are_looked_up_their_transparency_too() -> None:
+def test_palettes_and_their_transparency_are_applied() -> None:
     image = Image.new("P", (3, 1))
     image.putpalette([255, 0, 0, 0, 255, 0, 0, 0, 255])
     image.putdata([0, 1, 2])
@@ -74,14 +74,14 @@ def test_palettes_are_looked_up_their_transparency_too() -> None:
     assert decoded(image, transparency=b"\xff\x80\x00")[:, 0].T.tolist() == [[255, 0, 0], [0, 128, 0], [0, 0, 0]]
 
 
-def test_print_colours_become_screen_colours() -> None:
+def test_cmyk_becomes_rgb() -> None:
     image = Image.new("CMYK", (16, 16), (0, 255, 255, 0))
     red = decoded(image, kind="JPEG", quality=95)
     assert red[0].min() > 240
     assert red[1:].max() < 15
 
 
-def test_the_first_frame_counts() -> None:
+def test_the_first_frame_is_decoded() -> None:
     frames = [Image.new("L", (4, 4), level) for level in (10, 200)]
     for kind in ("GIF", "TIFF"):
         assert decoded(frames[0], 1, kind, save_all=True, append_images=frames[1:]).tolist() == [[[10] * 4] * 4]
@@ -89,28 +89,28 @@ def test_the_first_frame_counts() -> None:
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "WEBP"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_pictures_stand_upright(kind: str, orientation: int) -> None:
-    # A white corner at the top left of a wide picture, as the camera held that way stores it.
+def test_images_are_rotated_upright(kind: str, orientation: int) -> None:
+    # A white corner at the top left of a wide write_image, as the camera held that way stores it.
     upright = Image.new("RGB", (64, 32))
     ImageDraw.Draw(upright).rectangle((0, 0, 15, 15), fill="white")
-    undo = {6: Image.Transpose.ROTATE_90, 8: Image.Transpose.ROTATE_270}
-    turn = undo.get(orientation, pixels._TURNS.get(orientation))
+    inverse = {6: Image.Transpose.ROTATE_90, 8: Image.Transpose.ROTATE_270}
+    turn = inverse.get(orientation, pixels._TURNS.get(orientation))
     exif = Image.Exif()
     exif[0x0112] = orientation
     stored = upright if turn is None else upright.transpose(turn)
     file = file_of(stored, kind, exif=exif)
     with pixels.strict():
-        assert pixels.look(file)[:3] == (64, 32, False)
-        seen = pixels.decode(file, 1)[0]
-    assert seen.shape == (32, 64)
-    assert seen[:15, :15].min() > 200
-    assert seen[17:].max() < 50
+        assert pixels.read_header(file)[:3] == (64, 32, False)
+        found = pixels.decode(file, 1)[0]
+    assert found.shape == (32, 64)
+    assert found[:15, :15].min() > 200
+    assert found[17:].max() < 50
 
 
-def test_broken_notes_do_not_break_a_picture() -> None:
+def test_damaged_exif_data_is_ignored() -> None:
     file = file_of(Image.fromarray(RAMP), "JPEG", exif=b"Exif\0\0II*\0\xff\xff\xff\xff nonsense")
     with pixels.strict():
-        assert pixels.look(file)[:3] == (8, 8, True)
+        assert pixels.read_header(file)[:3] == (8, 8, True)
         assert pixels.decode(file, 1).shape == (1, 8, 8)
 
 
@@ -118,9 +118,9 @@ def test_broken_notes_do_not_break_a_picture() -> None:
     ("mode", "grey"),
     [("1", True), ("L", True), ("LA", True), ("I;16", True), ("RGB", False), ("RGBA", False)],
 )
-def test_grey_is_known_from_the_header(mode: str, grey: bool) -> None:
+def test_the_header_tells_whether_an_image_is_grey(mode: str, grey: bool) -> None:
     with pixels.strict():
-        assert pixels.look(file_of(Image.new(mode, (4, 3)))) == (4, 3, grey, mode)
+        assert pixels.read_header(file_of(Image.new(mode, (4, 3)))) == (4, 3, grey, mode)
 
 
 @pytest.mark.parametrize("grey", [True, False])
@@ -128,12 +128,12 @@ def test_a_palette_of_greys_is_grey(grey: bool) -> None:
     image = Image.new("P", (4, 3))
     image.putpalette([level for i in range(256) for level in (i, i, i if grey else 255 - i)])
     with pixels.strict():
-        assert pixels.look(file_of(image)).grey is grey
+        assert pixels.read_header(file_of(image)).grey is grey
 
 
-def test_the_middle_square_is_resized_without_aliasing() -> None:
+def test_the_centre_square_is_resized_without_aliasing() -> None:
     stripes = np.zeros((64, 128), np.uint8)
-    stripes[:, 32:96] = np.where(np.arange(64) % 2, 255, 0)  # the finest there are, in the middle square alone
+    stripes[:, 32:96] = np.where(np.arange(64) % 2, 255, 0)  # the finest possible, only in the centre square
     small = np.asarray(pixels.square(Image.fromarray(stripes), 16)).astype(int)
     assert small.shape == (16, 16)
     assert np.abs(small[:, 2:-2] - 127.5).max() < 6
@@ -141,8 +141,8 @@ def test_the_middle_square_is_resized_without_aliasing() -> None:
     assert pixels.square(image, 64) is image
 
 
-# Golden values of Pillow's Lanczos filter: another method would make numbers that do not compare.
-def test_the_method_of_resizing_stays() -> None:
+# Golden values of Pillow's Lanczos filter: metrics with another method could not be compared.
+def test_the_resizing_method_is_unchanged() -> None:
     ramp = Image.fromarray(np.add.outer(np.arange(6) * 5, np.arange(6) ** 2 * 7).astype(np.uint8))
     assert np.asarray(pixels.square(ramp, 3)).tolist() == [[4, 46, 145], [15, 57, 156], [25, 67, 166]]
 
@@ -151,14 +151,14 @@ def test_the_method_of_resizing_stays() -> None:
     "content",
     [b"", b"GIF89a", b"\x89PNG\r\n\x1a\n", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", b"text" * 99],
 )
-def test_what_is_no_image_is_refused(content: bytes) -> None:
+def test_files_that_are_not_images_are_refused(content: bytes) -> None:
     with pixels.strict(), pytest.raises(Exception, match=r".+"):
-        pixels.look(io.BytesIO(content))
+        pixels.read_header(io.BytesIO(content))
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP"])
 def test_a_truncated_file_is_refused(kind: str) -> None:
-    content = file_of(Image.fromarray(np.tile(COLOUR, (8, 8, 1))), kind).getvalue()
+    content = file_of(Image.fromarray(np.tile(COLOR, (8, 8, 1))), kind).getvalue()
     with pixels.strict(), pytest.raises(Exception, match=r".+"):
         pixels.decode(io.BytesIO(content[: len(content) * 2 // 3]), 3)
 
@@ -167,12 +167,12 @@ def test_bombs_are_refused_by_their_header() -> None:
     header = PngImagePlugin._MAGIC + _chunk(b"IHDR", (20_000).to_bytes(4) * 2 + bytes([8, 0, 0, 0, 0]))
     bomb = header + _chunk(b"IDAT", b"") + _chunk(b"IEND", b"")
     with pixels.strict(), pytest.raises(Exception, match="exceeds limit"):
-        pixels.look(io.BytesIO(bomb))
+        pixels.read_header(io.BytesIO(bomb))
     smaller = bomb.replace(
         header, PngImagePlugin._MAGIC + _chunk(b"IHDR", (9_440).to_bytes(4) * 2 + bytes([8, 0, 0, 0, 0]))
     )
     with pixels.strict(), pytest.raises(ValueError, match="9440x9440 pixels are more than 89,000,000"):
-        pixels.look(io.BytesIO(smaller))
+        pixels.read_header(io.BytesIO(smaller))
 
 
 def test_values_without_a_known_range_are_refused() -> None:

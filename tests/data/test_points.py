@@ -1,3 +1,5 @@
+"""The datasets of 2-D Gaussians."""
+
 from __future__ import annotations
 
 import pytest
@@ -9,7 +11,7 @@ from aigc_zoo.plugins import catalogue
 
 
 @pytest.mark.parametrize(("name", "modes"), [("ring", 8), ("grid", 25)])
-def test_points_lie_around_as_many_centres(name: str, modes: int) -> None:
+def test_points_surround_the_centers(name: str, modes: int) -> None:
     splits = load(catalogue(), name)
     assert {split: len(samples) for split, samples in splits.items()} == {"train": 50_000, "test": 10_000}
     train = splits["train"]
@@ -20,9 +22,9 @@ def test_points_lie_around_as_many_centres(name: str, modes: int) -> None:
         modes,
     )
     points, labels = train.fields["real"], train.fields["label"]
-    centres = torch.stack([points[labels == mode].mean(0) for mode in range(modes)])
-    assert torch.equal(torch.cdist(points, centres).argmin(1), labels)
-    assert abs(float((points - centres[labels]).std()) - 0.02) < 1e-3
+    centers = torch.stack([points[labels == mode].mean(0) for mode in range(modes)])
+    assert torch.equal(torch.cdist(points, centers).argmin(1), labels)
+    assert abs(float((points - centers[labels]).std()) - 0.02) < 1e-3
     assert splits["test"].digest != train.digest
     assert load(catalogue(), name)["train"].digest == train.digest
 
@@ -42,6 +44,6 @@ def test_options_are_checked() -> None:
         load(catalogue(), "ring", options={"count_of": 5})
 
 
-def test_points_have_no_size() -> None:
-    with pytest.raises(DataError, match="--size 8: ring holds points of float32, and only images"):
+def test_points_cannot_be_resized() -> None:
+    with pytest.raises(DataError, match="--size 8: ring has points of float32, and only uint8 images"):
         load(catalogue(), "ring", size=8)

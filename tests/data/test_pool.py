@@ -1,4 +1,4 @@
-"""The law of batches: a function of (seed, number, size), whatever holds the rows and however many ranks there are."""
+"""Batches are a function of (seed, index, size), wherever the rows are and whatever the world size is."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from aigc_zoo.game import Batch, Draw, Samples, Spec
 
 
 def numbered(count: int) -> Samples:
-    """Samples that say which row they are."""
+    """Samples whose pixel is their row number."""
     images = torch.arange(count, dtype=torch.uint8).view(count, 1, 1, 1)
     return image_samples("numbered", "train", images, torch.arange(count) % 3)
 
@@ -55,12 +55,12 @@ def test_a_batch_spans_epochs() -> None:
     assert rows_of(pool.batch(0, 0, 15)) == stream  # a batch of three epochs is the same stream
 
 
-def test_a_batch_depends_on_no_other() -> None:
+def test_a_batch_does_not_depend_on_earlier_ones() -> None:
     pool = Pool(numbered(10), "cpu")
-    played = [pool.batch(0, index, 7) for index in range(9)]
+    batches = [pool.batch(0, index, 7) for index in range(9)]
     for index in (8, 0, 5):
         again = Pool(numbered(10), "cpu").batch(0, index, 7)
-        assert all(torch.equal(again[key], played[index][key]) for key in again)
+        assert all(torch.equal(again[key], batches[index][key]) for key in again)
         assert rows_of(pool.batch(0, index, 7)) == rows_of(again)
 
 
@@ -70,7 +70,7 @@ def test_labels_stay_with_their_images() -> None:
 
 
 @pytest.mark.parametrize("world", [1, 2, 3])
-def test_ranks_take_slices_of_the_whole_batch(world: int) -> None:
+def test_ranks_get_slices_of_the_global_batch(world: int) -> None:
     pool = Pool(with_noise(20), "cpu")
     whole = pool.batch(0, 4, 7)
     parts = [pool.batch(0, 4, 7, rank, world) for rank in range(world)]
@@ -79,7 +79,7 @@ def test_ranks_take_slices_of_the_whole_batch(world: int) -> None:
     assert [len(part["real"]) for part in parts] == [(r + 1) * 7 // world - r * 7 // world for r in range(world)]
 
 
-def test_numbers_of_decoding_are_uniform_and_new_for_each_batch() -> None:
+def test_random_numbers_for_decoding_are_uniform_and_differ_between_batches() -> None:
     pool = Pool(with_noise(50), "cpu")
     noise = torch.cat([pool.batch(0, index, 500)["noise"] for index in range(4)])
     assert noise.shape == (2000, 3)
@@ -87,7 +87,7 @@ def test_numbers_of_decoding_are_uniform_and_new_for_each_batch() -> None:
     assert len(noise.unique()) > 0.99 * noise.numel()
 
 
-def test_unpaired_groups_have_epochs_of_their_own() -> None:
+def test_unpaired_groups_have_separate_epochs() -> None:
     samples = Samples(
         name="unpaired",
         split="train",
@@ -103,10 +103,10 @@ def test_unpaired_groups_have_epochs_of_their_own() -> None:
     assert [sorted(stream["a"][start : start + 4]) for start in (0, 4, 8)] == [[0, 1, 2, 3]] * 3
     assert [sorted(stream["b"][start : start + 6]) for start in (0, 6)] == [[0, 1, 2, 3, 4, 5]] * 2
     assert stream["b2"] == [10 * row for row in stream["b"]]
-    assert pool.rows(torch.tensor([5]))["a"].tolist() == [1]  # beyond the end of a group it begins anew
+    assert pool.rows(torch.tensor([5]))["a"].tolist() == [1]  # indices wrap around at the end of a group
 
 
-def test_mapped_fields_give_the_same_batches(tmp_path: Path) -> None:
+def test_memory_mapped_fields_give_the_same_batches(tmp_path: Path) -> None:
     samples = numbered(30)
     save_file(dict(samples.fields), tmp_path / "fields.safetensors")
     mapped = Samples(**{**vars(samples), "fields": load_file(tmp_path / "fields.safetensors")})
@@ -115,7 +115,7 @@ def test_mapped_fields_give_the_same_batches(tmp_path: Path) -> None:
         assert all(torch.equal(ours[key], theirs[key]) for key in ours)
 
 
-def test_chosen_rows_are_decoded_without_chance() -> None:
+def test_rows_are_decoded_deterministically() -> None:
     pool = Pool(with_noise(5), "cpu")
     batch = pool.rows(torch.tensor([3, 0, 3]))
     assert batch["real"].flatten().tolist() == [3, 0, 3]
@@ -123,7 +123,7 @@ def test_chosen_rows_are_decoded_without_chance() -> None:
     assert example(with_noise(5), 2)["real"].flatten().tolist() == [0, 1]
 
 
-def test_the_orders_of_few_epochs_are_remembered() -> None:
+def test_the_permutations_of_few_epochs_are_cached() -> None:
     pool = Pool(numbered(3), "cpu")
     for index in range(50):
         pool.batch(0, index, 4)
@@ -132,7 +132,7 @@ def test_the_orders_of_few_epochs_are_remembered() -> None:
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("budget", [None, 0])
-def test_a_device_gives_the_same_batches(budget: int | None) -> None:
+def test_a_cuda_device_gives_the_same_batches(budget: int | None) -> None:
     levels = image_samples("levels", "train", torch.arange(256, dtype=torch.uint8).view(256, 1, 1, 1))
     for samples in (levels, with_noise(20)):
         pool = Pool(samples, "cuda", budget)
@@ -147,20 +147,23 @@ def test_a_device_gives_the_same_batches(budget: int | None) -> None:
 
 
 @pytest.mark.parametrize("world", [1, 2])
-def test_batches_fetched_ahead_are_the_same(world: int) -> None:
-    """In order, out of order, of other sizes and seeds, and across epochs."""
-    near, far = Pool(with_noise(20), "cpu"), Pool(with_noise(20), "cpu", budget=0)
-    assert near.resident
-    assert not far.resident
+def test_prefetched_batches_are_the_same(world: int) -> None:
+    """Batches in order, out of order, with other sizes and seeds, and across epochs."""
+    resident, prefetched = Pool(with_noise(20), "cpu"), Pool(with_noise(20), "cpu", budget=0)
+    assert resident.resident
+    assert not prefetched.resident
     for seed, index, size in [*((0, n, 6) for n in range(9)), (0, 3, 6), (1, 4, 6), (1, 5, 4), (1, 6, 4), (1, 6, 4)]:
         for rank in range(world):
-            ours, theirs = far.batch(seed, index, size, rank, world), near.batch(seed, index, size, rank, world)
+            ours, theirs = (
+                prefetched.batch(seed, index, size, rank, world),
+                resident.batch(seed, index, size, rank, world),
+            )
             assert ours.keys() == theirs.keys()
             assert all(torch.equal(ours[key], theirs[key]) for key in ours)
     assert rows_of(Pool(numbered(9), "cpu", budget=0).rows(torch.tensor([4, 10]))) == [4, 1]
 
 
-def test_rows_are_fetched_while_the_batch_before_is_used() -> None:
+def test_rows_are_prefetched_while_the_previous_batch_is_used() -> None:
     gathered: list[int] = []
     fetcher = Fetcher(torch.device("cpu"))
 
@@ -169,20 +172,20 @@ def test_rows_are_fetched_while_the_batch_before_is_used() -> None:
         return {"real": torch.tensor(number)}
 
     fetcher.fetch((0,), lambda: gather(0))
-    fetcher.ahead((1,), lambda: gather(1))
-    fetcher._thread.submit(int).result()  # by now the thread has done what it was given, and nobody asked for it
+    fetcher.prefetch((1,), lambda: gather(1))
+    fetcher._thread.submit(int).result()  # waits until the thread has finished its work
     assert gathered == [0, 1]
     assert int(fetcher.fetch((1,), lambda: gather(9))["real"]) == 1
     assert gathered == [0, 1]
 
 
-def test_what_goes_wrong_in_the_thread_is_raised_where_the_batch_is_wanted() -> None:
+def test_errors_of_the_thread_are_raised_by_fetch() -> None:
     fetcher = Fetcher(torch.device("cpu"))
 
     def fails() -> dict[str, Tensor]:
         raise OSError("the disk is gone")
 
-    fetcher.ahead((1,), fails)
+    fetcher.prefetch((1,), fails)
     with pytest.raises(OSError, match="the disk is gone"):
         fetcher.fetch((1,), fails)
 
@@ -204,9 +207,9 @@ print(next(line.split()[1] for line in open("/proc/self/status") if line.startsw
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="RssAnon is Linux's")
-def test_memory_does_not_grow_with_the_data(tmp_path: Path) -> None:
-    """Ten times the images, 25 and 246 MB: anonymous memory stays within 5 %."""
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="RssAnon exists on Linux only")
+def test_memory_does_not_grow_with_the_dataset(tmp_path: Path) -> None:
+    """With ten times the images, 25 and 246 MB, anonymous memory stays within 5 %."""
     used = []
     for count in (2_000, 20_000):
         path = tmp_path / f"{count}.npy"

@@ -1,4 +1,4 @@
-"""Published data sets: from files that lie there, else from checked downloads; their readers on files made here."""
+"""Published datasets, from existing files or verified downloads, tested on small files of the same format."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def archive(path: Path, names: tuple[str, ...] = tuple(cifar.FILES), more: tuple
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """CIFAR-10 in ten pictures a batch, and the folder that the data are looked for in."""
+    """The folder of CIFAR-10 in $ZOO_DATA, with ten images per batch file."""
     monkeypatch.setattr(cifar, "BATCH", 10)
     monkeypatch.setenv("ZOO_DATA", str(tmp_path / "data"))
     (tmp_path / "data" / "cifar10").mkdir(parents=True)
@@ -61,7 +61,7 @@ def test_cifar_is_read_from_its_archive_without_extraction(monkeypatch: pytest.M
     check(load(catalogue(), "cifar10"))
     assert [path.name for path in small.rglob("*")] == ["cifar-10-binary.tar.gz"]
     monkeypatch.setattr(cifar, "SHA256", "")
-    check(load(catalogue(), "cifar10"))  # from the pool
+    check(load(catalogue(), "cifar10"))  # from the cached pool
 
 
 @pytest.mark.parametrize("folder", ["", "cifar-10-batches-bin"])
@@ -78,7 +78,7 @@ def test_another_archive_is_refused(small: Path) -> None:
         load(catalogue(), "cifar10")
 
 
-def test_what_lacks_in_an_archive_is_named(monkeypatch: pytest.MonkeyPatch, small: Path) -> None:
+def test_files_missing_in_an_archive_are_named(monkeypatch: pytest.MonkeyPatch, small: Path) -> None:
     path = archive(small / "cifar-10-binary.tar.gz", names=tuple(cifar.FILES)[:4])
     trust(monkeypatch, path)
     with pytest.raises(DataError, match=r"tar\.gz lacks data_batch_5\.bin, test_batch\.bin"):
@@ -89,7 +89,7 @@ def test_what_lacks_in_an_archive_is_named(monkeypatch: pytest.MonkeyPatch, smal
         load(catalogue(), "cifar10")
 
 
-def test_a_file_of_another_length_is_named(small: Path) -> None:
+def test_a_file_with_a_wrong_length_is_named(small: Path) -> None:
     for number, name in enumerate(cifar.FILES):
         (small / name).write_bytes(ROWS[number].tobytes())
     (small / "data_batch_3.bin").write_bytes(b"short")
@@ -108,24 +108,24 @@ def test_a_label_beyond_ten_is_refused(small: Path) -> None:
 def test_missing_files_are_downloaded_from_each_mirror_in_turn(
     monkeypatch: pytest.MonkeyPatch, name: str, cache: Path
 ) -> None:
-    asked: list[tuple[str, Path, str, int]] = []
+    requested: list[tuple[str, Path, str, int]] = []
 
     def fetch(url: str, path: Path, checksum: str, max_bytes: int, **_: Any) -> Path:
-        asked.append((url, path, checksum, max_bytes))
+        requested.append((url, path, checksum, max_bytes))
         raise StorageError(f"{url} cannot be downloaded")
 
     monkeypatch.setattr(mnist, "fetch", fetch)
     with pytest.raises(StorageError, match=r"train-images-idx3-ubyte\.gz cannot be downloaded"):
         load(catalogue(), name)
-    assert len(asked) == 2
-    for url, path, checksum, most in asked:
+    assert len(requested) == 2
+    for url, path, checksum, most in requested:
         assert url.startswith("https://")
         assert path == cache / "data" / name / "train-images-idx3-ubyte.gz"
         assert len(checksum.removeprefix("sha256:")) == 64
         assert 9_912_422 <= most < 30_000_000
 
 
-def test_files_of_another_content_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_files_with_other_content_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("ZOO_DATA", str(tmp_path))
     for name, head in (("mnist", b"\0\0\x08\x01\0\0\0\x01"), ("fashion-mnist", b"\0\0\x08\x01\0\0\0\x01")):
         (tmp_path / name).mkdir()

@@ -1,4 +1,4 @@
-"""The real files: MNIST byte by byte, and 60,000 JPEGs in a zip."""
+"""Real datasets: the exact bytes of MNIST, and a zip of 60,000 JPEG files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from aigc_zoo.plugins import catalogue
 pytestmark = pytest.mark.real_data
 
 
-def test_mnist_is_mnist(zoo_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mnist_has_the_published_content(zoo_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ZOO_DATA", str(zoo_data))
     splits = load(catalogue(), "mnist")
     assert {split: len(samples) for split, samples in splits.items()} == {"train": 60_000, "test": 10_000}
@@ -36,12 +36,12 @@ def test_mnist_is_mnist(zoo_data: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 @pytest.fixture(scope="module")
-def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def pools(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("pools")
 
 
-def test_the_zip_of_60000_files_becomes_a_pool(zoo_data: Path, kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ZOO_CACHE", str(kept))
+def test_the_zip_of_60000_files_becomes_a_pool(zoo_data: Path, pools: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ZOO_CACHE", str(pools))
     splits = open_path(zoo_data / "cifar10-jpeg.zip")
     assert {split: len(samples) for split, samples in splits.items()} == {"train": 50_000, "test": 10_000}
     for samples in splits.values():

@@ -1,4 +1,4 @@
-"""What `--data` means."""
+"""How `--data` is resolved to a named dataset or a path."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from aigc_zoo.plugins import Catalogue, catalogue
 
 
 def refused(reference: str, **given: Any) -> str:
-    with pytest.raises((DataError, ConfigError)) as said:
+    with pytest.raises((DataError, ConfigError)) as caught:
         load(catalogue(), reference, **given)
-    assert len(str(said.value).splitlines()) <= 3
-    return f"{said.value.exit_code} {said.value}"
+    assert len(str(caught.value).splitlines()) <= 3
+    return f"{caught.value.exit_code} {caught.value}"
 
 
 @pytest.mark.parametrize("reference", ["ring", "zoo/ring"])
@@ -35,24 +35,24 @@ def test_paths_mean_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     for reference in ("ring.npy", "./ring.npy", str(tmp_path / "ring.npy"), "~/ring.npy", "odd.set.npy"):
         assert len(load(catalogue(), reference)["train"]) == 3
     Path("ring").mkdir()
-    assert load(catalogue(), "ring")["train"].spec.modality == "points"  # a name comes first
-    assert refused("./ring").startswith("65 ring holds no images")
+    assert load(catalogue(), "ring")["train"].spec.modality == "points"  # names take precedence
+    assert refused("./ring").startswith("65 ring has no images")
 
 
 def test_an_unknown_reference_names_both_meanings() -> None:
     text = refused("digit")
     assert text.startswith("65 unknown dataset 'digit'; did you mean 'digits'?\n")
-    assert text.endswith("nor is there such a file or folder; zoo list --kind dataset shows what is installed")
+    assert text.endswith("and there is no such file or folder; zoo list --kind dataset shows what is installed")
     assert refused("acme/digits").startswith("65 unknown dataset 'acme/digits'")
 
 
 @pytest.mark.parametrize("reference", ["./photos", "~/nowhere", "/nowhere", "photos.zip", "a/b.npy", "../x"])
-def test_what_can_only_be_a_path_is_one(reference: str) -> None:
+def test_references_that_can_only_be_paths(reference: str) -> None:
     assert "there is no such file or folder" in refused(reference)
     assert "unknown dataset" not in refused(reference)
 
 
-def test_a_dataset_that_is_asked_for_wrongly_is_a_matter_of_configuration() -> None:
+def test_wrong_presets_and_options_are_configuration_errors() -> None:
     assert refused("digits.nosuch").startswith("3 dataset zoo/digits has no preset 'nosuch'")
     assert refused("ring", options={"std": 5}).startswith("3 --std 5: not in the range 0 to 0.2")
 
@@ -61,14 +61,14 @@ def test_paths_have_no_options(tmp_path: Path) -> None:
     assert refused(str(tmp_path), options={"std": 1}).endswith("is a path, and paths have no options: std")
 
 
-def test_a_size_is_obeyed_by_named_datasets_too() -> None:
+def test_named_datasets_can_be_resized() -> None:
     train = load(catalogue(), "digits", size=14)["train"]
     assert train.spec.shape == (1, 14, 14)
     assert train.resize == "centre crop, Lanczos to 14x14"
     assert train.spec.classes == 10
 
 
-def test_where_a_dataset_looks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cache: Path) -> None:
+def test_the_folder_of_a_dataset(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cache: Path) -> None:
     assert where("mnist") == cache / "data" / "mnist"
     monkeypatch.setenv("ZOO_DATA", str(tmp_path))
     assert where("mnist") == cache / "data" / "mnist"
@@ -83,7 +83,7 @@ ZOO_API = 1
 @hookimpl
 def zoo_components():
     for name in ("mine", "empty"):
-        yield Component(kind="dataset", name=name, target=f"{__name__}:{name}", summary="of a stranger")
+        yield Component(kind="dataset", name=name, target=f"{__name__}:{name}", summary="third-party dataset")
 def mine(where: Path, *, count: int = 4):
     import torch
     from aigc_zoo.data.samples import image_samples
@@ -95,17 +95,17 @@ def empty(where: Path):
 
 
 @pytest.fixture
-def strangers(tmp_path: Path) -> Catalogue:
+def third_party(tmp_path: Path) -> Catalogue:
     (tmp_path / "stranger.py").write_text(PLUGIN)
     return catalogue([tmp_path / "stranger.py"])
 
 
-def test_datasets_of_strangers_are_built_by_our_functions(strangers: Catalogue) -> None:
-    assert len(load(strangers, "mine")["train"]) == 4
-    splits: Mapping[str, Any] = load(strangers, "local/mine", options={"count": "7"}, size=4)
+def test_third_party_datasets_use_our_constructors(third_party: Catalogue) -> None:
+    assert len(load(third_party, "mine")["train"]) == 4
+    splits: Mapping[str, Any] = load(third_party, "local/mine", options={"count": "7"}, size=4)
     assert (len(splits["train"]), splits["train"].spec.shape) == (7, (1, 4, 4))
 
 
-def test_a_dataset_without_a_training_split_cannot_be_used(strangers: Catalogue) -> None:
+def test_a_dataset_without_a_training_split_cannot_be_used(third_party: Catalogue) -> None:
     with pytest.raises(ConfigError, match="dataset local/empty has no split train, only none"):
-        load(strangers, "empty")
+        load(third_party, "empty")

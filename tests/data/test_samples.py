@@ -1,3 +1,5 @@
+"""Constructors of samples: validation, decoding, and digests."""
+
 from __future__ import annotations
 
 import pytest
@@ -22,7 +24,7 @@ def test_images_decode_to_the_whole_range_and_back() -> None:
     assert torch.equal(to_uint8(real, samples.spec), every_level())
 
 
-def test_labels_become_one_hot_and_shares() -> None:
+def test_labels_become_one_hot_with_class_frequencies() -> None:
     labels = torch.tensor([2, 0, 2, 2])
     samples = image_samples("levels", "train", every_level(), labels, ("a", "b", "c"))
     assert samples.spec == Spec(shape=(1, 8, 8), classes=3)
@@ -42,8 +44,8 @@ def test_without_labels_there_is_no_entry_for_them() -> None:
 @pytest.mark.parametrize(
     "labels", [torch.zeros(3, dtype=torch.int64), torch.zeros(4), torch.zeros(4, 1, dtype=torch.int64)]
 )
-def test_labels_of_another_form_are_a_mistake(labels: torch.Tensor) -> None:
-    with pytest.raises(ValueError, match="labels are int64 of shape"):
+def test_labels_of_another_shape_or_dtype_are_refused(labels: torch.Tensor) -> None:
+    with pytest.raises(ValueError, match="labels must be int64 of shape"):
         image_samples("levels", "train", every_level(), labels)
 
 
@@ -53,17 +55,17 @@ def test_labels_beyond_the_classes_are_refused() -> None:
 
 
 def test_an_empty_split_is_refused() -> None:
-    with pytest.raises(DataError, match="none: its split train has no samples"):
+    with pytest.raises(DataError, match="none: split train has no samples"):
         image_samples("none", "train", torch.zeros(0, 1, 8, 8, dtype=torch.uint8))
 
 
 @pytest.mark.parametrize("images", [torch.zeros(4, 1, 8, 8), torch.zeros(4, 8, 8, dtype=torch.uint8)])
-def test_images_of_another_form_are_a_mistake(images: torch.Tensor) -> None:
-    with pytest.raises(ValueError, match="images are uint8 of shape"):
+def test_images_of_another_shape_or_dtype_are_refused(images: torch.Tensor) -> None:
+    with pytest.raises(ValueError, match="images must be uint8 of shape"):
         image_samples("levels", "train", images)
 
 
-def test_points_state_a_range_that_holds_them_all() -> None:
+def test_the_range_of_points_includes_all_of_them() -> None:
     samples = point_samples("line", "train", torch.tensor([[0.0, 1.0], [2.0, 4.0]]))
     assert samples.spec == Spec(shape=(2,), range=(-2.0, 6.0), modality="points")
     assert point_samples("dot", "train", torch.zeros(3, 2)).spec.range == (-1.0, 1.0)
@@ -78,7 +80,7 @@ def test_arrays_keep_their_values() -> None:
     assert real.dtype == torch.float32
 
 
-def test_the_digest_sees_names_kinds_shapes_and_bytes() -> None:
+def test_the_digest_covers_names_dtypes_shapes_and_bytes() -> None:
     fields = {"real": torch.arange(6, dtype=torch.uint8).view(3, 2), "label": torch.tensor([0, 1, 0])}
     digest = digest_of(fields)
     assert len(digest) == 64
@@ -92,9 +94,9 @@ def test_the_digest_sees_names_kinds_shapes_and_bytes() -> None:
     assert len({digest, *map(digest_of, others)}) == 5
 
 
-def test_the_digest_is_of_content_not_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_digest_does_not_depend_on_memory_layout(monkeypatch: pytest.MonkeyPatch) -> None:
     images = torch.arange(48, dtype=torch.uint8).view(2, 3, 4, 2)
     whole = digest_of({"real": images})
     assert digest_of({"real": images.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)}) == whole
-    monkeypatch.setattr("aigc_zoo.data.samples.HASHED_AT_ONCE", 1)
+    monkeypatch.setattr("aigc_zoo.data.samples.HASH_BLOCK", 1)
     assert digest_of({"real": images}) == whole

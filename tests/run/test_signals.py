@@ -67,7 +67,7 @@ def test_handlers_are_restored() -> None:
     assert signal.getsignal(signal.SIGTERM) is before
 
 
-# --- at any moment ---------------------------------------------------------------------------------------------------
+# --- at any moment ----------------------------------------------------------------------------------------------------
 
 PHASES: dict[str, tuple[Any, str, int]] = {
     "data wait": (pool.Pool, "batch", 13),
