@@ -104,7 +104,7 @@ def text_files(root: Path) -> Iterator[tuple[Path, str]]:
         for name in sorted(names):
             path = Path(folder) / name
             data = path.read_bytes() if path.is_file() else b"\0"
-            if b"\0" not in data[:4096]:
+            if name != ".git" and b"\0" not in data[:4096]:  # a file in the work trees of Git
                 yield path, data.decode("utf-8", errors="replace")
 
 
