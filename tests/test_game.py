@@ -55,19 +55,8 @@ def test_until_switches_once() -> None:
 
 
 def test_every_and_until_nest_and_none_skips_the_turn() -> None:
-    nested = Until(4, Every(2, None, one), Every(3, Until(7, two, None), three))
-    assert [play_at(nested, step) for step in range(10)] == [
-        None,
-        one,
-        None,
-        one,
-        three,
-        three,
-        two,
-        three,
-        three,
-        None,
-    ]
+    loss = Until(4, Every(2, None, one), Every(3, Until(7, two, None), three))
+    assert [play_at(loss, step) for step in range(10)] == [None, one, None, one, three, three, two, three, three, None]
     assert play_at(None, 0) is None
     assert play_at(one, 9) is one
 
