@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from aigc_zoo.game import Samples
 
 # One thread for each worker and for each of its subprocesses, set before torch is imported: networks in tests are so
 # small that several threads wait for each other longer than they compute.
@@ -37,6 +41,25 @@ def zoo_data() -> Path:
     if not directory.is_dir():
         raise FileNotFoundError(f"ZOO_DATA={value} is not a directory")
     return directory
+
+
+@pytest.fixture(scope="session")
+def cifar10_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The cache that `cifar10` is decoded into."""
+    return tmp_path_factory.mktemp("cifar10")
+
+
+@pytest.fixture(scope="session")
+def cifar10(zoo_data: Path, cifar10_cache: Path) -> Mapping[str, Samples]:
+    """CIFAR-10 from a zip of 60,000 JPEGs, which takes 20 s to decode.
+
+    Tests that use it are marked `xdist_group("cifar10")`, so that they run in one worker and it is decoded once.
+    """
+    from aigc_zoo.data.open import open_path
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ZOO_CACHE", str(cifar10_cache))
+        return open_path(zoo_data / "cifar10-jpeg.zip")
 
 
 @dataclass(frozen=True)

@@ -76,7 +76,8 @@ def test_a_stranger_is_listed_and_leaves_no_trace(installed: Path) -> None:
 
 def test_a_stranger_trains_and_its_run_says_what_it_needs_when_it_is_gone(installed: Path) -> None:
     run = installed.parent / "run"
-    trained = zoo(installed, "train", "hello", "--data", "digits", "--steps", "2", "--out", str(run))
+    settings = ["--data", "digits", "--steps", "2", "--eval-num", "192", "--out", str(run)]
+    trained = zoo(installed, "train", "hello", *settings)
     assert trained.returncode == 0, trained.stderr
     assert (run / "generator.safetensors").is_file()
     card = json.loads((run / "card.json").read_text())
