@@ -45,16 +45,14 @@ def zoo_data() -> Path:
 
 @pytest.fixture(scope="session")
 def cifar10_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The cache that `cifar10` is decoded into."""
-    return tmp_path_factory.mktemp("cifar10")
+    """The cache that `cifar10` is decoded into. Workers of pytest-xdist share it, and the first one decodes."""
+    base = tmp_path_factory.getbasetemp()
+    return (base.parent if base.name.startswith("popen-") else base) / "cifar10"
 
 
 @pytest.fixture(scope="session")
 def cifar10(zoo_data: Path, cifar10_cache: Path) -> Mapping[str, Samples]:
-    """CIFAR-10 from a zip of 60,000 JPEGs, which takes 20 s to decode.
-
-    Tests that use it are marked `xdist_group("cifar10")`, so that they run in one worker and it is decoded once.
-    """
+    """CIFAR-10 from a zip of 60,000 JPEGs, which takes 20 s to decode."""
     from aigc_zoo.data.open import open_path
 
     with pytest.MonkeyPatch.context() as patch:

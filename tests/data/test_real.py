@@ -16,7 +16,7 @@ from aigc_zoo.data.resolve import load
 from aigc_zoo.game import Samples
 from aigc_zoo.plugins import catalogue
 
-pytestmark = [pytest.mark.real_data, pytest.mark.xdist_group("cifar10")]
+pytestmark = pytest.mark.real_data
 
 
 def test_mnist_is_mnist(zoo_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:

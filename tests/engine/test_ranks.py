@@ -21,8 +21,6 @@ from aigc_zoo.artefacts import checkpoint
 from aigc_zoo.engine.dist import Ranks, join
 from aigc_zoo.engine.state import under
 
-pytestmark = pytest.mark.xdist_group("engine/test_ranks")  # one worker: the fixtures start three processes
-
 TESTS = Path(__file__).parents[1]
 
 

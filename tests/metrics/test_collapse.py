@@ -22,10 +22,7 @@ from aigc_zoo_plugins.datasets.stacked import stacked
 
 pytestmark = pytest.mark.usefixtures("cache")
 
-EXTRACTORS = [
-    "zoo-grey28",
-    pytest.param("zoo-rgb32", marks=[pytest.mark.real_data, pytest.mark.xdist_group("cifar10")]),
-]
+EXTRACTORS = ["zoo-grey28", pytest.param("zoo-rgb32", marks=pytest.mark.real_data)]
 GROUPS = ("fid", "kid", "isc", "prc", "dac", "variance-ratio", "duplicates")
 
 

@@ -128,7 +128,6 @@ def test_the_colour_extractor_is_small_and_says_how_it_was_made() -> None:
 
 
 @pytest.mark.real_data
-@pytest.mark.xdist_group("cifar10")
 def test_the_colour_extractor_reads_as_well_as_stated(cifar10: Mapping[str, Samples]) -> None:
     test = cifar10["test"]
     with safe_open(rgb32.FILE, framework="pt") as file:

@@ -14,8 +14,6 @@ from aigc_zoo.artefacts.runs import RunDirectory, read_lines
 
 from .conftest import TINY
 
-pytestmark = pytest.mark.xdist_group("run/test_ranks")  # one worker: the fixture starts three processes
-
 LISTENER = """
 import os
 
