@@ -1,18 +1,18 @@
-# Tools are taken from BIN where it is given, else from .venv/bin where there is one, else from PATH.
+# Tools are taken from BIN if it is given, else from .venv/bin if it exists, else from PATH.
 BIN ?= $(wildcard .venv/bin)
 export PATH := $(if $(BIN),$(abspath $(BIN)):)$(PATH)
 
 .PHONY: help check test slow nightly docs bench results reliability
 
 help:
-	@echo "make check   lint, format, types, import contracts, generated documents"
-	@echo "make test    the tests that a change must pass"
-	@echo "make slow    the tests that take minutes"
-	@echo "make nightly those that need a browser, a quiet machine, or minutes of Inception or training"
-	@echo "make docs    docs/cli.md, docs/checks.md and the README's result table, made anew"
-	@echo "make results the zoo's own numbers, hours of training; goes on where it was left"
-	@echo "make reliability  every promise of docs/reliability.md with its full count, half an hour"
-	@echo "make bench   the speed of a train step, of every installed recipe"
+	@echo "make check        lint, formatting, types, import contracts, generated documents, retired words"
+	@echo "make test         the fast tests, on two cores"
+	@echo "make slow         the tests that take minutes, on two cores"
+	@echo "make nightly      tests that need a browser, a quiet machine, or minutes of Inception or training, one at a time"
+	@echo "make docs         regenerate docs/cli.md, docs/checks.md, the API snapshot and the tables"
+	@echo "make bench        benchmark the training step of every installed recipe"
+	@echo "make results      measure the zoo's own results: hours of training; resumes if interrupted"
+	@echo "make reliability  run every test of docs/reliability.md with its full count, half an hour"
 
 check:
 	ruff check .
@@ -25,6 +25,7 @@ check:
 	python tools/results_table.py --check
 	python tools/speed_table.py --check
 	python tools/reliability.py --check
+	python tools/words.py
 
 test:
 	pytest
@@ -32,8 +33,9 @@ test:
 slow:
 	pytest -m slow
 
+# Times and counts are measured without a second worker (-n 0).
 nightly:
-	pytest -m nightly
+	pytest -n 0 -m nightly
 
 docs:
 	python tools/cli_docs.py
@@ -51,4 +53,4 @@ results:
 	python tools/zoo_results.py
 
 reliability:
-	python tools/reliability.py
+	PYTEST_ADDOPTS="-n 0" python tools/reliability.py

@@ -45,7 +45,8 @@ def installed(folder: Path) -> None:
 def tests(folder: Path) -> dict[str, Any]:
     """The tests marked gpu: how many passed, and what failed."""
     report = folder / "tests.xml"
-    command = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "tests/gpu", f"--junitxml={report}"]
+    options = ["-o", "addopts=--import-mode=importlib -p no:cacheprovider"]  # one process: the GPU is not shared
+    command = [sys.executable, "-m", "pytest", "-q", *options, "-m", "gpu", "tests/gpu", f"--junitxml={report}"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=TESTS, check=False)
     said = done.stdout.splitlines()
     failed = [line for line in said if line.startswith(("FAILED", "ERROR"))]

@@ -1,4 +1,4 @@
-"""Children of a warm process: what they do is seen from outside, as a user would see it."""
+"""Forked child processes, which start fast because everything is imported already."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from aigc_zoo.errors import ZooError
 
 
 def fork(work: Callable[[], object]) -> int:
-    """Runs `work` in a child of this warm process, which leaves with 0, a ZooError's code or 99; its process id."""
+    """Run `work` in a forked child and return its process id. It exits with 0, the code of a ZooError, or 99."""
     child = os.fork()
     if child:
         return child
     code = 99
     try:
-        signal.alarm(30)  # a child that hangs ends, and its test fails
+        signal.alarm(30)  # a child that hangs is killed, and its test fails
         torch.set_num_threads(1)
         work()
         code = 0
@@ -32,5 +32,5 @@ def fork(work: Callable[[], object]) -> int:
 
 
 def ended(child: int) -> int:
-    """How it ended: an exit code, or minus the signal."""
+    """Wait for the child and return its exit code, or the negative number of the signal that killed it."""
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])

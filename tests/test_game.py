@@ -1,4 +1,4 @@
-"""The vocabulary by itself: plays, recipes, schedules, optimisers."""
+"""The vocabulary of recipes: losses by step, recipes, schedules and optimizers."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from aigc_zoo.game import (
     rmsprop,
 )
 
-# --- plays ------------------------------------------------------------------------------------------------------------
+# --- losses by step ---------------------------------------------------------------------------------------------------
 
 
 def one(nets: Nets, batch: Batch) -> Terms:
@@ -44,19 +44,19 @@ def three(nets: Nets, batch: Batch) -> Terms:
     return {}
 
 
-def test_every_begins_at_step_zero() -> None:
+def test_every_starts_at_step_zero() -> None:
     assert [play_at(Every(3, one, two), step) for step in range(7)] == [one, two, two, one, two, two, one]
     assert [play_at(Every(1, one, two), step) for step in range(3)] == [one, one, one]
 
 
-def test_until_changes_once() -> None:
+def test_until_switches_once() -> None:
     assert [play_at(Until(2, one, two), step) for step in range(5)] == [one, one, two, two, two]
     assert play_at(Until(0, one, two), 0) is two
 
 
-def test_plays_nest_and_none_sits_out() -> None:
-    play = Until(4, Every(2, None, one), Every(3, Until(7, two, None), three))
-    assert [play_at(play, step) for step in range(10)] == [None, one, None, one, three, three, two, three, three, None]
+def test_every_and_until_nest_and_none_skips_the_turn() -> None:
+    loss = Until(4, Every(2, None, one), Every(3, Until(7, two, None), three))
+    assert [play_at(loss, step) for step in range(10)] == [None, one, None, one, three, three, two, three, three, None]
     assert play_at(None, 0) is None
     assert play_at(one, 9) is one
 
@@ -74,30 +74,30 @@ def player(**settings: Any) -> Player:
 
 
 def recipe(**settings: Any) -> Recipe:
-    given = {
+    defaults = {
         "networks": lambda spec: {},
-        "players": {"critic": player()},
+        "players": {"discriminator": player()},
         "generate": lambda nets, batch: {},
         "steps": 1,
     }
-    return Recipe(**{**given, **settings})
+    return Recipe(**{**defaults, **settings})
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
         ({"players": {}}, "at least one player"),
-        ({"players": {"critic": player(turns=0)}}, "player critic needs at least one turn, not 0"),
-        ({"players": {"critic": player(controls=())}}, "player critic controls no network"),
+        ({"players": {"D": player(turns=0)}}, "player D needs at least one turn, not 0"),
+        ({"players": {"D": player(controls=())}}, "player D controls no network"),
         ({"steps": 1, "images": 1}, "either steps or images"),
     ],
 )
-def test_recipes_that_say_nothing_sensible_are_refused(settings: dict[str, Any], message: str) -> None:
+def test_invalid_recipes_are_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         recipe(**settings)
 
 
-def test_rounds_are_the_largest_number_of_turns() -> None:
+def test_rounds_is_the_largest_number_of_turns() -> None:
     assert recipe().rounds == 1
     assert recipe(players={"a": player(turns=2), "b": player(turns=5), "c": player()}).rounds == 5
 
@@ -109,7 +109,7 @@ def test_recipes_and_players_are_frozen() -> None:
         player().turns = 2  # type: ignore[misc]
 
 
-def test_nets_are_reached_by_name() -> None:
+def test_nets_are_attributes() -> None:
     net = nn.Linear(1, 1)
     nets = Nets({"G": net})
     assert nets.G is nets["G"] is net
@@ -129,17 +129,19 @@ def test_parameters_are_counted() -> None:
     assert count_parameters(nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 1, bias=False))) == 9 + 3
 
 
-# --- schedules and optimisers -----------------------------------------------------------------------------------------
+# --- schedules and optimizers -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("t", "straight", "curved"), [(0.0, 2.0, 2.0), (0.5, 1.5, 1.5), (0.25, 1.75, 1.853553)])
-def test_schedules_of_progress(t: float, straight: float, curved: float) -> None:
+@pytest.mark.parametrize(
+    ("t", "linear_value", "cosine_value"), [(0.0, 2.0, 2.0), (0.5, 1.5, 1.5), (0.25, 1.75, 1.853553)]
+)
+def test_schedules_are_functions_of_progress(t: float, linear_value: float, cosine_value: float) -> None:
     batch = {"t": torch.tensor(t, dtype=torch.float64)}
-    assert float(linear(2.0, 1.0)(Nets(), batch)) == straight
-    assert float(cosine(2.0, 1.0)(Nets(), batch)) == pytest.approx(curved, abs=1e-6)
+    assert float(linear(2.0, 1.0)(Nets(), batch)) == linear_value
+    assert float(cosine(2.0, 1.0)(Nets(), batch)) == pytest.approx(cosine_value, abs=1e-6)
 
 
-def test_schedules_end_where_they_say() -> None:
+def test_schedules_end_at_their_last_value() -> None:
     batch = {"t": torch.tensor(1.0, dtype=torch.float64)}
     assert float(linear(2.0, 0.5)(Nets(), batch)) == 0.5
     assert float(cosine(2.0, 0.5)(Nets(), batch)) == pytest.approx(0.5, abs=1e-15)
@@ -148,9 +150,10 @@ def test_schedules_end_where_they_say() -> None:
 GRADIENTS = torch.randn(6, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 
 
-def walked(make: Callable[[list[nn.Parameter]], torch.optim.Optimizer]) -> Tensor:
+def optimized(build: Callable[[list[nn.Parameter]], torch.optim.Optimizer]) -> Tensor:
+    """The weights after a step for each of `GRADIENTS`."""
     weight = nn.Parameter(torch.linspace(-1, 1, 5, dtype=torch.float64))
-    optimizer = make([weight])
+    optimizer = build([weight])
     for gradient in GRADIENTS:
         weight.grad = gradient.clone()
         optimizer.step()
@@ -168,15 +171,15 @@ def walked(make: Callable[[list[nn.Parameter]], torch.optim.Optimizer]) -> Tenso
     ],
     ids=["adam", "adam-0.9", "adamw", "rmsprop", "rmsprop-0.9"],
 )
-def test_optimisers_walk_as_torch_documents_them(
+def test_optimizers_equal_those_of_torch(
     ours: Callable[[list[nn.Parameter]], torch.optim.Optimizer],
     plain: Callable[[list[nn.Parameter]], torch.optim.Optimizer],
 ) -> None:
-    """In float64 to the last digits: the rate of 2e-4, rounded to float32, would be off by 2.5e-8 of itself."""
-    torch.testing.assert_close(walked(ours), walked(plain), rtol=0, atol=1e-15)
+    """Compared in float64: rounding the learning rate of 2e-4 to float32 would be a relative error of 2.5e-8."""
+    torch.testing.assert_close(optimized(ours), optimized(plain), rtol=0, atol=1e-15)
 
 
-def test_the_rate_is_a_tensor_that_can_be_moved() -> None:
+def test_the_learning_rate_is_a_tensor_that_can_be_changed() -> None:
     weight = nn.Parameter(torch.zeros((), dtype=torch.float64))
     optimizer = adam(1.0, 0.0, 0.0)([weight])
     optimizer.param_groups[0]["lr"].fill_(0.25)
@@ -186,6 +189,6 @@ def test_the_rate_is_a_tensor_that_can_be_moved() -> None:
 
 
 def test_clipping_bounds_the_weights_after_each_step() -> None:
-    assert walked(clipped(adam(0.5), 0.1)).abs().max() == 0.1
-    unbound = walked(rmsprop(1e-3))
-    torch.testing.assert_close(walked(clipped(rmsprop(1e-3), 2.0)), unbound, rtol=0, atol=0)
+    assert optimized(clipped(adam(0.5), 0.1)).abs().max() == 0.1
+    unclipped = optimized(rmsprop(1e-3))
+    torch.testing.assert_close(optimized(clipped(rmsprop(1e-3), 2.0)), unclipped, rtol=0, atol=0)

@@ -1,4 +1,4 @@
-"""Discovery under fire: plugins that break, collide, print, exit or are slow, all installed at once."""
+"""Plugin discovery with plugins that break, collide, print, exit or are slow, all installed at once."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def healthy(*names: str, kind: str = "recipe") -> str:
 def install(
     folder: Path, distribution: str, code: str, *, requires: str = "", points: dict[str, str] | None = None
 ) -> str:
-    """A distribution as pip leaves it: one module, METADATA and entry points. The module's name is returned."""
+    """Install a distribution as pip does: a module, METADATA and entry points. Returns the name of the module."""
     module = distribution.replace("-", "_")
     info = folder / f"{module}-0.2.dist-info"
     info.mkdir(parents=True)
@@ -48,7 +48,7 @@ def install(
 
 
 def zoo(folder: Path, *args: str, **env: str) -> subprocess.CompletedProcess[str]:
-    """The command in a process of its own, which sees the distributions in `folder`."""
+    """Run the command in a process of its own, with the distributions in `folder` installed."""
     path = os.pathsep.join(filter(None, (str(folder), os.environ.get("PYTHONPATH", ""))))
     return subprocess.run(
         [sys.executable, "-m", "aigc_zoo", *args],
@@ -71,7 +71,7 @@ def __getattr__(name):
     raise AttributeError(name)
 """
 
-MATRIX = {  # distribution -> (code, requirement, status, what the reason says)
+MATRIX = {  # distribution -> (code, requirement, status, parts of the reason)
     "aigc-zoo-missing": ("import nosuchmodule", "", "broken", ["ModuleNotFoundError", "nosuchmodule"]),
     "aigc-zoo-exits": ("import sys; sys.exit('no GPU found')", "", "broken", ["SystemExit: no GPU found"]),
     "aigc-zoo-prints": ("print('good morning')\n" + healthy("prints"), "", "ok", []),
@@ -136,7 +136,7 @@ SLEEP = 0.3
 
 @pytest.fixture(scope="module")
 def matrix(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
-    """All of them at once, seen by `zoo list` and `zoo plugins`, each in one process."""
+    """The output of `zoo list` and `zoo plugins` with all of these distributions installed."""
     folder = tmp_path_factory.mktemp("matrix")
     for distribution, (code, requires, _, _) in MATRIX.items():
         install(folder, distribution, code, requires=requires)
@@ -158,7 +158,7 @@ def matrix(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
 
 
 @pytest.mark.parametrize("distribution", MATRIX)
-def test_misbehaving_plugins_are_named_with_status_and_reason(matrix: SimpleNamespace, distribution: str) -> None:
+def test_faulty_plugins_are_listed_with_status_and_reason(matrix: SimpleNamespace, distribution: str) -> None:
     _, _, status, reasons = MATRIX[distribution]
     record = matrix.records[distribution, distribution.removeprefix("aigc-zoo-")]
     assert (record["status"], record["version"]) == (status, "0.2"), record
@@ -166,7 +166,7 @@ def test_misbehaving_plugins_are_named_with_status_and_reason(matrix: SimpleName
     assert record["reason"] != "" or status == "ok"
 
 
-def test_healthy_plugins_are_listed_beside_them(matrix: SimpleNamespace) -> None:
+def test_healthy_plugins_are_not_affected(matrix: SimpleNamespace) -> None:
     items = matrix.listed["items"]
     strangers = {item["id"] for item in items if item["distribution"] != "aigc-zoo"}
     healthy = {name.removeprefix("aigc-zoo-") for name, row in MATRIX.items() if row[2] == "ok"} - {"acme"}
@@ -191,18 +191,18 @@ def test_each_problem_is_one_line_on_stderr(matrix: SimpleNamespace) -> None:
         assert line.endswith(f" is {problem['status']}: {problem['reason']}")
 
 
-def test_two_names_of_one_module_are_one_plugin(matrix: SimpleNamespace) -> None:
+def test_two_entry_points_of_one_module_are_one_plugin(matrix: SimpleNamespace) -> None:
     one, two = (matrix.records["aigc-zoo-double", name] for name in ("one", "two"))
     assert (one["status"], two["status"]) == ("ok", "duplicate")
     assert "aigc_zoo_double is aigc-zoo-double's one already" in two["reason"]
 
 
-def test_an_entry_point_that_is_no_module_is_refused(matrix: SimpleNamespace) -> None:
+def test_an_entry_point_must_be_a_module(matrix: SimpleNamespace) -> None:
     record = matrix.records["aigc-zoo-value", "value"]
     assert (record["status"], record["reason"]) == ("broken", "the entry point names a HookimplMarker, not a module")
 
 
-def test_slow_imports_are_measured_and_named(matrix: SimpleNamespace) -> None:
+def test_slow_imports_are_reported(matrix: SimpleNamespace) -> None:
     slow, quick = (matrix.records[f"aigc-zoo-{name}", name] for name in ("heavy", "prints"))
     assert slow["heavy"] == ["torch"]
     assert slow["milliseconds"] >= SLEEP * 1e3
@@ -228,7 +228,7 @@ def test_strict_makes_the_first_problem_an_error(matrix: SimpleNamespace) -> Non
 
 
 def pluggy_of(requirement: str, folder: Path) -> Path:
-    """This release of pluggy, installed by pip in a folder of its own."""
+    """Install a release of pluggy in a directory of its own and return the directory."""
     options = ["--no-deps", "--quiet", "--disable-pip-version-check", "--only-binary", ":all:"]
     command = [sys.executable, "-m", "pip", "install", *options, "--target", str(folder), requirement]
     subprocess.run(command, check=True, timeout=300)
@@ -237,10 +237,10 @@ def pluggy_of(requirement: str, folder: Path) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("requirement", ["pluggy==1.6.0", "pluggy>=1.6,<2"], ids=["oldest", "newest"])
-def test_the_matrix_reads_the_same_on_every_pluggy(matrix: SimpleNamespace, requirement: str, tmp_path: Path) -> None:
-    """The oldest release that is allowed behaves in three ways unlike the newest; none of them can be seen."""
-    home = pluggy_of(requirement, tmp_path / "pluggy")
-    path = os.pathsep.join((str(home), str(matrix.folder)))
+def test_discovery_is_the_same_with_every_pluggy(matrix: SimpleNamespace, requirement: str, tmp_path: Path) -> None:
+    """The oldest supported release behaves differently in three ways, none of which may be visible."""
+    directory = pluggy_of(requirement, tmp_path / "pluggy")
+    path = os.pathsep.join((str(directory), str(matrix.folder)))
     version = subprocess.run(
         [sys.executable, "-c", "import pluggy; print(pluggy.__version__, pluggy.__file__)"],
         capture_output=True,
@@ -248,20 +248,20 @@ def test_the_matrix_reads_the_same_on_every_pluggy(matrix: SimpleNamespace, requ
         env={**os.environ, "PYTHONPATH": path},
         check=True,
     ).stdout
-    assert str(home) in version
+    assert str(directory) in version
     assert version.startswith("1.6.0") == (requirement == "pluggy==1.6.0")
     listed = zoo(matrix.folder, "list", "--kind", "all", "--json", PYTHONPATH=path)
     plugins = zoo(matrix.folder, "plugins", "--json", PYTHONPATH=path)
     assert (listed.returncode, plugins.returncode) == (0, 0), listed.stderr + plugins.stderr
 
-    def told(records: object) -> list[tuple[str, ...]]:
+    def statuses(records: object) -> list[tuple[str, ...]]:
         assert isinstance(records, list)
         keys = ("distribution", "version", "entry_point", "status")
-        # pluggy's own sentence about an unknown argument names the module's place, the releases word it alike
+        # pluggy's own message about an unknown argument contains the path of the module, so reasons are left out
         return [tuple(str(record[key]) for key in keys) for record in records]
 
     assert json.loads(listed.stdout)["items"] == matrix.listed["items"]
-    assert told(json.loads(listed.stdout)["problems"]) == told(matrix.listed["problems"])
+    assert statuses(json.loads(listed.stdout)["problems"]) == statuses(matrix.listed["problems"])
     for record in json.loads(plugins.stdout)["items"]:
         _, _, status, reasons = MATRIX.get(record["distribution"], ("", "", record["status"], []))
         assert record["status"] == status
@@ -276,15 +276,15 @@ Discover = Callable[[], Catalogue]
 
 @pytest.fixture
 def discover(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Discover:
-    """A fresh look at what is installed, the distributions in `tmp_path` included."""
+    """Discover the installed plugins again, including the distributions in `tmp_path`."""
 
-    def look() -> Catalogue:
+    def load() -> Catalogue:
         monkeypatch.syspath_prepend(tmp_path)
         manager = Manager()
         manager.load_setuptools_entrypoints()
         return Catalogue(manager)
 
-    return look
+    return load
 
 
 def status_of(found: Catalogue, distribution: str) -> str:
@@ -315,7 +315,7 @@ def test_a_distribution_may_take_the_namespace_of_a_disabled_one(
     assert found.find("recipe", "heir/unet").entry.distribution == "heir"
 
 
-def test_a_broken_plugin_leaves_nothing_behind(tmp_path: Path, discover: Discover) -> None:
+def test_no_hook_of_a_broken_plugin_is_called(tmp_path: Path, discover: Discover) -> None:
     """pluggy 1.6 keeps a plugin that it found invalid, and would call its other hooks."""
     log = "@hookimpl\ndef zoo_log(run, step):\n    raise AssertionError('called')\n"
     install(tmp_path, "aigc-zoo-left1", healthy("left").replace("()", "(nosuch)") + log)
@@ -335,7 +335,7 @@ def test_one_kind_and_name_in_two_entry_points_breaks_the_second(tmp_path: Path,
     assert [entry.id for entry in found.items("recipe", "split/*")] == ["split/x"]
 
 
-def test_one_unreadable_entry_points_file_hurts_nobody_else(tmp_path: Path, discover: Discover) -> None:
+def test_an_unreadable_entry_points_file_affects_no_other_plugin(tmp_path: Path, discover: Discover) -> None:
     install(tmp_path, "aigc-zoo-garbled", "")
     (tmp_path / "aigc_zoo_garbled-0.2.dist-info" / "entry_points.txt").write_text("[aigc_zoo]\nno equals sign\n")
     install(tmp_path, "unrelated", "")
@@ -355,7 +355,7 @@ def test_a_distribution_without_metadata_is_broken(tmp_path: Path, discover: Dis
     assert (record.status, record.reason) == ("broken", "its METADATA cannot be read or states no name")
 
 
-def test_what_an_interrupted_pip_left_behind_is_a_duplicate(tmp_path: Path, discover: Discover) -> None:
+def test_the_remains_of_an_interrupted_pip_are_a_duplicate(tmp_path: Path, discover: Discover) -> None:
     """pip renames a distribution to ~name while it replaces it; its METADATA still has the name."""
     install(tmp_path, "aigc-zoo-twice", healthy("twice"))
     shutil.copytree(tmp_path / "aigc_zoo_twice-0.2.dist-info", tmp_path / "~igc_zoo_twice-0.1.dist-info")
@@ -365,14 +365,14 @@ def test_what_an_interrupted_pip_left_behind_is_a_duplicate(tmp_path: Path, disc
     assert found.find("recipe", "twice").entry.id == "twice/twice"
 
 
-def test_order_is_ours_first_then_natural(tmp_path: Path, discover: Discover) -> None:
+def test_first_party_components_are_listed_first_and_then_in_natural_order(tmp_path: Path, discover: Discover) -> None:
     install(tmp_path, "aigc-zoo-order", healthy("r10", "r9", "r1"))
     ids = [entry.id for entry in discover().items("recipe") if entry.namespace in ("zoo", "order")]
     assert ids[-3:] == ["order/r1", "order/r9", "order/r10"]
     assert ids[0].startswith("zoo/")
 
 
-def test_keyboard_interrupt_passes(tmp_path: Path, discover: Discover) -> None:
+def test_keyboard_interrupt_is_not_caught(tmp_path: Path, discover: Discover) -> None:
     install(tmp_path, "aigc-zoo-ctrlc", "raise KeyboardInterrupt")
     with pytest.raises(KeyboardInterrupt):
         discover()
@@ -390,21 +390,21 @@ def named(tmp_path: Path, discover: Discover) -> Catalogue:
     return discover()
 
 
-def test_a_users_short_name_means_ours_and_says_who_else_has_it(named: Catalogue) -> None:
+def test_a_short_name_prefers_first_party_and_mentions_the_others(named: Catalogue) -> None:
     found = named.find("recipe", "dcgan")
     assert (found.entry.id, found.preset, found.note) == ("zoo/dcgan", "", "note: n1/dcgan also exists")
     exact = named.find("recipe", "n1/dcgan")
     assert (exact.entry.id, exact.note) == ("n1/dcgan", "")
 
 
-def test_a_users_short_name_must_otherwise_be_unique(named: Catalogue) -> None:
+def test_other_short_names_must_be_unique(named: Catalogue) -> None:
     assert named.find("recipe", "own").entry.id == "n1/own"
     with pytest.raises(ConfigError, match="recipe 'shared' is ambiguous: n1/shared, n2/shared"):
         named.find("recipe", "shared")
     assert named.find("loss", "shared").entry.id == "n2/shared"
 
 
-def test_a_recipes_reference_stays_in_its_namespace_and_ours(named: Catalogue) -> None:
+def test_a_reference_resolves_in_its_own_namespace_and_then_in_zoo(named: Catalogue) -> None:
     assert named.find("recipe", "dcgan", namespace="n1").entry.id == "n1/dcgan"
     assert named.find("recipe", "dcgan", namespace="n2").entry.id == "zoo/dcgan"
     assert named.find("recipe", "shared", namespace="n2").entry.id == "n2/shared"
@@ -427,7 +427,7 @@ def test_presets(named: Catalogue) -> None:
 
 
 @pytest.mark.parametrize(
-    ("reference", "told"),
+    ("reference", "message"),
     [
         ("dcgam", "did you mean 'dcgan'"),
         ("DCGAN", "did you mean 'dcgan'"),
@@ -437,28 +437,28 @@ def test_presets(named: Catalogue) -> None:
         ("xyzzy", "zoo list --kind recipe shows what is installed"),
     ],
 )
-def test_unknown_names_are_explained(named: Catalogue, reference: str, told: str) -> None:
+def test_unknown_names_are_explained(named: Catalogue, reference: str, message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         named.find("recipe", reference)
-    assert told in str(caught.value)
+    assert message in str(caught.value)
     assert f"unknown recipe {reference!r}" in str(caught.value)
     assert len(str(caught.value).splitlines()) <= 3
     assert caught.value.exit_code == 3
 
 
-def test_a_name_of_another_kind_is_said(named: Catalogue) -> None:
+def test_a_component_of_another_kind_with_the_name_is_mentioned(named: Catalogue) -> None:
     with pytest.raises(ConfigError, match="of that name there is a recipe"):
         named.find("loss", "own")
 
 
 @pytest.mark.parametrize("reference", ["./my_gan.py", "my_gan.py", "/tmp/x", "~/x", "a/b/c", "hf:x/y", "", "acme/"])
-def test_paths_and_sources_are_no_names(named: Catalogue, reference: str) -> None:
+def test_paths_and_urls_are_not_names(named: Catalogue, reference: str) -> None:
     with pytest.raises(ConfigError, match=r"\[namespace/\]name\[.preset\]") as caught:
         named.find("recipe", reference)
     assert "--plugin FILE.py" in str(caught.value)
 
 
-def test_patterns_meet_the_name_or_the_id(named: Catalogue) -> None:
+def test_patterns_match_the_name_or_the_id(named: Catalogue) -> None:
     def ids(pattern: str) -> list[str]:
         return [entry.id for entry in named.items("recipe", pattern)]
 
@@ -470,7 +470,7 @@ def test_patterns_meet_the_name_or_the_id(named: Catalogue) -> None:
     assert {entry.kind for entry in named.items(None, "shared")} == {"recipe", "loss"}
 
 
-def test_what_a_missing_plugin_needs() -> None:
+def test_the_install_command_of_a_missing_plugin() -> None:
     assert needs("aigc-zoo-acme", "0.2") == "needs aigc-zoo-acme>=0.2: python -m pip install aigc-zoo-acme"
     assert needs("aigc-zoo-acme", "") == "needs aigc-zoo-acme: python -m pip install aigc-zoo-acme"
     assert needs("my_gan.py", "ab12") == "needs the plugin file my_gan.py: zoo --plugin my_gan.py ..."
@@ -479,7 +479,7 @@ def test_what_a_missing_plugin_needs() -> None:
 # --- loading ----------------------------------------------------------------------------------------------------------
 
 
-def test_targets_are_imported_when_loaded_and_failures_name_the_fix(
+def test_targets_are_imported_lazily_and_failures_name_the_fix(
     tmp_path: Path, discover: Discover, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lines = "".join(
@@ -499,20 +499,20 @@ def test_targets_are_imported_when_loaded_and_failures_name_the_fix(
     assert "aigc_zoo_load_good" not in sys.modules
     assert found.find("recipe", "load/good").entry.load()() == 7
     assert capsys.readouterr() == ("", "loud\n")
-    for name, told in [
+    for name, message in [
         ("gone", 'ModuleNotFoundError.*\nit needs an extra: python -m pip install "aigc-zoo-load.audio."'),
         ("typo", "AttributeError.*mkae"),
         ("data", "aigc_zoo_load_good:DATA is not callable but of type int"),
         ("exit", "SystemExit: no GPU"),
     ]:
-        with pytest.raises(ConfigError, match=f"recipe load/{name} of aigc-zoo-load 0.2 cannot be loaded: .*{told}"):
+        with pytest.raises(ConfigError, match=f"recipe load/{name} of aigc-zoo-load 0.2 cannot be loaded: .*{message}"):
             found.find("recipe", f"load/{name}").entry.load()
 
 
 # --- listeners --------------------------------------------------------------------------------------------------------
 
 
-def test_a_failing_listener_is_switched_off_and_the_others_hear_on(
+def test_a_failing_listener_is_switched_off_and_the_others_continue(
     tmp_path: Path, discover: Discover, capsys: pytest.CaptureFixture[str]
 ) -> None:
     calls = "CALLS = []\n"
@@ -531,11 +531,11 @@ def test_a_failing_listener_is_switched_off_and_the_others_hear_on(
     assert ear2 == [(1, {"a": 0.5}), (2, {"a": 0.5}), "ValueError('x')"]
     out, err = capsys.readouterr()
     assert out == ""
-    told = [line for line in err.splitlines() if line != "noted"]
-    assert told == ["zoo: plugin aigc-zoo-ear1 0.2 is switched off: zoo_log: SystemExit: no disk"]
+    lines = [line for line in err.splitlines() if line != "noted"]
+    assert lines == ["zoo: plugin aigc-zoo-ear1 0.2 is switched off: zoo_log: SystemExit: no disk"]
 
 
-def test_unknown_moments_are_a_mistake_of_ours(discover: Discover) -> None:
+def test_an_unknown_hook_is_a_programming_error(discover: Discover) -> None:
     with pytest.raises(KeyError):
         discover().listen("zoo_lgo", run=None)
 
@@ -551,7 +551,7 @@ def zoo_components():
     yield Component(kind="recipe", name="my_gan", target=f"{__name__}:make", summary="Mine")
 
 def make(*, width: int = 8):
-    return ("made", width)
+    return ("my_gan", width)
 """
 
 
@@ -561,25 +561,25 @@ def test_a_single_file_is_a_plugin(tmp_path: Path) -> None:
     found = catalogue([path])
     entry = found.find("recipe", "my_gan").entry
     assert (entry.id, entry.distribution, len(entry.version)) == ("local/my_gan", "my gan.py", 12)
-    assert entry.load()(width=3) == ("made", 3)
+    assert entry.load()(width=3) == ("my_gan", 3)
     assert catalogue([path]) is found
     assert catalogue() is catalogue()
     assert catalogue().items("recipe", "local/*") == []
 
 
-def test_two_files_of_one_name_do_not_mix(tmp_path: Path) -> None:
+def test_two_files_with_the_same_name_are_separate_plugins(tmp_path: Path) -> None:
     paths = []
     for folder, name in [("a", "first"), ("b", "second")]:
         (tmp_path / folder).mkdir()
         paths.append(tmp_path / folder / "same.py")
-        paths[-1].write_text(FILE.replace("my_gan", name).replace('"made"', f'"{name}"'))
+        paths[-1].write_text(FILE.replace("my_gan", name))
     found = catalogue(paths)
-    made = [found.find("recipe", name).entry.load()()[0] for name in ("first", "second")]
-    assert made == ["first", "second"]
+    results = [found.find("recipe", name).entry.load()()[0] for name in ("first", "second")]
+    assert results == ["first", "second"]
 
 
 @pytest.mark.parametrize(
-    ("code", "told"),
+    ("code", "message"),
     [
         ("x = 1\ny = nosuch\n", "is broken: line 2: NameError: name 'nosuch' is not defined"),
         ("def (:\n", "is broken: SyntaxError"),
@@ -588,12 +588,12 @@ def test_two_files_of_one_name_do_not_mix(tmp_path: Path) -> None:
         ("raise SystemExit(4)", "is broken: line 1: SystemExit: 4"),
     ],
 )
-def test_errors_of_a_single_file_are_shown(tmp_path: Path, code: str, told: str) -> None:
+def test_errors_of_a_single_file_are_shown(tmp_path: Path, code: str, message: str) -> None:
     path = tmp_path / "bad.py"
     path.write_text(code)
     with pytest.raises(ConfigError) as caught:
         catalogue([path])
-    assert f"plugin file bad.py {told}" in str(caught.value)
+    assert f"plugin file bad.py {message}" in str(caught.value)
 
 
 def test_a_single_file_must_exist_and_be_python(tmp_path: Path) -> None:
@@ -604,7 +604,7 @@ def test_a_single_file_must_exist_and_be_python(tmp_path: Path) -> None:
         catalogue([tmp_path / "notes.txt"])
 
 
-def test_problems_for_people_and_programs_agree(tmp_path: Path, discover: Discover) -> None:
+def test_problems_in_text_and_json_agree(tmp_path: Path, discover: Discover) -> None:
     install(tmp_path, "aigc-zoo-agree", "import nosuchmodule", points={"other": "aigc_zoo_agree"})
     found = discover()
     mine: list[dict[str, Any]] = [p for p in found.problems if p["distribution"] == "aigc-zoo-agree"]

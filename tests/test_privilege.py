@@ -1,4 +1,4 @@
-"""First-party families have no privilege: the core does not know them, and all of them are packaged alike."""
+"""First-party families have no privileges: the core does not name them, and all are packaged in the same way."""
 
 from __future__ import annotations
 
@@ -23,10 +23,11 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 FAMILIES = sorted(path.parent.name for path in (ROOT / "plugins").glob("*/__init__.py"))
 
 
-def families_words() -> set[str]:
-    """Names of families and their components, but data sets': `ring` and `grid` are words that any code may use.
+def family_names() -> set[str]:
+    """Names of families and their components, without common words.
 
-    So are families that are called after a kind, such as `losses`.
+    Common words are the names of datasets, such as `ring` and `grid`, and of families that are named after a kind, such
+    as `losses`.
     """
     kinds = {kind for kind in KINDS if kind != "dataset"}
     names = {entry.name for entry in catalogue().items(None, "zoo/*") if entry.kind in kinds}
@@ -35,7 +36,7 @@ def families_words() -> set[str]:
 
 
 def words(tree: ast.AST) -> Iterator[tuple[int, str]]:
-    """Every identifier and every whole string of a module, with its line; references such as `zoo/x.y` in parts."""
+    """Every identifier and string of a module with its line; references such as `zoo/x.y` are split."""
     for node in ast.walk(tree):
         line = getattr(node, "lineno", 0)
         for field, value in ast.iter_fields(node):
@@ -49,7 +50,7 @@ def mentions(source: str, forbidden: set[str]) -> list[tuple[int, str]]:
 
 
 def test_the_core_names_no_family() -> None:
-    forbidden = families_words()
+    forbidden = family_names()
     assert {"dcgan"} <= forbidden
     found = [
         f"{path.relative_to(ROOT)}:{line} {word}"
@@ -59,9 +60,9 @@ def test_the_core_names_no_family() -> None:
     assert found == []
 
 
-def test_no_other_file_of_the_core_names_a_family() -> None:
-    """Templates and the like: what a new plugin is tried with is looked up when it is written."""
-    forbidden = families_words()
+def test_no_template_of_the_core_names_a_family() -> None:
+    """The components that a new plugin is tested with are looked up when its files are written."""
+    forbidden = family_names()
     others = [path for path in (ROOT / "aigc_zoo").rglob("*.in") if "licences" not in path.parts]
     assert len(others) > 15
     found = [
@@ -73,7 +74,7 @@ def test_no_other_file_of_the_core_names_a_family() -> None:
     assert found == []
 
 
-def test_the_core_never_speaks_of_the_families_package() -> None:
+def test_the_core_does_not_mention_the_package_of_the_families() -> None:
     assert [path.name for path in CORE if "aigc_zoo_plugins" in path.read_text(encoding="utf-8")] == []
 
 
@@ -94,12 +95,12 @@ def test_the_core_never_speaks_of_the_families_package() -> None:
         "import families.dcgan as x",
     ],
 )
-def test_the_search_finds_what_it_is_for(source: str) -> None:
+def test_the_search_finds_mentions_in_all_places(source: str) -> None:
     assert mentions(source, {"dcgan", "non-saturating"}) != []
     assert mentions(source, {"dcg", "saturating"}) == []
 
 
-def test_folders_entry_points_and_packages_agree() -> None:
+def test_directories_entry_points_and_packages_agree() -> None:
     points = PROJECT["project"]["entry-points"]["aigc_zoo"]
     assert points == {name: f"aigc_zoo_plugins.{name}" for name in FAMILIES}
     folders = {"aigc_zoo_plugins": ROOT / "plugins", "aigc_zoo": ROOT / "aigc_zoo"}
@@ -114,8 +115,8 @@ def test_folders_entry_points_and_packages_agree() -> None:
     assert set(listed.stdout.split()) == packages
 
 
-def test_what_is_installed_is_what_the_project_states() -> None:
-    """A new entry point needs a reinstall; without it, nobody would see the new family."""
+def test_the_installed_entry_points_are_up_to_date() -> None:
+    """A new entry point needs a reinstall; without it the new family would be missing."""
     ours = [record for record in catalogue().records if record.distribution == "aigc-zoo"]
     assert sorted(record.entry_point for record in ours) == FAMILIES
     assert [str(record) for record in ours if record.status != "ok"] == []
@@ -138,10 +139,10 @@ def test_the_wheel_contains_every_module_and_data_file(tmp_path: Path) -> None:
     )
     (wheel,) = wheels.glob("*.whl")
     packed = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
-    there = {path.relative_to(ROOT) for folder in ("aigc_zoo", "plugins") for path in (ROOT / folder).rglob("*")}
+    existing = {path.relative_to(ROOT) for folder in ("aigc_zoo", "plugins") for path in (ROOT / folder).rglob("*")}
     wanted = {
         str(Path("aigc_zoo_plugins", *path.parts[1:]) if path.parts[0] == "plugins" else path)
-        for path in there
+        for path in existing
         if (ROOT / path).is_file() and "__pycache__" not in path.parts
     }
     assert packed == wanted

@@ -1,4 +1,4 @@
-"""What surrounds the code says what is true: commands, tree, generated pages, documented hooks, versions."""
+"""The documents agree with the code: commands, repository tree, generated pages, hooks and versions."""
 
 from __future__ import annotations
 
@@ -31,11 +31,10 @@ from aigc_zoo.options.signatures import CALLED_WITH
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 GUIDE = (ROOT / "docs" / "writing-a-plugin.md").read_text(encoding="utf-8")
-LEFT_OUT = {".git", ".hypothesis", ".venv", "build", "dist", "runs", "__pycache__", ".benchmarks"}
 
 
 def tool(name: str) -> ModuleType:
-    """A script of tools/ as a module."""
+    """Import a script of tools/ as a module."""
     found = importlib.util.spec_from_file_location(f"zoo_tools_{name}", ROOT / "tools" / f"{name}.py")
     assert found is not None
     assert found.loader is not None
@@ -44,24 +43,14 @@ def tool(name: str) -> ModuleType:
     return module
 
 
-def text_files() -> Iterator[Path]:
-    """What belongs to the repository and can be read as text."""
-    for folder, folders, names in os.walk(ROOT):
-        folders[:] = sorted(n for n in folders if n not in LEFT_OUT and not n.endswith(("_cache", ".egg-info")))
-        for name in sorted(names):
-            path = Path(folder) / name
-            if path.suffix in {".py", ".md", ".toml", ".json", ".yaml", ".cfg", ".ini", ".txt", ""}:
-                yield path
-
-
 def section(text: str, title: str) -> str:
-    """The text between a heading of level two and the next."""
+    """The text between a heading of level two and the next one."""
     return text.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
 
 
-def code(text: str, first_word: str) -> str:
-    """The one code block that contains the word."""
-    blocks = [block for block in re.findall(r"```\w*\n(.*?)\n```", text, re.DOTALL) if first_word in block]
+def code(text: str, word: str) -> str:
+    """The only code block that contains `word`."""
+    blocks = [block for block in re.findall(r"```\w*\n(.*?)\n```", text, re.DOTALL) if word in block]
     assert len(blocks) == 1
     return str(blocks[0])
 
@@ -69,14 +58,14 @@ def code(text: str, first_word: str) -> str:
 # --- the README -------------------------------------------------------------------------------------------------------
 
 
-def test_the_readme_begins_with_what_the_zoo_is_and_two_commands() -> None:
+def test_the_readme_begins_with_two_commands_to_copy() -> None:
     beginning = README.partition("\n## ")[0]
     command = tool("readme_command").command
     blocks = re.findall(r"```\w*\n(.*?)\n```", beginning, re.DOTALL)
     assert blocks == [command("run", README), command("test", README)]
     for block in blocks:
-        assert "\n" not in block, "each is one line to copy"
-        assert block.startswith("python3 -m venv .venv && .venv/bin/pip install "), "each stands alone"
+        assert "\n" not in block, "each command is one line"
+        assert block.startswith("python3 -m venv .venv && .venv/bin/pip install "), "each command is complete"
     assert blocks[0].endswith(".venv/bin/zoo train dcgan")
     assert blocks[1].endswith(".venv/bin/pytest")
 
@@ -86,7 +75,7 @@ def test_ci_runs_the_readmes_test_command_as_it_is_written() -> None:
     assert os.access(ROOT / ".ci" / "run", os.X_OK)
     assert "test_command=$(python3 tools/readme_command.py test)" in script
     assert 'bash -euo pipefail -c "$test_command"' in script
-    assert "pytest" not in script, "no other command than the README's runs the tests"
+    assert "pytest" not in script, "the tests run only with the README's command"
     printed = subprocess.run(
         [sys.executable, ROOT / "tools" / "readme_command.py", "test"], capture_output=True, text=True, check=True
     )
@@ -94,7 +83,7 @@ def test_ci_runs_the_readmes_test_command_as_it_is_written() -> None:
 
 
 def tree(text: str) -> Iterator[str]:
-    """The paths that a drawn tree names; entries stand under the folder above them that is less indented."""
+    """The paths in a drawn tree. The parent of an entry is the last folder above it with less indentation."""
     above: list[tuple[int, str]] = []
     for line in text.splitlines():
         names = re.split(r"\s{2,}", line.strip())[0].split()
@@ -106,7 +95,7 @@ def tree(text: str) -> Iterator[str]:
             above.append((indent, names[0]))
 
 
-def test_the_readmes_tree_names_what_is_there() -> None:
+def test_the_paths_in_the_readmes_tree_exist() -> None:
     paths = list(tree(code(section(README, "The repository"), "pyproject.toml")))
     assert len(paths) > 25
     missing = [path for path in paths if not (ROOT / path).exists() or path.endswith("/") != (ROOT / path).is_dir()]
@@ -114,30 +103,30 @@ def test_the_readmes_tree_names_what_is_there() -> None:
 
 
 @pytest.mark.parametrize("folder", ["aigc_zoo", "plugins"])
-def test_the_readmes_tree_leaves_out_no_part_of_the_code(folder: str) -> None:
+def test_the_readmes_tree_lists_all_source_files(folder: str) -> None:
     named = set(tree(code(section(README, "The repository"), "pyproject.toml")))
-    there = {
+    existing = {
         f"{folder}/{path.name}{'/' if path.is_dir() else ''}"
         for path in (ROOT / folder).iterdir()
         if not path.name.startswith("__") and path.name != "py.typed" and not path.name.startswith(".")
     }
-    assert there - named == set()
+    assert existing - named == set()
 
 
-def test_links_between_documents_lead_somewhere() -> None:
+def test_links_between_documents_are_valid() -> None:
     for page in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("benchmarks/*.md")]:
         for target in re.findall(r"\]\(([^)#]+)", page.read_text(encoding="utf-8")):
             assert target.startswith("https://") or (page.parent / target).exists(), f"{page.name}: {target}"
 
 
 def commands() -> list[str]:
-    """The lines of the README that call `zoo`."""
+    """The lines of the README's shell blocks that call `zoo`."""
     blocks = re.findall(r"```sh\n(.*?)\n```", README, re.DOTALL)
     return [line for block in blocks for line in block.splitlines() if line.startswith("zoo ")]
 
 
 @pytest.mark.parametrize("line", commands())
-def test_the_readmes_commands_are_understood(line: str) -> None:
+def test_the_readmes_commands_are_valid(line: str) -> None:
     _, name, *words = shlex.split(line, comments=True)
     with click.Context(zoo, info_name="zoo", obj=Globals()) as context:
         command = zoo.get_command(context, name)
@@ -147,40 +136,40 @@ def test_the_readmes_commands_are_understood(line: str) -> None:
                 inner.params["inputs"].resolve(plugins.catalogue())
 
 
-def test_the_readme_shows_commands_of_all_kinds() -> None:
+def test_the_readme_shows_the_main_commands() -> None:
     assert {line.split()[1] for line in commands()} >= {"list", "show", "train", "sample", "eval"}
 
 
 def test_the_readmes_exit_codes_are_those_of_the_errors() -> None:
-    stated = {
+    documented_codes = {
         int(number) for number in re.findall(r"^\| ([\d, ]+) \|", section(README, "Exit codes"), re.MULTILINE)[:-1]
     }
     raised = {e.exit_code for e in vars(errors).values() if isinstance(e, type) and issubclass(e, errors.ZooError)}
-    assert stated == raised | {0}
+    assert documented_codes == raised | {0}
 
 
 # --- generated pages --------------------------------------------------------------------------------------------------
 
 
-def test_the_command_lines_page_is_fresh() -> None:
+def test_docs_cli_is_up_to_date() -> None:
     assert tool("cli_docs").stale() == ""
 
 
-def test_the_page_of_checks_is_fresh() -> None:
+def test_docs_checks_is_up_to_date() -> None:
     assert tool("checks_docs").stale() == ""
 
 
-def test_the_result_table_is_fresh() -> None:
+def test_the_result_table_is_up_to_date() -> None:
     assert tool("results_table").stale() == ""
 
 
-def test_the_page_of_promises_is_fresh() -> None:
+def test_docs_reliability_is_up_to_date() -> None:
     reliability = tool("reliability")
     assert reliability.stale() == ""
     assert reliability.undescribed((ROOT / "tests").rglob("test_*.py")) == set()
 
 
-def test_a_stale_page_is_noticed(tmp_path: Path) -> None:
+def test_a_stale_page_is_detected(tmp_path: Path) -> None:
     old = tmp_path / "cli.md"
     old.write_text("# The command line\n")
     assert "make docs" in tool("cli_docs").stale(old)
@@ -193,10 +182,10 @@ def test_a_stale_page_is_noticed(tmp_path: Path) -> None:
 
 
 def every_command(command: click.Command, name: str, above: click.Context | None) -> Iterator[tuple[str, list[str]]]:
-    """Each command's full name, and those of its options that have no word of help."""
+    """The full name of each command, with those of its options that have no help text."""
     with click.Context(command, info_name=name.rpartition(" ")[2], parent=above, obj=Globals()) as context:
-        options_of_it = [one for one in command.get_params(context) if isinstance(one, click.Option)]
-        yield name, [one.opts[0] for one in options_of_it if not (one.help or "").strip() and not one.hidden]
+        own_options = [one for one in command.get_params(context) if isinstance(one, click.Option)]
+        yield name, [one.opts[0] for one in own_options if not (one.help or "").strip() and not one.hidden]
         if isinstance(command, click.Group):
             for below in command.list_commands(context):
                 found = command.get_command(context, below)
@@ -204,30 +193,30 @@ def every_command(command: click.Command, name: str, above: click.Context | None
                 yield from every_command(found, f"{name} {below}", context)
 
 
-def test_every_option_of_every_command_says_what_it_does() -> None:
+def test_every_command_option_has_a_help_text() -> None:
     found = dict(every_command(zoo, "zoo", None))
     assert len(found) > 15
-    assert {name: bare for name, bare in found.items() if bare} == {}
+    assert {name: missing for name, missing in found.items() if missing} == {}
     page = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
     assert [name for name in found if f"\n## {name}\n" not in page] == []
 
 
-def test_every_option_of_every_component_says_what_it_does() -> None:
+def test_every_component_option_has_a_help_text() -> None:
     catalogue = plugins.catalogue()
-    bare = [
+    missing = [
         f"{entry.kind} {entry.id} --{option.key}"
         for entry in catalogue.items(None, "zoo/*")
         for option in options.component_options(catalogue, entry.kind, entry.id)
         if not option.help
     ]
-    assert bare == []
+    assert missing == []
     assert [one.key for one in options.RUN_SETTINGS.values() if not one.help] == []
 
 
 # --- the plugin guide -------------------------------------------------------------------------------------------------
 
 
-def test_documented_hooks_are_those_of_the_api() -> None:
+def test_the_guide_documents_the_hooks_of_the_api() -> None:
     documented = re.findall(
         r"^def (\w+)\((.*)\) -> (.*): \.\.\.$", code(section(GUIDE, "Hooks"), "zoo_log"), re.MULTILINE
     )
@@ -239,7 +228,7 @@ def test_documented_hooks_are_those_of_the_api() -> None:
     assert documented == actual
 
 
-def test_documented_kinds_are_called_as_the_api_calls_them() -> None:
+def test_the_guide_documents_how_each_kind_is_called() -> None:
     rows = dict(re.findall(r"^\| `(\w+)` \| (.*?) \|", section(GUIDE, "Kinds"), re.MULTILINE))
     assert sorted(rows) == sorted(spec.KINDS)
     for kind, words in CALLED_WITH.items():
@@ -248,25 +237,25 @@ def test_documented_kinds_are_called_as_the_api_calls_them() -> None:
 
 
 def lines_of(block: str) -> int:
-    """Lines of code: what is not blank."""
+    """The number of lines that are not blank."""
     return sum(bool(line.strip()) for line in block.splitlines())
 
 
-def test_the_guides_code_is_as_short_as_it_promises() -> None:
+def test_the_examples_of_the_guide_are_short() -> None:
     assert lines_of(code(GUIDE, "def my_loss")) <= 12
-    assert lines_of(code(GUIDE, "class Maker")) <= 45
+    assert lines_of(code(GUIDE, "def my_gan")) <= 45
     assert len(tutorial_commands()) < 15
 
 
 def tutorial_commands() -> list[str]:
-    """The lines to type, of the guide's tutorial."""
+    """The shell commands of the guide's tutorial."""
     tutorial = GUIDE.partition("\n## Keeping its promises\n")[0]
     return [line for block in re.findall(r"```sh\n(.*?)\n```", tutorial, re.DOTALL) for line in block.splitlines()]
 
 
-def test_the_guides_plugin_is_found_and_trains(tmp_path: Path) -> None:
+def test_the_plugin_of_the_guide_trains(tmp_path: Path) -> None:
     file = tmp_path / "my_gan.py"
-    file.write_text(code(GUIDE, "class Maker"))
+    file.write_text(code(GUIDE, "def my_gan"))
     catalogue = plugins.catalogue([file])
     assert catalogue.find("recipe", "my-gan").entry.id == "local/my-gan"
     recipe = options.build(catalogue, options.resolve(catalogue, "my-gan", given={"generator.width": 8}))
@@ -280,10 +269,10 @@ def test_the_guides_plugin_is_found_and_trains(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_tutorial_works_word_for_word(tmp_path: Path) -> None:
-    """In an empty folder; what pip installs goes to a folder of its own, built with what is here."""
+def test_all_commands_of_the_tutorial_work(tmp_path: Path) -> None:
+    """In an empty directory. pip installs into a directory of its own and builds with the installed packages."""
     (tmp_path / "my_loss.py").write_text(code(GUIDE, "def my_loss"))
-    (tmp_path / "my_gan.py").write_text(code(GUIDE, "class Maker"))
+    (tmp_path / "my_gan.py").write_text(code(GUIDE, "def my_gan"))
     site = tmp_path / "site"
     env = {
         **os.environ,
@@ -291,7 +280,7 @@ def test_the_tutorial_works_word_for_word(tmp_path: Path) -> None:
         "PYTHONPATH": str(site),
         "PIP_NO_DEPS": "1",
         "PIP_NO_INDEX": "1",
-        "PIP_NO_BUILD_ISOLATION": "0",  # pip reads it as the option's value: no isolation
+        "PIP_NO_BUILD_ISOLATION": "0",  # pip reads the variable as the value of the option: no isolation
     }
     for line in tutorial_commands():
         more = {"PIP_TARGET": str(site)} if " pip install " in line else {}
@@ -304,7 +293,7 @@ def test_the_tutorial_works_word_for_word(tmp_path: Path) -> None:
     assert list((tmp_path / "dist").glob("*.whl"))
 
 
-def test_the_guide_speaks_of_every_way_to_declare_and_every_status() -> None:
+def test_the_guide_documents_declarations_and_plugin_statuses() -> None:
     for word in ("ZOO_EXPECTED_FAILURES", "shapes=", "parametrize_with_checks", "ZOO_STRICT", "ZOO_DISABLE_PLUGINS"):
         assert word in GUIDE
     for status in ("ok", "broken", "incompatible", "duplicate", "disabled"):
@@ -312,7 +301,7 @@ def test_the_guide_speaks_of_every_way_to_declare_and_every_status() -> None:
 
 
 def closure(name: str, known: set[str]) -> set[str]:
-    """A distribution and all that it brings, extras left out."""
+    """Add a distribution and its dependencies, without extras, to `known`."""
     own = canonicalize_name(name)
     if own in known:
         return known
@@ -325,38 +314,43 @@ def closure(name: str, known: set[str]) -> set[str]:
 
 
 @pytest.mark.promise("U2", 1, 1)
-def test_the_core_brings_few_distributions(promise: Any) -> None:
-    """Beyond torch's own; those of torch-fidelity and pytest-benchmark, which others are to have, are among them."""
-    brought = closure("aigc-zoo", set()) - closure("torch", set()) - {"aigc-zoo"}
-    assert len(brought) <= 26, sorted(brought)
-    assert {"pluggy", "click", "safetensors", "torch-fidelity", "pytest-benchmark"} <= brought
-    promise.kept(distributions=len(brought))
+def test_the_core_has_few_dependencies(promise: Any) -> None:
+    """Dependencies beyond torch's own, including those of torch-fidelity and pytest-benchmark."""
+    required = closure("aigc-zoo", set()) - closure("torch", set()) - {"aigc-zoo"}
+    assert len(required) <= 26, sorted(required)
+    assert {"pluggy", "click", "safetensors", "torch-fidelity", "pytest-benchmark"} <= required
+    promise.kept(distributions=len(required))
 
 
 # --- all files --------------------------------------------------------------------------------------------------------
 
 
-def test_the_changelog_has_this_version() -> None:
+def test_the_changelog_has_the_current_version() -> None:
     changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     assert re.search(rf"^## \[{re.escape(aigc_zoo.__version__)}\]", changelog, re.MULTILINE)
 
 
-def test_no_file_knows_the_machine_that_it_was_written_on() -> None:
+def test_no_file_contains_an_absolute_path_of_a_machine() -> None:
     absolute = re.compile(r"(?<![\w.:/$}-])/(?:home|root|Users|work|workspace|mnt)/\w")
     found = [
         f"{path.relative_to(ROOT)}:{number}: {line.strip()}"
-        for path in text_files()
-        for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1)
+        for path, text in tool("words").text_files(ROOT)
+        for number, line in enumerate(text.splitlines(), 1)
         if absolute.search(line)
     ]
     assert found == []
 
 
 def test_every_decision_is_listed_and_half_a_page() -> None:
+    """File name, heading and index agree, and each decision has context, decision and consequence."""
     folder = ROOT / "docs" / "decisions"
-    listed = re.findall(r"\((\d{4}-[\w-]+\.md)\)", (folder / "README.md").read_text(encoding="utf-8"))
-    assert listed == sorted(path.name for path in folder.glob("[0-9]*.md"))
-    for name in listed:
-        text = (folder / name).read_text(encoding="utf-8")
-        assert all(f"**{part}.**" in text for part in ("Context", "Decision", "Consequence")), name
-        assert len(text.split()) < 320, name
+    index = (folder / "README.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| \[(\d{4})\]\((\d{4}-[\w-]+\.md)\) \| (.*) \|$", index, re.MULTILINE)
+    assert [file for _, file, _ in rows] == sorted(path.name for path in folder.glob("[0-9]*.md"))
+    for number, file, title in rows:
+        text = (folder / file).read_text(encoding="utf-8")
+        assert text.startswith(f"# {number}: {title}\n"), file
+        slug = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
+        assert file == f"{number}-{slug}.md"
+        assert re.findall(r"^\*\*(\w+)\.\*\*", text, re.MULTILINE) == ["Context", "Decision", "Consequence"], file
+        assert len(text.split()) < 320, file

@@ -1,4 +1,4 @@
-"""The standard game of two: what each player lowers, on what, and how penalties join in."""
+"""The two-player game: the loss of each player, its inputs, and penalties."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from aigc_zoo.game import Adversarial, Batch, Nets, Noisy, Penalty, Recipe, Spec
 from aigc_zoo.two_player import two_player
 
 
-class Maker(nn.Module):
-    """z (and label) -> (N, 3); it keeps what it was built for."""
+class Generator(nn.Module):
+    """z (and label) -> (N, 3); keeps the arguments of its constructor."""
 
     def __init__(self, spec: Spec, latent: int) -> None:
         super().__init__()
@@ -25,20 +25,22 @@ class Maker(nn.Module):
         return self.linear(z if label is None else torch.cat([z, label], 1))
 
 
-class Evaluator(nn.Module):
+class Discriminator(nn.Module):
+    """x (and label) -> logits (N, 1); records its inputs."""
+
     def __init__(self, spec: Spec) -> None:
         super().__init__()
         self.spec = spec
         self.linear = nn.Linear(3 + spec.classes, 1)
-        self.asked: list[Tensor] = []
+        self.inputs: list[Tensor] = []
 
     def forward(self, x: Tensor, label: Tensor | None) -> Tensor:
-        self.asked.append(x)
+        self.inputs.append(x)
         return self.linear(x if label is None else torch.cat([x, label], 1))
 
 
 class Shift(nn.Module):
-    """An augmentation that can be recognised."""
+    """An augmentation whose effect is easy to recognize."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x + 100
@@ -56,14 +58,20 @@ SPEC = Spec(shape=(3,), classes=2, modality="points")
 
 
 def standard(**settings: Any) -> Recipe:
-    given = {"generator": Maker, "discriminator": Evaluator, "loss": difference(), "latent": 4, "optimizer": adam(1e-3)}
-    return two_player(**{**given, "steps": 1, **settings})
+    defaults = {
+        "generator": Generator,
+        "discriminator": Discriminator,
+        "loss": difference(),
+        "latent": 4,
+        "optimizer": adam(1e-3),
+    }
+    return two_player(**{**defaults, "steps": 1, **settings})
 
 
-def dealt(game: Recipe, nets: Nets) -> dict[str, Tensor]:
-    """A batch as the trainer would hand it out."""
-    dice = torch.Generator().manual_seed(0)
-    batch = {"real": torch.randn(6, 3, generator=dice), "label": torch.eye(2)[torch.arange(6) % 2]}
+def batch_of(game: Recipe, nets: Nets) -> dict[str, Tensor]:
+    """A batch as the trainer builds it, with noise and fakes."""
+    rng = torch.Generator().manual_seed(0)
+    batch = {"real": torch.randn(6, 3, generator=rng), "label": torch.eye(2)[torch.arange(6) % 2]}
     batch |= game.draw(batch)
     return batch | {key: value.detach() for key, value in game.generate(nets, batch).items()}
 
@@ -74,10 +82,10 @@ def terms_of(
     nets = nets or Nets(game.networks(SPEC))
     loss = play_at(game.players[name].loss, step)
     assert loss is not None
-    return loss(nets, batch or dealt(game, nets))
+    return loss(nets, batch or batch_of(game, nets))
 
 
-def test_the_critic_plays_first_and_noise_comes_from_draw() -> None:
+def test_the_discriminator_is_updated_first_and_draw_provides_the_noise() -> None:
     game = standard(discriminator_turns=3)
     assert list(game.players) == ["discriminator", "generator"]
     assert (game.players["discriminator"].turns, game.players["generator"].turns) == (3, 1)
@@ -85,15 +93,15 @@ def test_the_critic_plays_first_and_noise_comes_from_draw() -> None:
     assert {key: value.shape for key, value in noise.items()} == {"z": (5, 4), "u": (5,)}
 
 
-def test_rates_and_optimisers_may_differ() -> None:
-    ours, theirs = adam(1e-3), rmsprop(1e-3)
-    game = standard(optimizer=ours, discriminator_optimizer=theirs, lr=0.1, discriminator_lr=0.2)
-    assert (game.players["generator"].optimizer, game.players["discriminator"].optimizer) == (ours, theirs)
+def test_players_may_have_different_learning_rates_and_optimizers() -> None:
+    first, second = adam(1e-3), rmsprop(1e-3)
+    game = standard(optimizer=first, discriminator_optimizer=second, lr=0.1, discriminator_lr=0.2)
+    assert (game.players["generator"].optimizer, game.players["discriminator"].optimizer) == (first, second)
     assert (game.players["generator"].lr, game.players["discriminator"].lr) == (0.1, 0.2)
     assert standard(lr=0.1).players["discriminator"].lr == 0.1
 
 
-def test_labels_are_seen_only_by_a_conditional_game() -> None:
+def test_only_a_conditional_game_uses_labels() -> None:
     plain = Nets(standard().networks(SPEC))
     assert (plain.G.spec.classes, plain.D.spec.classes) == (0, 0)
     conditional = standard(conditional=True)
@@ -107,25 +115,25 @@ def test_a_conditional_game_without_labels_is_refused() -> None:
         standard(conditional=True).networks(Spec(shape=(3,)))
 
 
-def test_the_loss_is_that_of_the_logits() -> None:
+def test_the_loss_is_computed_from_the_logits() -> None:
     game = standard()
     nets = Nets(game.networks(SPEC))
-    batch = dealt(game, nets)
+    batch = batch_of(game, nets)
     real, fake = nets.D(batch["real"], None), nets.D(batch["fake"], None)
-    critic = terms_of(game, "discriminator", nets=nets, batch=batch)
-    assert critic["loss"].item() == pytest.approx((fake - real).mean().item(), abs=1e-6)
-    assert critic["_real"].item() == pytest.approx(real.mean().item(), abs=1e-6)
-    assert critic["_fake"].item() == pytest.approx(fake.mean().item(), abs=1e-6)
+    discriminator = terms_of(game, "discriminator", nets=nets, batch=batch)
+    assert discriminator["loss"].item() == pytest.approx((fake - real).mean().item(), abs=1e-6)
+    assert discriminator["_real"].item() == pytest.approx(real.mean().item(), abs=1e-6)
+    assert discriminator["_fake"].item() == pytest.approx(fake.mean().item(), abs=1e-6)
     generator = terms_of(game, "generator", nets=nets, batch=batch)
     assert generator["loss"].item() == pytest.approx(-fake.mean().item(), abs=1e-6)
 
 
-def test_the_generator_gets_reals_only_where_its_loss_needs_them() -> None:
-    for needs, looks in ((False, 1), (True, 2)):
+def test_the_generator_evaluates_reals_only_if_its_loss_needs_them() -> None:
+    for needs, calls in ((False, 1), (True, 2)):
         game = standard(loss=difference(needs))
         nets = Nets(game.networks(SPEC))
         terms_of(game, "generator", nets=nets)
-        assert len(nets.D.asked) == looks
+        assert len(nets.D.inputs) == calls
 
 
 def test_reals_and_fakes_are_augmented_alike_for_both_players() -> None:
@@ -134,12 +142,12 @@ def test_reals_and_fakes_are_augmented_alike_for_both_players() -> None:
     assert "augmentation" in nets
     terms_of(game, "discriminator", nets=nets)
     terms_of(game, "generator", nets=nets)
-    assert len(nets.D.asked) == 3
-    assert all(float(x.detach().mean()) > 90 for x in nets.D.asked)
+    assert len(nets.D.inputs) == 3
+    assert all(float(x.detach().mean()) > 90 for x in nets.D.inputs)
 
 
-class Dice(Noisy):
-    """An augmentation by noise of its own: one number a sample."""
+class Offset(Noisy):
+    """An augmentation with noise: one number per sample."""
 
     def draw(self, real: Tensor) -> Tensor:
         return torch.rand(len(real), 1) + 50
@@ -148,23 +156,23 @@ class Dice(Noisy):
         return x + noise
 
 
-def test_noise_of_an_augmentation_comes_with_the_batch() -> None:
-    game = standard(augmentation=Dice)
-    shown = {"real": torch.zeros(1, 3).expand(6, 3)}
+def test_the_noise_of_an_augmentation_is_part_of_the_batch() -> None:
+    game = standard(augmentation=Offset)
+    template = {"real": torch.zeros(1, 3).expand(6, 3)}
     torch.manual_seed(0)
-    drawn = dict(game.draw(shown))
+    drawn = dict(game.draw(template))
     torch.manual_seed(0)
-    plain = dict(standard().draw(shown))
-    assert all(torch.equal(drawn[key], plain[key]) for key in plain)  # what was drawn before stays what it was
+    plain = dict(standard().draw(template))
+    assert all(torch.equal(drawn[key], plain[key]) for key in plain)  # the other noise does not change
     assert drawn["noise_augmentation"].shape == (6, 1)
     nets = Nets(game.networks(SPEC))
     terms_of(game, "discriminator", nets=nets)
-    first, second = nets.D.asked
+    first, second = nets.D.inputs
     assert float(first.detach().mean()) > 40
     assert float(second.detach().mean()) > 40
 
 
-def test_an_average_may_be_a_number() -> None:
+def test_ema_may_be_a_number() -> None:
     assert standard(ema=0.9).ema == {"G": 0.9}
     assert standard(ema=0.0).ema == standard().ema == {}
     assert standard(ema={"D": 0.5}).ema == {"D": 0.5}
@@ -174,10 +182,10 @@ def test_an_average_may_be_a_number() -> None:
 
 
 def constant(value: float) -> Callable[[], Callable[..., Tensor]]:
-    return lambda: lambda critic, batch: torch.tensor(value)
+    return lambda: lambda discriminator, batch: torch.tensor(value)
 
 
-def test_penalties_join_at_their_intervals_and_weigh_as_much_more() -> None:
+def test_lazy_penalties_are_weighted_by_their_interval() -> None:
     game = standard(
         penalties=(
             Penalty(constant(1.0), weight=0.5, every=2, name="a"),
@@ -200,53 +208,53 @@ def test_penalties_join_at_their_intervals_and_weigh_as_much_more() -> None:
         assert set(found) == {"loss", "_real", "_fake", *due}
 
 
-def test_a_penalty_asks_the_critic_and_is_not_charged_for_logits_that_are_there() -> None:
-    seen: dict[str, Tensor] = {}
+def test_a_penalty_calls_the_discriminator_and_reuses_known_logits() -> None:
+    results: dict[str, Tensor] = {}
 
-    def term(critic: Callable[[Tensor], Tensor], batch: Batch) -> Tensor:
-        seen["real"], seen["fake"] = critic(batch["real"]), critic(batch["fake"])
-        (gradient,) = torch.autograd.grad(critic(batch["real"]).sum(), batch["real"], create_graph=True)
-        seen["gradient"] = gradient
-        return critic(batch["real"].detach() * 2).mean()
+    def term(discriminator: Callable[[Tensor], Tensor], batch: Batch) -> Tensor:
+        results["real"], results["fake"] = discriminator(batch["real"]), discriminator(batch["fake"])
+        (gradient,) = torch.autograd.grad(discriminator(batch["real"]).sum(), batch["real"], create_graph=True)
+        results["gradient"] = gradient
+        return discriminator(batch["real"].detach() * 2).mean()
 
     game = standard(penalties=(Penalty(lambda: term, name="p"),), augmentation=Shift)
     nets = Nets(game.networks(SPEC))
     found = terms_of(game, "discriminator", nets=nets)
-    assert len(nets.D.asked) == 3  # reals, fakes, and what only the penalty looks at
-    assert float(nets.D.asked[-1].mean()) > 90  # which is augmented, too
-    assert float(seen["real"].detach().mean()) == pytest.approx(float(found["_real"]), abs=1e-5)
-    torch.testing.assert_close(seen["gradient"], nets.D.linear.weight.expand(6, 3), rtol=0, atol=1e-6)
+    assert len(nets.D.inputs) == 3  # reals, fakes, and the inputs of the penalty alone
+    assert float(nets.D.inputs[-1].mean()) > 90  # which are augmented, too
+    assert float(results["real"].detach().mean()) == pytest.approx(float(found["_real"]), abs=1e-5)
+    torch.testing.assert_close(results["gradient"], nets.D.linear.weight.expand(6, 3), rtol=0, atol=1e-6)
 
 
-class Mean(nn.Module):
-    """A penalty with a state."""
+class Counter(nn.Module):
+    """A penalty with state."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.register_buffer("mean", torch.zeros(()))
+        self.register_buffer("count", torch.zeros(()))
 
-    def forward(self, critic: Callable[[Tensor], Tensor], batch: Batch) -> Tensor:
-        self.mean.add_(1)
-        return critic(batch["real"]).mean()
+    def forward(self, discriminator: Callable[[Tensor], Tensor], batch: Batch) -> Tensor:
+        self.count.add_(1)
+        return discriminator(batch["real"]).mean()
 
 
-def test_the_state_of_a_penalty_persists_with_the_networks_of_each_game() -> None:
-    game = standard(penalties=(Penalty(Mean, name="drift"),))
+def test_each_set_of_networks_has_its_own_penalty_state() -> None:
+    game = standard(penalties=(Penalty(Counter, name="drift"),))
     nets, others = Nets(game.networks(SPEC)), Nets(game.networks(SPEC))
     for _ in range(2):
         terms_of(game, "discriminator", nets=nets)
-    assert float(nets.state_dict()["penalty_drift.mean"]) == 2.0
-    assert float(others.state_dict()["penalty_drift.mean"]) == 0.0
+    assert float(nets.state_dict()["penalty_drift.count"]) == 2.0
+    assert float(others.state_dict()["penalty_drift.count"]) == 0.0
 
 
-def test_penalties_of_one_name_are_refused() -> None:
+def test_penalties_need_different_names() -> None:
     with pytest.raises(ValueError, match="different names other than loss, not gp, gp"):
         standard(penalties=(Penalty(constant(1.0), name="gp"), Penalty(constant(2.0), name="gp")))
     with pytest.raises(ValueError, match="other than loss, not loss"):
         standard(penalties=(Penalty(constant(1.0), name="loss"),))
 
 
-def test_a_penalty_is_refused_beside_batch_normalisation() -> None:
+def test_penalties_refuse_batch_normalization() -> None:
     game = standard(
         discriminator=lambda spec: nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 1)),
         penalties=(Penalty(constant(1.0), name="gp"),),

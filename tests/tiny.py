@@ -1,4 +1,4 @@
-"""Every recipe that the repository ships, with networks small enough to play many of them in a second."""
+"""All first-party recipes with networks so small that many of them train in a second."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ PENALTIES = tuple(entry.name for entry in catalogue().items("penalty", "zoo/*"))
 
 SMALL: Mapping[str, Any] = {"generator.width": 4, "discriminator.width": 4, "latent": 8, "lr": 1e-3}
 STILL: Mapping[str, Any] = {"discriminator.dropout": 0.0, "discriminator.input_dropout": 0.0}
-"""Without dropout, whose noise is the network's own."""
+"""Options that switch off dropout, whose noise is drawn inside the network."""
 APART: Mapping[str, Any] = {"generator.norm": "none", "discriminator.norm": "none"}
-"""Without statistics of the batch."""
+"""Options that switch off batch normalization."""
 
 
 def small(name: str, *, apart: bool = False, **given: Any) -> Recipe:
-    """The recipe `zoo/NAME` without a preset, small and without dropout; `given` are its options.
+    """Build the recipe `zoo/NAME` without a preset, small and without dropout; with `apart`, without normalization.
 
-    Dots in their names are written as two underlines: `penalty__gp__weight=1.0`.
+    `given` are further options, with two underscores instead of a dot: `penalty__gp__weight=1.0`.
     """
     values = {key.replace("__", "."): value for key, value in given.items()}
     known = {option.key for option in options_of(catalogue(), f"zoo/{name}", values, data="nothing")}

@@ -1,7 +1,7 @@
-"""Writes tests/api_snapshot.json: hooks, fields, marks and signatures that plugins count on; --check compares.
+"""Write tests/api_snapshot.json: the hooks, fields and signatures that plugins depend on; --check compares.
 
-Within an API number things are only added, and a parameter that is added has a default. What this script calls a break
-needs a new number in aigc_zoo/spec.py, and an adapter for plugins of the old one.
+Within an API number names are only added, and a new parameter has a default. A breaking change needs a new number in
+aigc_zoo/spec.py and an adapter for plugins of the old one.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ PAGE = Path(__file__).resolve().parent.parent / "tests" / "api_snapshot.json"
 
 
 def snapshot() -> dict[str, Any]:
-    """Everything public, by dotted name: its parameters or fields, each with its default or none."""
+    """All public names with their parameters or fields and the default of each."""
     import aigc_zoo
     from aigc_zoo import game, spec, testing, two_player
     from aigc_zoo.data import download, samples
@@ -31,7 +31,7 @@ def snapshot() -> dict[str, Any]:
         "called_with": {kind: list(words) for kind, words in CALLED_WITH.items()},
         "hooks": {name: _parameters(getattr(spec.Hooks, name)) for name in spec.HOOKS},
     }
-    places = {
+    modules = {
         "aigc_zoo": (aigc_zoo, [name for name in aigc_zoo.__all__ if name != "__version__"]),
         "aigc_zoo.spec": (spec, ["Component", "Slot", "Range"]),
         "aigc_zoo.game": (game, [name for name, value in vars(game).items() if _own(value, game)]),
@@ -41,8 +41,8 @@ def snapshot() -> dict[str, Any]:
         "aigc_zoo.testing": (testing, testing.__all__),
     }
     found["names"] = {
-        f"{place}.{name}": _about(getattr(module, name))
-        for place, (module, names) in places.items()
+        f"{path}.{name}": _fields(getattr(module, name))
+        for path, (module, names) in modules.items()
         for name in sorted(names)
         if callable(getattr(module, name))
     }
@@ -50,12 +50,14 @@ def snapshot() -> dict[str, Any]:
 
 
 def _own(value: Any, module: Any) -> bool:
+    """Whether a public function or class is defined in this module."""
     return (
         callable(value) and getattr(value, "__module__", "") == module.__name__ and not value.__name__.startswith("_")
     )
 
 
-def _about(value: Any) -> dict[str, str]:
+def _fields(value: Any) -> dict[str, str]:
+    """The fields of a dataclass or named tuple, or the parameters of a function or class, with their defaults."""
     if dataclasses.is_dataclass(value):
         return {field.name: _default(field) for field in dataclasses.fields(value)}
     if isinstance(value, type) and hasattr(value, "_fields"):
@@ -85,10 +87,10 @@ def _shown(value: Any) -> str:
 
 
 def breaks(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
-    """What a plugin written for `old` may stumble over in `new`, a sentence each."""
-    yield from (f"the kind {kind} is gone" for kind in old["kinds"] if kind not in new["kinds"])
+    """A sentence for each change from `old` to `new` that can break a plugin."""
+    yield from (f"the kind {kind} was removed" for kind in old["kinds"] if kind not in new["kinds"])
     yield from (
-        f"a {kind} is called otherwise"
+        f"a {kind} is called with other arguments"
         for kind in old["called_with"]
         if old["called_with"][kind] != new["called_with"].get(kind)
     )
@@ -96,27 +98,27 @@ def breaks(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
         for name, before in old[group].items():
             after = new[group].get(name)
             if after is None:
-                yield f"{name} is gone"
+                yield f"{name} was removed"
                 continue
             for parameter, default in before.items():
                 if parameter not in after:
-                    yield f"{name} has no {parameter.lstrip('*')} any more, or takes it in another way"
+                    yield f"{name} no longer has {parameter.lstrip('*')}, or takes it in another way"
                 elif after[parameter] == "needed" and default != "needed":
-                    yield f"{name} needs {parameter.lstrip('*')} now"
+                    yield f"{name} now requires {parameter.lstrip('*')}"
             added = [parameter for parameter in after if parameter not in before]
             if group == "names":
-                yield from (f"{name} needs {p.lstrip('*')}, which is new" for p in added if after[p] == "needed")
+                yield from (f"{name} requires {p.lstrip('*')}, which is new" for p in added if after[p] == "needed")
 
 
 def stale(path: Path = PAGE) -> str:
-    """What is wrong with the stored snapshot; empty where it is fresh."""
+    """Why the stored snapshot must be regenerated; an empty string if it is up to date."""
     if not path.exists():
         return f"{path.name} is missing: run `make docs`"
     old, new = json.loads(path.read_text(encoding="utf-8")), snapshot()
     broken = list(breaks(old, new))
     if broken and old["api"] == new["api"]:
-        return f"API {new['api']} breaks: {'; '.join(broken)}\nkeep what there was, or raise API"
-    return "" if old == new else f"{path.name} is stale: run `make docs` and look at what it adds"
+        return f"API {new['api']} breaks: {'; '.join(broken)}\nrestore the old names, or raise spec.API"
+    return "" if old == new else f"{path.name} is stale: run `make docs` and review what it adds"
 
 
 def main(arguments: Sequence[str]) -> str | int:

@@ -1,6 +1,6 @@
-"""Writes docs/cli.md from the commands' own help; with --check it fails where the page is stale.
+"""Write docs/cli.md from the help texts of the commands; --check fails if the page is stale.
 
-The page is made from parameters, not from click's formatted help, whose layout changes between versions and terminals.
+The page is generated from the parameters, as the layout of click's formatted help depends on version and terminal.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ import click
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "cli.md"
 HEAD = """# The command line
 
-Made by `make docs` from the commands themselves. The options of a recipe and of its parts are those of their
-signatures: `zoo train RECIPE --help` and `zoo show RECIPE` list them.
+Generated from the commands by `make docs`. A recipe and its components have further options: `zoo train RECIPE --help`
+and `zoo show RECIPE` list them.
 """
 
 
 def page() -> str:
-    """The whole page."""
+    """The text of the page."""
     from aigc_zoo.cli import zoo
 
-    with click.Context(zoo, info_name="zoo", **zoo.context_settings) as context:  # -h stays
+    with click.Context(zoo, info_name="zoo", **zoo.context_settings) as context:  # the settings add -h
         commands = [(name, zoo.get_command(context, name)) for name in zoo.list_commands(context)]
         sections = [_section("zoo", zoo, context)]
         for name, command in commands:
@@ -36,7 +36,7 @@ def page() -> str:
 
 
 def _sections(name: str, command: click.Command, context: click.Context) -> Iterator[str]:
-    """A command's section, and those of its own commands, where it has any."""
+    """The section of a command and those of its subcommands."""
     with click.Context(command, info_name=name.rpartition(" ")[2], parent=context) as inner:
         yield _section(name, command, inner)
         if isinstance(command, click.Group):
@@ -64,7 +64,7 @@ def _options(command: click.Command, context: click.Context) -> Iterator[str]:
 
 
 def stale(path: Path = PAGE) -> str:
-    """Why the page must be made anew; empty when it is fresh."""
+    """Why the page must be regenerated; an empty string if it is up to date."""
     fresh = path.exists() and path.read_text(encoding="utf-8") == page()
     return "" if fresh else f"docs/{path.name} is stale: run `make docs`"
 

@@ -1,4 +1,4 @@
-"""Fails when a JUnit report of pytest has no test, or one that was skipped: in CI the real data is there.
+"""Check a JUnit report of pytest: exit with 1 if it has no test or a skipped one. In CI the real data is always there.
 
 Standard library alone.
 """
@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 
 
 def complaint(report: Path) -> str:
-    """What is wrong, with the skipped tests and their reasons by line; empty when every test ran."""
+    """The skipped tests with their reasons, one a line; an empty string if every test ran."""
     cases = list(ElementTree.parse(report).getroot().iter("testcase"))
     if not cases:
         return f"{report.name}: no test ran"

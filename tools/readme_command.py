@@ -1,7 +1,7 @@
-"""Prints one of the README's commands as it is written, by the name in its markers: `run` or `test`.
+"""Print one of the README's commands by the name in its markers: `run` or `test`.
 
-.ci/run executes what this prints, so that the README cannot promise what is not tested. Standard library alone, as it
-runs before anything is installed.
+.ci/run executes the printed command, so the README's command is tested. Standard library alone, as the script runs
+before anything is installed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def command(name: str, readme: str) -> str:
     block = rf"<!-- begin: {name} command -->\s*```\w*\n(.*?)\n```\s*<!-- end: {name} command -->"
     found = re.findall(block, readme, re.DOTALL)
     if len(found) != 1:
-        raise ValueError(f"README.md has {len(found)} blocks named {name!r}, and needs one")
+        raise ValueError(f"README.md has {len(found)} blocks named {name!r} instead of one")
     return str(found[0]).strip()
 
 

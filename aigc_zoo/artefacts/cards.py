@@ -38,6 +38,9 @@ def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[tuple[s
         if key in IGNORED or key.partition(".")[0] in IGNORED:
             continue
         values = before.get(key, _MISSING), after.get(key, _MISSING)
+        section, _, name = key.partition(".")
+        if values[0] is _MISSING and section == "options" and name not in new.get("set_by", {}):
+            continue  # an option that the recipe has gained since, at its default
         if values[0] != values[1]:
             yield key, *values
 

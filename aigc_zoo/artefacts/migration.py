@@ -36,6 +36,8 @@ OPTIONS = (
     RenamedOption("average", "ema"),
     RenamedOption("critic_lr", "discriminator_lr"),
     RenamedOption("critic_turns", "discriminator_turns"),
+    RenamedOption("decay", "lr_schedule", values={True: "linear", False: "constant"}),
+    RenamedOption("fall", "penalty_final"),
 )
 GENERATOR_KEYS = {"makers": "generators"}
 """Keys of the card of a generator file."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import torch
 from aigc_zoo.data.open import open_path
 from aigc_zoo.data.pool import Pool
 from aigc_zoo.data.resolve import load
+from aigc_zoo.game import Samples
 from aigc_zoo.plugins import catalogue
 
 pytestmark = pytest.mark.real_data
@@ -35,14 +37,10 @@ def test_mnist_has_the_published_content(zoo_data: Path, monkeypatch: pytest.Mon
     }
 
 
-@pytest.fixture(scope="module")
-def pools(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("pools")
-
-
-def test_the_zip_of_60000_files_becomes_a_pool(zoo_data: Path, pools: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ZOO_CACHE", str(pools))
-    splits = open_path(zoo_data / "cifar10-jpeg.zip")
+def test_the_zip_of_60000_files_becomes_a_pool(
+    zoo_data: Path, cifar10: Mapping[str, Samples], cifar10_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    splits = cifar10
     assert {split: len(samples) for split, samples in splits.items()} == {"train": 50_000, "test": 10_000}
     for samples in splits.values():
         assert samples.spec.shape == (3, 32, 32)
@@ -51,6 +49,7 @@ def test_the_zip_of_60000_files_becomes_a_pool(zoo_data: Path, pools: Path, monk
         assert samples.frequencies == (0.1,) * 10
         assert samples.resize == "none"
     assert splits["train"].classes[:3] == ("airplane", "automobile", "bird")
+    monkeypatch.setenv("ZOO_CACHE", str(cifar10_cache))
     started = time.perf_counter()
     again = open_path(zoo_data / "cifar10-jpeg.zip")
     assert time.perf_counter() - started < 1

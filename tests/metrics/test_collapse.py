@@ -8,7 +8,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from aigc_zoo.data.open import open_path
 from aigc_zoo.data.samples import image_samples
 from aigc_zoo.game import Samples
 from aigc_zoo.metrics.coverage import density_coverage, duplicate_rate, nearest, training_gap
@@ -32,8 +31,7 @@ def pictures(name: str, digits: tuple[Tensor, Tensor], request: pytest.FixtureRe
     """1,200 pictures of the kind that an extractor was trained for: drawn digits, or photographs."""
     if name == "zoo-grey28":
         return digits[0]
-    where: Path = request.getfixturevalue("zoo_data")
-    test = open_path(where / "cifar10-jpeg.zip")["test"].fields["real"]
+    test: Tensor = request.getfixturevalue("cifar10")["test"].fields["real"]
     return test[torch.randperm(len(test), generator=generator("photographs"))[:1_200]]
 
 

@@ -6,6 +6,7 @@ import hashlib
 import os
 import pickle
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,8 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
-from aigc_zoo.data.open import open_path
 from aigc_zoo.errors import ConfigError, DataError, ZooError
+from aigc_zoo.game import Samples
 from aigc_zoo.metrics.features import Extractor, Weights, joined, load_extractor, read_weights, rebatched
 from aigc_zoo.plugins import catalogue
 from aigc_zoo.random import generator
@@ -127,8 +128,8 @@ def test_the_colour_extractor_is_small_and_says_how_it_was_made() -> None:
 
 
 @pytest.mark.real_data
-def test_the_colour_extractor_reads_as_well_as_stated(zoo_data: Path) -> None:
-    test = open_path(zoo_data / "cifar10-jpeg.zip")["test"]
+def test_the_colour_extractor_reads_as_well_as_stated(cifar10: Mapping[str, Samples]) -> None:
+    test = cifar10["test"]
     with safe_open(rgb32.FILE, framework="pt") as file:
         stated = float(file.metadata()["accuracy"].partition("=")[2])
     rows = torch.arange(0, 10_000, 5)

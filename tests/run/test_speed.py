@@ -166,7 +166,7 @@ def small_memory(prepared: Prepared, rows: int) -> Prepared:
     return replace(prepared, recipe=replace(prepared.recipe, players=players))
 
 
-@pytest.mark.parametrize("rows", [40, 63, 16])
+@pytest.mark.parametrize("rows", [40, *(pytest.param(rows, marks=pytest.mark.slow) for rows in (63, 16))])
 def test_a_batch_that_does_not_fit_is_refused_with_the_largest_that_fits(
     blobs: Path, tmp_path: Path, rows: int
 ) -> None:

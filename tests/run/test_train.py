@@ -145,7 +145,7 @@ def other_filesystem() -> Path:
 
 
 @pytest.mark.promise("R14", 20, 200)
-@pytest.mark.parametrize("temporary", ["same", "other"])
+@pytest.mark.parametrize("temporary", ["same", pytest.param("other", marks=pytest.mark.slow)])
 def test_kills_leave_no_trace(
     done: Run, blobs: Path, tmp_path: Path, temporary: str, promise: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
