@@ -93,6 +93,15 @@ def play_at(play: Play, step: int) -> Loss | None:
     return play
 
 
+def all_losses(play: Play) -> list[Loss]:
+    """All losses that a play may resolve to at some step."""
+    if isinstance(play, Every):
+        return all_losses(play.loss) + all_losses(play.otherwise)
+    if isinstance(play, Until):
+        return all_losses(play.loss) + all_losses(play.then)
+    return [] if play is None else [play]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Player:
     """Lowers `loss` by the weights of the networks it `controls`, `turns` times a step.
