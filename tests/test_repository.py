@@ -254,19 +254,19 @@ def lines_of(block: str) -> int:
 
 def test_the_guides_code_is_as_short_as_it_promises() -> None:
     assert lines_of(code(GUIDE, "def my_loss")) <= 12
-    assert lines_of(code(GUIDE, "class Maker")) <= 45
+    assert lines_of(code(GUIDE, "class Generator")) <= 45
     assert len(tutorial_commands()) < 15
 
 
 def tutorial_commands() -> list[str]:
     """The lines to type, of the guide's tutorial."""
-    tutorial = GUIDE.partition("\n## Keeping its promises\n")[0]
+    tutorial = GUIDE.partition("\n## Conformance checks in pytest\n")[0]
     return [line for block in re.findall(r"```sh\n(.*?)\n```", tutorial, re.DOTALL) for line in block.splitlines()]
 
 
 def test_the_guides_plugin_is_found_and_trains(tmp_path: Path) -> None:
     file = tmp_path / "my_gan.py"
-    file.write_text(code(GUIDE, "class Maker"))
+    file.write_text(code(GUIDE, "class Generator"))
     catalogue = plugins.catalogue([file])
     assert catalogue.find("recipe", "my-gan").entry.id == "local/my-gan"
     recipe = options.build(catalogue, options.resolve(catalogue, "my-gan", given={"generator.width": 8}))
@@ -283,7 +283,7 @@ def test_the_guides_plugin_is_found_and_trains(tmp_path: Path) -> None:
 def test_the_tutorial_works_word_for_word(tmp_path: Path) -> None:
     """In an empty folder; what pip installs goes to a folder of its own, built with what is here."""
     (tmp_path / "my_loss.py").write_text(code(GUIDE, "def my_loss"))
-    (tmp_path / "my_gan.py").write_text(code(GUIDE, "class Maker"))
+    (tmp_path / "my_gan.py").write_text(code(GUIDE, "class Generator"))
     site = tmp_path / "site"
     env = {
         **os.environ,

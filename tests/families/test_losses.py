@@ -69,7 +69,7 @@ def test_large_logits_are_exact_where_a_sigmoid_would_overflow(dtype: torch.dtyp
 
 
 def test_only_minimax_saturates() -> None:
-    """With d = sigmoid(logit), dL_G/dlogit is -d for minimax and -(1 - d) for the other: 0 and -1 for a rejected fake."""
+    """dL_G/dlogit is -d for minimax and -(1 - d) for the other, d = sigmoid(logit): 0 and -1 for a rejected fake."""
     gradients = {}
     for name in ("minimax", "non-saturating"):
         loss = LOSSES[name]

@@ -75,7 +75,7 @@ def test_the_licence_is_chosen(licence: str, tmp_path: Path) -> None:
     assert word in (folder / "LICENSE").read_text()
 
 
-def test_nothing_is_overwritten_and_nothing_half_write(tmp_path: Path) -> None:
+def test_nothing_is_overwritten_and_nothing_is_left_half_written(tmp_path: Path) -> None:
     folder = write(tmp_path, "acme", "loss")
     before = (folder / "README.md").read_text()
     with pytest.raises(UsageError, match="exists already"):
@@ -134,9 +134,9 @@ def run(projects: Path, *command: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.slow
 def test_all_are_listed_and_pass_the_static_checks(projects: Path) -> None:
     done = run(projects, "-m", "aigc_zoo", "list", "new-*/*", "--kind", "all", "--json")
-    found = json.loads(done.stdout)
-    assert found["problems"] == []
-    assert {(item["kind"], item["id"]) for item in found["items"]} >= {
+    listed = json.loads(done.stdout)
+    assert listed["problems"] == []
+    assert {(item["kind"], item["id"]) for item in listed["items"]} >= {
         (kind, f"new-{kind}/new-{kind}") for kind in KINDS
     }
     for kind in KINDS:
