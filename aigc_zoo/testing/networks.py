@@ -204,7 +204,7 @@ def has_no_final_sigmoid(subject: ComponentSubject) -> None:
 
 @check("D-TWICE", needs="cpu", kinds=("discriminator",))
 def is_twice_differentiable(subject: ComponentSubject) -> None:
-    """The gradient with respect to its input has itself a graph, as gradient penalties require."""
+    """The gradient with respect to its input has a graph itself, as gradient penalties require."""
     for spec, net in _networks(subject):
         x = samples_like(spec).requires_grad_()
         logits = seeded(_run, perturbed(net), x, one_hot(spec, 1))

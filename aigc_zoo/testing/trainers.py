@@ -49,10 +49,7 @@ class RecipeFixture:
         precision: str = "fp32",
         engine: str = "eager",
     ) -> Trainer:
-        """A trainer at step 0.
-
-        `players` trains only these players; `same_batch` uses the first batch at every step.
-        """
+        """A trainer at step 0. `players` selects those to train; `same_batch` repeats the first batch."""
         recipe = self.recipe
         if players:
             recipe = replace(recipe, players={name: recipe.players[name] for name in players})

@@ -20,7 +20,7 @@ def zoo_components() -> Iterable[Component]:
         kind="augmentation",
         name="diffaugment",
         target=f"{__name__}.images:DiffAugment",
-        summary="Color, translation and cutout against discriminator overfitting (DiffAugment)",
+        summary="DiffAugment: random color, translation and cutout",
         paper="arXiv:2006.10738",
         tags=("image",),
     )

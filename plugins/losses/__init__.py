@@ -13,7 +13,7 @@ def zoo_components() -> Iterable[Component]:
         kind="loss",
         name="minimax",
         target=f"{__name__}.adversarial:minimax",
-        summary="Minimax loss: the generator minimizes log(1 - D(G(z))), which saturates",
+        summary="Minimax loss: the generator minimizes log(1 - D(G(z)))",
         paper="arXiv:1406.2661",
         tags=("saturating",),
     )
@@ -28,27 +28,27 @@ def zoo_components() -> Iterable[Component]:
         kind="loss",
         name="least-squares",
         target=f"{__name__}.adversarial:least_squares",
-        summary="Least-squares loss with targets 1 for reals and 0 for fakes (LSGAN)",
+        summary="LSGAN: least-squares loss, targets 1 (real) and 0 (fake)",
         paper="arXiv:1611.04076",
     )
     yield Component(
         kind="loss",
         name="wasserstein",
         target=f"{__name__}.adversarial:wasserstein",
-        summary="Wasserstein loss: difference of mean logits, for a Lipschitz discriminator",
+        summary="Wasserstein loss: difference of the mean logits",
         paper="arXiv:1701.07875",
     )
     yield Component(
         kind="loss",
         name="hinge",
         target=f"{__name__}.adversarial:hinge",
-        summary="Hinge loss: the discriminator's loss is zero beyond a margin of 1",
+        summary="Hinge loss with a margin of 1 for the discriminator",
         paper="arXiv:1705.02894",
     )
     yield Component(
         kind="loss",
         name="relativistic",
         target=f"{__name__}.adversarial:relativistic",
-        summary="Relativistic loss of paired real and fake logits (RpGAN)",
+        summary="RpGAN: relativistic loss of paired real and fake logits",
         paper="arXiv:1807.00734",
     )

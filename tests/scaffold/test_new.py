@@ -23,8 +23,8 @@ TOOLS = Path(sys.executable).parent
 LONG = "a" * (MAX_LENGTH - 3) + "-bc"
 
 
-def write(folder: Path, name: str, kind: str, **more: str) -> Path:
-    return write_project(catalogue(), name, kind, into=folder, **more)[0]
+def write(directory: Path, name: str, kind: str, **more: str) -> Path:
+    return write_project(catalogue(), name, kind, into=directory, **more)[0]
 
 
 # --- fast -------------------------------------------------------------------------------------------------------------
@@ -46,41 +46,41 @@ def test_invalid_names_are_refused(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_is_a_complete_distribution(kind: str, tmp_path: Path) -> None:
-    folder = write(tmp_path, "acme", kind, author="Ada Example")
-    project = tomllib.loads((folder / "pyproject.toml").read_text())
+    directory = write(tmp_path, "acme", kind, author="Ada Example")
+    project = tomllib.loads((directory / "pyproject.toml").read_text())
     assert project["project"]["name"] == "aigc-zoo-acme"
     assert project["project"]["dependencies"] == ["aigc-zoo>=0.1,<1"]
     assert project["project"]["entry-points"] == {"aigc_zoo": {"acme": "aigc_zoo_acme"}}
-    names = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    names = {str(path.relative_to(directory)) for path in directory.rglob("*") if path.is_file()}
     assert names >= {
         *("pyproject.toml", "README.md", "LICENSE", ".gitignore", ".github/workflows/check.yml"),
         *("tests/test_conformance.py", "tests/test_training.py"),
         *("src/aigc_zoo_acme/__init__.py", "src/aigc_zoo_acme/py.typed"),
     }
-    for path in folder.rglob("*"):
+    for path in directory.rglob("*"):
         text = path.read_text() if path.is_file() else ""
         assert not re.search(r"\$(?!\{\{)", text), f"{path.name} has an unfilled placeholder"
         assert ".in" not in path.suffixes
-    manifest = (folder / "src" / "aigc_zoo_acme" / "__init__.py").read_text()
+    manifest = (directory / "src" / "aigc_zoo_acme" / "__init__.py").read_text()
     assert f'kind="{kind}"' in manifest
     assert "ZOO_API = 1" in manifest
-    assert "Ada Example" in (folder / "LICENSE").read_text()
+    assert "Ada Example" in (directory / "LICENSE").read_text()
 
 
 @pytest.mark.parametrize("licence", LICENCES)
 def test_the_licence_is_chosen(licence: str, tmp_path: Path) -> None:
-    folder = write(tmp_path, "acme", "loss", licence=licence)
-    assert f'license = "{licence}"' in (folder / "pyproject.toml").read_text()
+    directory = write(tmp_path, "acme", "loss", licence=licence)
+    assert f'license = "{licence}"' in (directory / "pyproject.toml").read_text()
     word = {"MIT": "MIT License", "Apache-2.0": "Apache License", "BSD-3-Clause": "Redistribution"}[licence]
-    assert word in (folder / "LICENSE").read_text()
+    assert word in (directory / "LICENSE").read_text()
 
 
 def test_nothing_is_overwritten_and_nothing_is_left_half_written(tmp_path: Path) -> None:
-    folder = write(tmp_path, "acme", "loss")
-    before = (folder / "README.md").read_text()
+    directory = write(tmp_path, "acme", "loss")
+    before = (directory / "README.md").read_text()
     with pytest.raises(UsageError, match="exists already"):
         write(tmp_path, "acme", "recipe")
-    assert (folder / "README.md").read_text() == before
+    assert (directory / "README.md").read_text() == before
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match="cannot write"):
         write(tmp_path / "file", "other", "loss")
@@ -164,12 +164,12 @@ def test_all_are_linted_and_formatted(projects: Path) -> None:
     for name in ("ab", LONG):
         for kind in KINDS:
             write(projects / "site", name, kind).rename(projects / f"{kind}-{name}")
-    for folder in [*projects.glob("aigc-zoo-new-*"), *projects.glob("*-ab"), *projects.glob(f"*-{LONG}")]:
+    for directory in [*projects.glob("aigc-zoo-new-*"), *projects.glob("*-ab"), *projects.glob(f"*-{LONG}")]:
         for command in (["check", "--no-cache"], ["format", "--check", "--no-cache"]):
             done = subprocess.run(
-                [TOOLS / "ruff", *command, "."], capture_output=True, text=True, cwd=folder, timeout=60
+                [TOOLS / "ruff", *command, "."], capture_output=True, text=True, cwd=directory, timeout=60
             )
-            assert done.returncode == 0, f"{folder.name}: {done.stdout}"
+            assert done.returncode == 0, f"{directory.name}: {done.stdout}"
 
 
 @pytest.mark.slow
@@ -198,16 +198,16 @@ def test_all_pass_mypy_strict(projects: Path, monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.slow
 def test_a_project_that_is_not_installed_is_checked_by_its_path(tmp_path: Path) -> None:
-    folder = write(tmp_path, "pathway", "loss")
-    command = [sys.executable, "-m", "aigc_zoo", "check", str(folder), "--json"]
+    directory = write(tmp_path, "pathway", "loss")
+    command = [sys.executable, "-m", "aigc_zoo", "check", str(directory), "--json"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
     answer = json.loads(done.stdout)
     assert {item["subject"] for item in answer["items"]} == {"aigc-zoo-pathway", "loss pathway/pathway"}
-    assert {path.name for path in folder.iterdir()} == {
+    assert {path.name for path in directory.iterdir()} == {
         *("pyproject.toml", "README.md", "LICENSE", ".gitignore", ".github", "src", "tests")
     }
-    code = folder / "src" / "aigc_zoo_pathway" / "maths.py"
+    code = directory / "src" / "aigc_zoo_pathway" / "maths.py"
     code.write_text(code.read_text().replace(".mean()", ".sum()"))
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 1, done.stdout + done.stderr

@@ -82,7 +82,7 @@ FAULTS = {  # fault -> (changes of manifest, maths, metadata, RECORD), failing c
 }  # fmt: skip
 
 
-def installed(folder: Path, name: str, changes: dict[str, object]) -> str:
+def installed(directory: Path, name: str, changes: dict[str, object]) -> str:
     """Writes a distribution as pip installs it, with these changes, and returns its module's name."""
     module = name.replace("-", "_")
     texts = {"manifest": MANIFEST, "maths": MATHS, "metadata": METADATA.format(name=name)}
@@ -91,10 +91,10 @@ def installed(folder: Path, name: str, changes: dict[str, object]) -> str:
             old, new = changes[part]  # type: ignore[misc]
             assert old in text
             texts[part] = text.replace(old, new)
-    (folder / module).mkdir()
-    (folder / module / "__init__.py").write_text(str(changes.get("head", "")) + texts["manifest"])
-    (folder / module / "maths.py").write_text(texts["maths"])
-    info = folder / f"{module}-0.2.dist-info"
+    (directory / module).mkdir()
+    (directory / module / "__init__.py").write_text(str(changes.get("head", "")) + texts["manifest"])
+    (directory / module / "maths.py").write_text(texts["maths"])
+    info = directory / f"{module}-0.2.dist-info"
     info.mkdir()
     (info / "METADATA").write_text(texts["metadata"])
     (info / "entry_points.txt").write_text(f"[aigc_zoo]\nmain = {module}\n")
@@ -103,8 +103,8 @@ def installed(folder: Path, name: str, changes: dict[str, object]) -> str:
     return module
 
 
-def failures(folder: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    monkeypatch.syspath_prepend(folder)
+def failures(directory: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    monkeypatch.syspath_prepend(directory)
     manager = Manager()
     manager.load_setuptools_entrypoints()
     results = [run_check(case) for case in cases_of(Catalogue(manager), name, tiers=("static",))]

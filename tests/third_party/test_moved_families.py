@@ -63,15 +63,15 @@ def moved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("moved")
     projects = []
     for family in FAMILIES:
-        folder, _ = write_project(catalogue(), distribution(family), "recipe", into=directory, licence="Apache-2.0")
-        package = folder / "src" / distribution(family).replace("-", "_")
+        root, _ = write_project(catalogue(), distribution(family), "recipe", into=directory, licence="Apache-2.0")
+        package = root / "src" / distribution(family).replace("-", "_")
         shutil.rmtree(package)
         shutil.copytree(PLUGINS / family, package, ignore=shutil.ignore_patterns("__pycache__"))
         (package / "py.typed").touch()
         if list(package.glob("*.safetensors")):  # An author has to name data files.
-            project = folder / "pyproject.toml"
+            project = root / "pyproject.toml"
             project.write_text(project.read_text().replace('["py.typed"]', '["py.typed", "*.safetensors"]'))
-        projects.append(str(folder))
+        projects.append(str(root))
     options = ["--no-deps", "--no-build-isolation", "--no-index", "--quiet", "--disable-pip-version-check"]
     wheels = str(directory / "wheels")
     subprocess.run([sys.executable, "-m", "pip", "wheel", *options, "--wheel-dir", wheels, *projects], check=True)
