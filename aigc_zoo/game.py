@@ -94,7 +94,7 @@ def play_at(play: Play, step: int) -> Loss | None:
 
 
 def all_losses(play: Play) -> list[Loss]:
-    """All losses that a play may resolve to at some step."""
+    """Return every loss that a play can select at some step."""
     if isinstance(play, Every):
         return all_losses(play.loss) + all_losses(play.otherwise)
     if isinstance(play, Until):

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from aigc_zoo.cli import main
 from aigc_zoo.errors import ConfigError
 from aigc_zoo.plugins import catalogue
 from aigc_zoo.spec import KINDS
@@ -38,10 +41,12 @@ def sum_of():
 """
 
 
-def zoo(*args: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "aigc_zoo", *args], capture_output=True, text=True, cwd=cwd, timeout=120
-    )
+def zoo(*args: str) -> subprocess.CompletedProcess[str]:
+    """Run the command in this process, which has imported torch already."""
+    stdout, stderr = io.StringIO(), io.StringIO()
+    with redirect_stdout(stdout), redirect_stderr(stderr):
+        code = main(list(args))
+    return subprocess.CompletedProcess(args, code, stdout.getvalue(), stderr.getvalue())
 
 
 @pytest.fixture

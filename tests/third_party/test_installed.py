@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 SOURCE = Path(__file__).parent / "aigc-zoo-hello"
@@ -76,7 +77,10 @@ def test_a_third_party_plugin_is_listed_until_it_is_removed(installed: Path) -> 
 
 def test_a_third_party_recipe_trains_and_its_run_names_the_missing_plugin(installed: Path) -> None:
     run = installed.parent / "run"
-    trained = zoo(installed, "train", "hello", "--data", "digits", "--steps", "2", "--out", str(run))
+    images = np.random.default_rng(0).integers(0, 256, (64, 28, 28, 1), dtype=np.uint8)
+    np.savez(installed.parent / "noise.npz", images=images)
+    settings = ["--data", "noise.npz", "--steps", "2", "--out", str(run)]
+    trained = zoo(installed, "train", "hello", *settings)
     assert trained.returncode == 0, trained.stderr
     assert (run / "generator.safetensors").is_file()
     card = json.loads((run / "card.json").read_text())
