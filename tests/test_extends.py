@@ -28,6 +28,7 @@ ZOO_API = 1
 @hookimpl
 def zoo_components():
     yield Component(kind="recipe", name="soft-lsgan", extends="zoo/lsgan", summary="LSGAN with R1 and one update of D",
+                    notes="Mao et al. (2017) with the penalty of Mescheder et al. (2018), eq. 9.",
                     defaults={"discriminator": "dcgan.plain", "penalty": "r1", "discriminator_turns": 1},
                     presets={"tiny": {"preset": "lsgan.digits", "images": 640}})
 '''

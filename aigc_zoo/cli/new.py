@@ -1,4 +1,4 @@
-"""`zoo new`: a plugin to begin with."""
+"""`zoo new`: writes a new plugin from templates."""
 
 from __future__ import annotations
 
@@ -13,31 +13,33 @@ from aigc_zoo.spec import KINDS
 
 @click.command()
 @click.argument("name")
-@click.option("--kind", type=click.Choice(KINDS), default="recipe", show_default=True, help="What it brings.")
 @click.option(
-    "--licence", type=click.Choice(LICENCES), default=LICENCES[0], show_default=True, help="What others may do with it."
+    "--kind", type=click.Choice(KINDS), default="recipe", show_default=True, help="Kind of component to write."
 )
-@click.option("--author", default="", help="Whose name stands in the licence.")
+@click.option(
+    "--licence", type=click.Choice(LICENCES), default=LICENCES[0], show_default=True, help="License of the project."
+)
+@click.option("--author", default="", help="Author of the project. [default: The authors of aigc-zoo-NAME]")
 @click.option(
     "--into",
     type=click.Path(path_type=Path, file_okay=False),
     default=Path("."),
     show_default=True,
     metavar="DIR",
-    help="The folder to make the project's in.",
+    help="Directory in which the project's directory is created.",
 )
 @click.pass_obj
 def command(zoo: Globals, name: str, kind: str, licence: str, author: str, into: Path) -> None:
-    """Write a plugin to begin with: a whole distribution, aigc-zoo-NAME, that passes `zoo check` and trains as it is.
+    """Write a new plugin: the distribution aigc-zoo-NAME with one component of KIND.
 
-    It has a manifest, the code of one component of KIND, tests, a CI workflow, a README and a licence. A recipe brings
-    its networks. Replace what it computes by what you have in mind.
+    It has a manifest, the component's code, tests, a CI workflow, a README and a license; a recipe also has its
+    networks. It passes `zoo check` and trains without a change: replace its code with yours.
     """
-    folder, train = write_project(zoo.catalogue(), name, kind, into=into, licence=licence, author=author)
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    directory, train = write_project(zoo.catalogue(), name, kind, into=into, licence=licence, author=author)
+    files = sorted(path for path in directory.rglob("*") if path.is_file())
     for path in files:
         click.echo(f"  {path.relative_to(into) if into != Path('.') else path}")
     click.echo(
-        f"\nnext\n  python -m pip install -e {folder}\n  zoo check {folder.name}\n  {train} --steps 200\n"
+        f"\nnext\n  python -m pip install -e {directory}\n  zoo check {directory.name}\n  {train} --steps 200\n"
         f"  edit {next(path for path in files if path.parent.parent.name == 'src' and path.suffix == '.py')}"
     )

@@ -1,4 +1,4 @@
-"""What `zoo new` writes: a whole distribution from templates, which pass `zoo check` and train as they are."""
+"""Writes new plugins: whole distributions from templates, which pass `zoo check` and train without a change."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ if TYPE_CHECKING:
 
 LICENCES = ("MIT", "Apache-2.0", "BSD-3-Clause")
 PREFIX = "aigc-zoo-"
-LONGEST = 30
+MAX_LENGTH = 30
 RESERVED = ("zoo", "local")
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _SUMMARIES = {
-    "recipe": "A GAN of two perceptrons",
-    "generator": "A generator of one hidden layer",
-    "discriminator": "A discriminator of one hidden layer",
-    "loss": "The least squares loss",
-    "penalty": "The squared gradient at the reals",
-    "augmentation": "Noise on what the critic sees",
+    "recipe": "A GAN with two perceptrons",
+    "generator": "A generator with one hidden layer",
+    "discriminator": "A discriminator with one hidden layer",
+    "loss": "Least-squares loss",
+    "penalty": "Squared gradient norm at real samples",
+    "augmentation": "Gaussian noise on the discriminator's inputs",
     "dataset": "Points on a spiral",
-    "extractor": "Means of patches as features",
+    "extractor": "Patch means as features",
 }
-_PLACES = {  # of the files that every kind has
+_COMMON = {  # Files of every kind: template -> path in the project.
     "pyproject.toml": "pyproject.toml",
     "README.md": "README.md",
     "gitignore": ".gitignore",
@@ -47,12 +47,14 @@ _PLACES = {  # of the files that every kind has
 
 
 def project_of(name: str) -> str:
-    """The distribution's name: `acme` and `aigc-zoo-acme` are both aigc-zoo-acme. Raises UsageError."""
+    """The distribution's name: both `acme` and `aigc-zoo-acme` give aigc-zoo-acme. Raises UsageError."""
     short = name.removeprefix(PREFIX)
     if not _NAME.fullmatch(short):
-        raise UsageError(f"{name!r} is no name: use small letters, digits and hyphens, such as acme or aigc-zoo-acme")
-    if len(short) > LONGEST:
-        raise UsageError(f"{name!r} is longer than {LONGEST} letters: it is typed often")
+        raise UsageError(
+            f"{name!r} is not a valid name: use lower-case letters, digits and hyphens, such as acme or aigc-zoo-acme"
+        )
+    if len(short) > MAX_LENGTH:
+        raise UsageError(f"{name!r} is too long: use at most {MAX_LENGTH} characters")
     if short in RESERVED:
         raise UsageError(f"the namespace {short}/ is reserved: choose another name")
     return PREFIX + short
@@ -61,16 +63,17 @@ def project_of(name: str) -> str:
 def write_project(
     catalogue: Catalogue, name: str, kind: str = "recipe", *, into: Path, licence: str = "MIT", author: str = ""
 ) -> tuple[Path, str]:
-    """Writes the distribution NAME with one component of `kind` to a new folder in `into`, whole or not at all.
+    """Writes the distribution NAME with one component of `kind` to a new directory in `into`, atomically.
 
-    Returns the folder, and the command that trains it. Raises UsageError for a name or a place that will not do,
-    ConfigError where nothing is installed to try it with, StorageError where it cannot be written.
+    Returns the directory, and the command that trains with the component. Raises UsageError for an invalid name or an
+    existing directory, ConfigError if no installed component can be combined with it, StorageError if the files cannot
+    be written.
     """
     assert kind in KINDS, kind
     distribution = project_of(name)
-    folder = into / distribution
-    if folder.exists():
-        raise UsageError(f"{folder} exists already: choose another name, or another place with --into")
+    directory = into / distribution
+    if directory.exists():
+        raise UsageError(f"{directory} exists already: choose another name, or another directory with --into")
     values = _values(catalogue, distribution, kind, licence, author)
     temporary = into / f".{distribution}.{secrets.token_hex(4)}.tmp"
     try:
@@ -78,21 +81,23 @@ def write_project(
             path = temporary / place
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
-        os.rename(temporary, folder)
+        os.rename(temporary, directory)
     except OSError as error:
         shutil.rmtree(temporary, ignore_errors=True)
-        raise StorageError(f"cannot write {folder}: {error.strerror}: choose another place with --into") from error
-    return folder, values["command"]
+        raise StorageError(
+            f"cannot write {directory}: {error.strerror}: choose another directory with --into"
+        ) from error
+    return directory, values["command"]
 
 
 def _values(catalogue: Catalogue, distribution: str, kind: str, licence: str, author: str) -> dict[str, str]:
-    """What the templates' names stand for."""
+    """The values of the templates' placeholders."""
     short = distribution.removeprefix(PREFIX)
-    mine = f"{short}/{short}"
-    pictures = kind == "extractor"
-    data = mine if kind == "dataset" else _pick(catalogue, "dataset", "image" if pictures else "points", "offline")
-    trained = mine if kind == "recipe" else _pick(catalogue, "recipe", "any-shape")
-    slots = {} if kind in ("recipe", "dataset") else {kind: mine}
+    own = f"{short}/{short}"
+    tag = "image" if kind == "extractor" else "points"
+    data = own if kind == "dataset" else _pick(catalogue, "dataset", tag, "offline")
+    recipe = own if kind == "recipe" else _pick(catalogue, "recipe", "any-shape")
+    slots = {} if kind in ("recipe", "dataset") else {kind: own}
     flags = "".join(f" --{slot} {reference}" for slot, reference in slots.items())
     major, minor, *_ = __version__.split(".")
     return {
@@ -106,33 +111,33 @@ def _values(catalogue: Catalogue, distribution: str, kind: str, licence: str, au
         "core": f"aigc-zoo>={major}.{minor},<{int(major) + 1}",
         "loss": _pick(catalogue, "loss"),
         "data": data,
-        "trained": trained,
-        "options": repr(slots).replace("'", '"') if slots else "{}",
-        "command": f"zoo train {trained} --data {data}{flags}",
+        "recipe": recipe,
+        "slots": repr(slots).replace("'", '"') if slots else "{}",
+        "command": f"zoo train {recipe} --data {data}{flags}",
     }
 
 
 def _pick(catalogue: Catalogue, kind: str, *tags: str) -> str:
-    """The first component of a kind that has these tags: the core knows none by name."""
+    """The first component of a kind with these tags, since the core names no component."""
     for entry in catalogue.items(kind):
         if set(tags) <= set(entry.component.tags):
             return entry.name if entry.namespace == "zoo" else entry.id
     wanted = f" with the tags {', '.join(tags)}" if tags else ""
-    raise ConfigError(f"no {kind}{wanted} is installed, which the new plugin could be tried with: see zoo plugins")
+    raise ConfigError(f"no {kind}{wanted} is installed, which the new plugin's tests need: see zoo plugins")
 
 
 def _texts(values: dict[str, str], kind: str, licence: str) -> list[tuple[str, str]]:
     """(path in the project, content) of every file."""
-    home = files("aigc_zoo.scaffold") / "templates"
+    templates = files("aigc_zoo.scaffold") / "templates"
     package = f"src/{values['package']}"
-    found = [(place, _filled(home / "common" / f"{name}.in", values)) for name, place in _PLACES.items()]
-    for template in sorted((home / kind).iterdir(), key=lambda one: one.name):
-        found.append((f"{package}/{template.name.removesuffix('.in')}", _filled(template, values)))
-    found.append((f"{package}/py.typed", ""))
-    text = (home / "licences" / licence).read_text(encoding="utf-8")
-    # The text of a licence is its own; only the short ones leave room for a name.
-    found.append(("LICENSE", Template(text).substitute(values) if "$author" in text else text))
-    return found
+    texts = [(place, _filled(templates / "common" / f"{name}.in", values)) for name, place in _COMMON.items()]
+    for template in sorted((templates / kind).iterdir(), key=lambda one: one.name):
+        texts.append((f"{package}/{template.name.removesuffix('.in')}", _filled(template, values)))
+    texts.append((f"{package}/py.typed", ""))
+    text = (templates / "licences" / licence).read_text(encoding="utf-8")
+    # Only the short licenses have placeholders; the Apache license is copied unchanged.
+    texts.append(("LICENSE", Template(text).substitute(values) if "$author" in text else text))
+    return texts
 
 
 def _filled(template: Traversable, values: dict[str, str]) -> str:

@@ -1,6 +1,6 @@
-"""The promises that a plugin makes, as checks: one list, for `zoo check`, for pytest and for Python.
+"""Conformance checks for plugins, run by `zoo check`, by pytest or from Python.
 
-An author's whole test file::
+A plugin's whole test file::
 
     from aigc_zoo.testing import parametrize_with_checks
 
@@ -8,7 +8,7 @@ An author's whole test file::
     def test_conformance(check):
         check()
 
-Importing this imports neither torch nor pytest.
+Importing this package imports neither torch nor pytest.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from aigc_zoo.testing.checks import TIERS, Check, CheckFailed, Result, Tier, all_checks, check, judge
-from aigc_zoo.testing.subjects import Case, cases_of
+from aigc_zoo.testing.checks import TIERS, Check, CheckFailed, Result, Tier, all_checks, check
+from aigc_zoo.testing.runner import Case, cases_of, run_check
 
 __all__ = [
     "TIERS",
@@ -42,10 +42,10 @@ def list_cases(
     tiers: Iterable[Tier] = TIERS,
     expected_failures: Mapping[str, str] | None = None,
 ) -> list[Case]:
-    """Every check of what `reference` means: a distribution, a component's id, a file `plugin.py`, None for all.
+    """All checks of a distribution, a component's id or a file `plugin.py`; None means everything that is installed.
 
-    `expected_failures` maps a check's id, or "ID subject", to the reason why it fails; one that passes is a failure
-    then. Raises ConfigError for a name that is not installed.
+    `expected_failures` maps a check's id, or "ID subject", to the reason why it fails. A check that passes although it
+    is listed there counts as a failure. Raises ConfigError for a name that is not installed.
     """
     from aigc_zoo.plugins import catalogue
 
@@ -57,8 +57,8 @@ def list_cases(
 
 
 def run_cases(cases: Iterable[Case]) -> Iterator[Result]:
-    """The result of each, as it is known."""
-    return map(judge, cases)
+    """Runs the cases one after the other and yields each result."""
+    return map(run_check, cases)
 
 
 def run_checks(
@@ -67,9 +67,9 @@ def run_checks(
     fast: bool = False,
     expected_failures: Mapping[str, str] | None = None,
 ) -> list[Result]:
-    """All results of `zoo check REFERENCE`, which may be a project's folder or a wheel as well; `fast` needs no torch.
+    """All results of `zoo check REFERENCE`, where REFERENCE may also be a project's directory or a wheel.
 
-    The plugin keeps its promises where no result is `bad`.
+    `fast` runs only the checks that need no torch. The plugin conforms if no result is `bad`.
     """
     from aigc_zoo.testing.projects import check_project, is_project
 
@@ -86,10 +86,10 @@ def parametrize_with_checks(
     expected_failures: Mapping[str, str] | None = None,
     tiers: Iterable[Tier] = TIERS,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Makes a test of each check: the decorated function takes `check` and calls it.
+    """Parametrizes a pytest test with all checks of a plugin. The test function takes `check` and calls it.
 
-    A failure that is declared is an xfail, one that passes against its declaration fails, and what this machine has no
-    device for is skipped. Arguments are those of `list_cases`.
+    A declared failure is an xfail, a check that passes despite its declaration fails, and a check that needs a device
+    that this machine lacks is skipped. For the arguments see `list_cases`.
     """
     import pytest
 

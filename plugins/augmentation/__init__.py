@@ -1,4 +1,4 @@
-"""Augmentations of images, differentiable, applied alike to reals and fakes."""
+"""Differentiable augmentations of images, applied to reals and fakes alike."""
 
 from collections.abc import Iterable
 
@@ -13,14 +13,14 @@ def zoo_components() -> Iterable[Component]:
         kind="augmentation",
         name="flip",
         target=f"{__name__}.images:Flip",
-        summary="Half of the images mirrored, left to right",
+        summary="Horizontal flip of half of the images",
         tags=("image",),
     )
     yield Component(
         kind="augmentation",
         name="diffaugment",
         target=f"{__name__}.images:DiffAugment",
-        summary="Colour, translation and cutout, so that a critic cannot learn few images by heart",
+        summary="DiffAugment: random color, translation and cutout",
         paper="arXiv:2006.10738",
         tags=("image",),
     )

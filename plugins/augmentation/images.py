@@ -1,4 +1,7 @@
-"""Augmentations of images (N, C, H, W) whose grey is 0, by uniform numbers that arrive with the batch."""
+"""Differentiable augmentations of images (N, C, H, W), in whose range 0 is gray.
+
+Their random numbers are uniform in [0, 1) and come from the batch.
+"""
 
 from typing import Annotated
 
@@ -10,7 +13,7 @@ from aigc_zoo.spec import Range
 
 
 class Uniform(Noisy):
-    """An augmentation by so many uniform numbers a sample."""
+    """Base class of augmentations that need `numbers` uniform random numbers per sample."""
 
     numbers: int
 
@@ -21,11 +24,11 @@ class Uniform(Noisy):
 
 
 class Flip(Uniform):
-    """Left and right exchanged in half of the images."""
+    """Horizontal flip with probability 1/2."""
 
     numbers = 1
 
-    def __init__(self) -> None:  # stated here, where its options are read without torch
+    def __init__(self) -> None:  # The options are read from this source, without torch.
         super().__init__()
 
     def forward(self, x: Tensor, noise: Tensor) -> Tensor:
@@ -33,11 +36,11 @@ class Flip(Uniform):
 
 
 class DiffAugment(Uniform):
-    """Brightness, saturation and contrast, then translation, then cutout (Zhao et al., 2020, section 3.3 and code).
+    """DiffAugment: color, then translation, then cutout (Zhao et al., 2020, arXiv:2006.10738, section 3.3 and code).
 
-    color: brightness moved by up to 0.5, saturation 0 to 2 times, contrast 0.5 to 1.5 times what it was.
-    translation: moved by up to this share of each side, grey coming in.
-    cutout: a box of this share of each side, anywhere, becomes grey.
+    color: add up to 0.5 to the brightness, scale saturation by 0 to 2 and contrast by 0.5 to 1.5.
+    translation: largest shift, as a fraction of each side; gray pixels fill the gap.
+    cutout: size of the gray box, as a fraction of each side; 0 disables it.
     """
 
     numbers = 7
@@ -55,27 +58,28 @@ class DiffAugment(Uniform):
     def forward(self, x: Tensor, noise: Tensor) -> Tensor:
         u = noise.to(x.dtype)
         if self.color:
-            x = _coloured(x, u[:, :3, None, None])
+            x = _colored(x, u[:, :3, None, None])
         if self.translation:
-            x = _moved(x, u[:, 3:5], self.translation)
-        return x * _kept(x, u[:, 5:7], self.cutout) if self.cutout else x
+            x = _translated(x, u[:, 3:5], self.translation)
+        return x * _cutout_mask(x, u[:, 5:7], self.cutout) if self.cutout else x
 
 
-def _coloured(x: Tensor, u: Tensor) -> Tensor:
+def _colored(x: Tensor, u: Tensor) -> Tensor:
+    """Changes brightness, saturation and contrast by the numbers u (N, 3, 1, 1)."""
     x = x + (u[:, 0:1] - 0.5)
-    grey = x.mean(1, keepdim=True)
-    x = grey + (x - grey) * (2 * u[:, 1:2])
+    gray = x.mean(1, keepdim=True)
+    x = gray + (x - gray) * (2 * u[:, 1:2])
     mean = x.mean((1, 2, 3), keepdim=True)
     return mean + (x - mean) * (0.5 + u[:, 2:3])
 
 
-def _moved(x: Tensor, u: Tensor, share: float) -> Tensor:
-    """Each image by whole pixels, from -share to share of its sides; zeros come in."""
+def _translated(x: Tensor, u: Tensor, fraction: float) -> Tensor:
+    """Shifts each image by whole pixels, by -fraction to fraction of its sides, and fills with zeros."""
     n, _, *sides = x.shape
     for axis, side in enumerate(sides):
-        most = round(share * side)
-        shift = (u[:, axis] * (2 * most + 1)).floor().long() - most
-        rows = torch.arange(side, device=x.device) + shift[:, None]  # (N, side): where each pixel comes from
+        limit = round(fraction * side)
+        shift = (u[:, axis] * (2 * limit + 1)).floor().long() - limit
+        rows = torch.arange(side, device=x.device) + shift[:, None]  # (N, side): the source of each pixel
         index = rows.clamp(0, side - 1)
         inside = (rows == index).to(x.dtype)
         view = (n, 1, side, 1) if axis == 0 else (n, 1, 1, side)
@@ -83,13 +87,13 @@ def _moved(x: Tensor, u: Tensor, share: float) -> Tensor:
     return x
 
 
-def _kept(x: Tensor, u: Tensor, share: float) -> Tensor:
-    """1, and 0 in a box of `share` of each side whose centre is anywhere: (N, 1, H, W)."""
+def _cutout_mask(x: Tensor, u: Tensor, fraction: float) -> Tensor:
+    """A mask (N, 1, H, W): 0 in a box of `fraction` of each side, centered at a random pixel, and 1 elsewhere."""
     outside = []
     for axis, side in enumerate(x.shape[2:]):
-        size = round(share * side)
+        size = round(fraction * side)
         first = (u[:, axis] * (side + 1 - size % 2)).floor() - size // 2
-        place = torch.arange(side, device=x.device)[None] - first[:, None]
-        outside.append((place < 0) | (place >= size))
+        offset = torch.arange(side, device=x.device)[None] - first[:, None]
+        outside.append((offset < 0) | (offset >= size))
     rows, columns = outside
     return (rows[:, None, :, None] | columns[:, None, None, :]).to(x.dtype)

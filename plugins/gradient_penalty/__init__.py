@@ -1,4 +1,4 @@
-"""Penalties on the critic's gradient by its input, per sample."""
+"""Gradient penalties: terms of the discriminator's loss that penalize the gradient for each sample."""
 
 from collections.abc import Iterable
 
@@ -6,15 +6,15 @@ from aigc_zoo.spec import Component, hookimpl
 
 ZOO_API = 1
 
-# name, function, usual weight, summary, paper
+# name, function, default weight, summary, paper
 PENALTIES = (
-    ("gp", "one_centered", 10.0, "Slopes of 1 on lines between reals and fakes (WGAN-GP)", "arXiv:1704.00028"),
-    ("lp", "one_sided", 10.0, "Slopes of at most 1 on lines between reals and fakes (WGAN-LP)", "arXiv:1709.08894"),
-    ("dragan", "Dragan", 10.0, "Slopes of 1 in a neighbourhood of the reals (DRAGAN)", "arXiv:1705.07215"),
-    ("r1", "r1", 5.0, "No slope at the reals; its weight is half of the papers' gamma", "arXiv:1801.04406"),
-    ("r2", "r2", 5.0, "No slope at the fakes; its weight is half of the papers' gamma", "arXiv:1801.04406"),
-    ("r1r2", "r1r2", 0.5, "No slope at reals and fakes; its weight is half of R3GAN's gamma", "arXiv:2501.05441"),
-    ("zero-centered", "zero_centered", 10.0, "No slope on lines between reals and fakes (0-GP)", "arXiv:1902.03984"),
+    ("gp", "one_centered", 10.0, "WGAN-GP: gradient norm 1 between reals and fakes", "arXiv:1704.00028"),
+    ("lp", "one_sided", 10.0, "WGAN-LP: gradient norm at most 1 between reals and fakes", "arXiv:1709.08894"),
+    ("dragan", "Dragan", 10.0, "DRAGAN: gradient norm 1 around real samples", "arXiv:1705.07215"),
+    ("r1", "r1", 5.0, "R1: zero gradient at reals; the weight is gamma / 2", "arXiv:1801.04406"),
+    ("r2", "r2", 5.0, "R2: zero gradient at fakes; the weight is gamma / 2", "arXiv:1801.04406"),
+    ("r1r2", "r1r2", 0.5, "R1 + R2: zero gradient at reals and fakes; weight gamma / 2", "arXiv:2501.05441"),
+    ("zero-centered", "zero_centered", 10.0, "0-GP: zero gradient between reals and fakes", "arXiv:1902.03984"),
 )
 
 

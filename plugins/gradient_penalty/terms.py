@@ -1,7 +1,8 @@
-"""Gradient penalties. Each looks at samples one by one and at all their numbers, whatever their rank is.
+"""Gradient penalties on the discriminator D for samples (N, ...) of any shape.
 
-A critic D gives logits (N, ...), of which a sample's are summed. Gradients are taken in the step's precision and
-reduced in float32 or better. The values are plain, without the gamma / 2 or lambda of the papers: that is the weight.
+D returns logits (N, ...); those of one sample (patches, say) are summed, so that grad D(x) has the shape of x.
+Gradients are taken in the precision of the step; norms and means are computed in float32 or float64. The papers'
+factors lambda or gamma / 2 are not included: they are the weight of the penalty.
 """
 
 from collections.abc import Callable
@@ -13,44 +14,55 @@ from torch import Tensor
 from aigc_zoo.game import Batch, Noisy
 from aigc_zoo.spec import Range
 
-Critic = Callable[[Tensor], Tensor]
-Term = Callable[[Critic, Batch], Tensor]
+Discriminator = Callable[[Tensor], Tensor]
+Term = Callable[[Discriminator, Batch], Tensor]
 
 
 def one_centered() -> Term:
-    """E (|grad D(x)| - 1)^2, x on lines between real and fake (Gulrajani et al., 2017, eq. 3)."""
-    return lambda D, batch: (slopes(D, between(batch)) - 1).square().mean()
+    """WGAN-GP: E (|grad D(x)| - 1)^2 at x between reals and fakes (Gulrajani et al., 2017, arXiv:1704.00028, eq. 3)."""
+    return lambda discriminator, batch: (gradient_norms(discriminator, interpolates(batch)) - 1).square().mean()
 
 
 def one_sided() -> Term:
-    """E max(0, |grad D(x)| - 1)^2, x on lines between real and fake (Petzka et al., 2018, WGAN-LP)."""
-    return lambda D, batch: (slopes(D, between(batch)) - 1).relu().square().mean()
+    """WGAN-LP: E max(0, |grad D(x)| - 1)^2 at x between reals and fakes (Petzka et al., 2018, arXiv:1709.08894)."""
+    return lambda discriminator, batch: (gradient_norms(discriminator, interpolates(batch)) - 1).relu().square().mean()
 
 
 def zero_centered() -> Term:
-    """E |grad D(x)|^2, x on lines between real and fake (Thanh-Tung et al., 2019, 0-GP)."""
-    return lambda D, batch: squares(D, between(batch)).mean()
+    """0-GP: E |grad D(x)|^2 at x between reals and fakes (Thanh-Tung et al., 2019, arXiv:1902.03984)."""
+    return lambda discriminator, batch: squared_norms(discriminator, interpolates(batch)).mean()
 
 
 def r1() -> Term:
-    """E |grad D(x)|^2 at the reals (Mescheder et al., 2018, eq. 9), from the logits that the loss has."""
-    return lambda D, batch: squares(D, batch["real"]).mean()
+    """R1: E |grad D(x)|^2 at the reals x (Mescheder et al., 2018, arXiv:1801.04406, eq. 9).
+
+    It differentiates the logits that the loss has computed, without another forward pass.
+    """
+    return lambda discriminator, batch: squared_norms(discriminator, batch["real"]).mean()
 
 
 def r2() -> Term:
-    """E |grad D(x)|^2 at the fakes (Mescheder et al., 2018, eq. 10), from the logits that the loss has."""
-    return lambda D, batch: squares(D, batch["fake"]).mean()
+    """R2: E |grad D(x)|^2 at the fakes x (Mescheder et al., 2018, arXiv:1801.04406, eq. 10).
+
+    It differentiates the logits that the loss has computed, without another forward pass.
+    """
+    return lambda discriminator, batch: squared_norms(discriminator, batch["fake"]).mean()
 
 
 def r1r2() -> Term:
-    """The sum of r1 and r2 (Huang et al., 2024, eq. 3 and 4), from the logits that the loss has."""
-    return lambda D, batch: squares(D, batch["real"], batch["fake"]).sum(0).mean()
+    """R1 + R2: E |grad D(x)|^2 at the reals plus at the fakes (Huang et al., 2024, arXiv:2501.05441, eq. 3 and 4).
+
+    It differentiates the logits that the loss has computed, without another forward pass.
+    """
+    return lambda discriminator, batch: squared_norms(discriminator, batch["real"], batch["fake"]).sum(0).mean()
 
 
 class Dragan(Noisy):
-    """E (|grad D(x + d)| - 1)^2 at the reals x, d normal (Kodali et al., 2017; in their code uniform).
+    """DRAGAN: E (|grad D(x + d)| - 1)^2 at the reals x with d ~ N(0, std^2 I) (Kodali et al., 2017, arXiv:1705.07215).
 
-    std: of d, in the units of the data; theirs, half that of the batch, is about 0.25 for images in [-1, 1].
+    The authors' code draws d uniformly instead, up to half the standard deviation of the batch.
+
+    std: standard deviation of d, in units of the data; half that of a batch of images in [-1, 1] is about 0.25.
     """
 
     def __init__(self, *, std: Annotated[float, Range(0, 100)] = 0.25) -> None:
@@ -60,26 +72,29 @@ class Dragan(Noisy):
     def draw(self, real: Tensor) -> Tensor:
         return torch.randn(real.shape)
 
-    def forward(self, D: Critic, batch: Batch, noise: Tensor) -> Tensor:
+    def forward(self, discriminator: Discriminator, batch: Batch, noise: Tensor) -> Tensor:
         x = (batch["real"] + self.std * noise).detach().requires_grad_()
-        return (slopes(D, x) - 1).square().mean()
+        return (gradient_norms(discriminator, x) - 1).square().mean()
 
 
-def between(batch: Batch) -> Tensor:
-    """A point on the line from each real to its fake, by the batch's uniform numbers `u`."""
+def interpolates(batch: Batch) -> Tensor:
+    """Points (N, ...) on the lines from reals to fakes: x + u (G(z) - x), with the uniform numbers `u` of the batch."""
     u = batch["u"][(..., *(None,) * (batch["real"].ndim - 1))]
     return batch["real"].lerp(batch["fake"], u).detach().requires_grad_()
 
 
-def squares(D: Critic, *inputs: Tensor) -> Tensor:
-    """|grad D(x)|^2 of every sample, (number of inputs, N)."""
-    gradients = torch.autograd.grad(sum(D(x).sum() for x in inputs), inputs, create_graph=True)
+def squared_norms(discriminator: Discriminator, *inputs: Tensor) -> Tensor:
+    """|grad D(x)|^2 for every sample of every input, (number of inputs, N)."""
+    gradients = torch.autograd.grad(sum(discriminator(x).sum() for x in inputs), inputs, create_graph=True)
     wide = [g.flatten(1).to(torch.promote_types(g.dtype, torch.float32)) for g in gradients]
     return torch.stack([g.square().sum(1) for g in wide])
 
 
-def slopes(D: Critic, x: Tensor) -> Tensor:
-    """|grad D(x)| of every sample, (N,). Where D is flat the root has no derivative; 0 is taken, as for a minimum."""
-    square = squares(D, x)[0]
-    flat = square == 0
-    return torch.where(flat, 0.0, torch.where(flat, 1.0, square).sqrt())
+def gradient_norms(discriminator: Discriminator, x: Tensor) -> Tensor:
+    """|grad D(x)| for every sample, (N,).
+
+    At a zero gradient the square root has no derivative; its subgradient 0 is used there, which avoids a NaN.
+    """
+    squares = squared_norms(discriminator, x)[0]
+    zero = squares == 0
+    return torch.where(zero, 0.0, torch.where(zero, 1.0, squares).sqrt())

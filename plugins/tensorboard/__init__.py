@@ -1,6 +1,7 @@
-"""TensorBoard: terms, metrics, grids and the card of each run, in RUN/tensorboard, where the package is installed.
+"""TensorBoard logging: terms, metrics, sample grids and the card of each run, in RUN/tensorboard.
 
-Without it no hook is there, so that a run pays nothing. `ZOO_DISABLE_PLUGINS=tensorboard` switches it off.
+The hooks exist only if the package tensorboard is installed, so that without it a run pays nothing.
+`ZOO_DISABLE_PLUGINS=tensorboard` disables them.
 """
 
 from collections.abc import Mapping
@@ -15,9 +16,9 @@ if find_spec("tensorboard") is not None:
 
     @hookimpl
     def zoo_run_start(run: Path) -> None:
-        from .writer import begin
+        from .writer import start
 
-        begin(run)
+        start(run)
 
     @hookimpl
     def zoo_log(run: Path, step: int, scalars: Mapping[str, float]) -> None:
@@ -27,9 +28,9 @@ if find_spec("tensorboard") is not None:
 
     @hookimpl
     def zoo_checkpoint_saved(run: Path, path: Path) -> None:
-        from .writer import grids
+        from .writer import add_grids
 
-        grids(run)
+        add_grids(run)
 
     @hookimpl
     def zoo_run_end(run: Path, error: BaseException | None) -> None:

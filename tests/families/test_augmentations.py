@@ -1,4 +1,4 @@
-"""Augmentations: what they do to pixels, that they are differentiable, and alike for reals and fakes."""
+"""Augmentations: their effect on pixels, derivatives, and the same random numbers for reals and fakes."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ def only(**on: float) -> DiffAugment:
 
 
 def uniforms(n: int, **columns: float) -> Tensor:
-    """0.5 in every column but those given."""
+    """Numbers (n, 7): 0.5 in every column but those given, such as c3=0.9 for column 3."""
     u = torch.full((n, 7), 0.5, dtype=torch.float64)
     for name, number in columns.items():
         u[:, int(name[1:])] = number
     return u
 
 
-def test_flip_mirrors_the_half_that_the_numbers_say() -> None:
+def test_flip_mirrors_images_with_a_number_below_one_half() -> None:
     x = images()
-    found = Flip()(x, torch.tensor([[0.1], [0.9], [0.49], [0.51]]))
-    assert torch.equal(found[0], x[0].flip(2))
-    assert torch.equal(found[1], x[1])
-    assert torch.equal(found[2], x[2].flip(2))
-    assert torch.equal(found[3], x[3])
+    flipped = Flip()(x, torch.tensor([[0.1], [0.9], [0.49], [0.51]]))
+    assert torch.equal(flipped[0], x[0].flip(2))
+    assert torch.equal(flipped[1], x[1])
+    assert torch.equal(flipped[2], x[2].flip(2))
+    assert torch.equal(flipped[3], x[3])
 
 
-def test_the_middle_of_all_numbers_changes_nothing_but_the_box() -> None:
+def test_numbers_of_one_half_change_neither_color_nor_position() -> None:
     x = images()
     torch.testing.assert_close(only(color=True, translation=0.25)(x, uniforms(4)), x)
 
@@ -50,8 +50,8 @@ def test_brightness_saturation_and_contrast() -> None:
     x = images()
     color = only(color=True)
     torch.testing.assert_close(color(x, uniforms(4, c0=0.75)), x + 0.25)
-    grey = color(x, uniforms(4, c1=0.0))
-    torch.testing.assert_close(grey, x.mean(1, keepdim=True).expand_as(x))
+    gray = color(x, uniforms(4, c1=0.0))
+    torch.testing.assert_close(gray, x.mean(1, keepdim=True).expand_as(x))
     twice = color(x, uniforms(4, c1=1.0))
     torch.testing.assert_close(twice - x.mean(1, keepdim=True), 2 * (x - x.mean(1, keepdim=True)))
     mean = x.mean((1, 2, 3), keepdim=True)
@@ -59,9 +59,9 @@ def test_brightness_saturation_and_contrast() -> None:
 
 
 @pytest.mark.parametrize(("u", "rows"), [(0.0, -2), (0.999, 2), (0.5, 0)])
-def test_translation_moves_whole_pixels_and_grey_comes_in(u: float, rows: int) -> None:
+def test_translation_moves_whole_pixels_and_fills_with_gray(u: float, rows: int) -> None:
     x = images()
-    found = only(translation=0.25)(x, uniforms(4, c3=u))
+    shifted = only(translation=0.25)(x, uniforms(4, c3=u))
     expected = torch.zeros_like(x)
     if rows < 0:
         expected[:, :, -rows:] = x[:, :, :rows]
@@ -69,22 +69,22 @@ def test_translation_moves_whole_pixels_and_grey_comes_in(u: float, rows: int) -
         expected[:, :, :-rows] = x[:, :, rows:]
     else:
         expected = x
-    assert torch.equal(found, expected)
+    assert torch.equal(shifted, expected)
 
 
-def test_cutout_greys_half_of_each_side() -> None:
+def test_cutout_grays_a_box_of_half_of_each_side() -> None:
     x = torch.ones(2, 3, 8, 6)
-    found = only(cutout=0.5)(x, uniforms(2).float())
-    assert (found == 0).sum((1, 2, 3)).tolist() == [3 * 4 * 3] * 2
-    assert torch.equal(found[:, 0], found[:, 2])
+    result = only(cutout=0.5)(x, uniforms(2).float())
+    assert (result == 0).sum((1, 2, 3)).tolist() == [3 * 4 * 3] * 2
+    assert torch.equal(result[:, 0], result[:, 2])
 
 
-def test_cutout_reaches_every_pixel_and_may_leave_the_picture() -> None:
+def test_cutout_covers_every_pixel_and_may_cross_the_border() -> None:
     x = torch.ones(4000, 1, 6, 6)
     u = torch.rand(4000, 7, generator=torch.Generator().manual_seed(0))
-    found = only(cutout=0.5)(x, u)
-    assert ((found == 0).float().mean(0) > 0.05).all()
-    areas = set((found == 0).sum((1, 2, 3)).tolist())
+    result = only(cutout=0.5)(x, u)
+    assert ((result == 0).float().mean(0) > 0.05).all()
+    areas = set((result == 0).sum((1, 2, 3)).tolist())
     assert max(areas) == 9
     assert min(areas) < 9
 
@@ -100,16 +100,16 @@ def test_differentiable_once_and_twice(name: str) -> None:
 
 @pytest.mark.parametrize("name", ALL)
 @pytest.mark.parametrize("shape", [(1, 28, 28), (3, 32, 48), (4, 7, 5)])
-def test_any_image(name: str, shape: tuple[int, ...]) -> None:
+def test_images_of_any_size(name: str, shape: tuple[int, ...]) -> None:
     augment = ALL[name]()
     x = images(3, *shape, dtype=torch.float32)
     noise = augment.draw(x)
     noise[0] = 0.1
     assert noise.shape == (3, augment.numbers)
-    found = augment(x, noise)
-    assert found.shape == x.shape
-    assert found.dtype == x.dtype
-    assert not torch.equal(found, x)
+    result = augment(x, noise)
+    assert result.shape == x.shape
+    assert result.dtype == x.dtype
+    assert not torch.equal(result, x)
 
 
 SPEC = Spec(shape=(1, 28, 28))
@@ -120,39 +120,39 @@ def reals(number: int) -> dict[str, Tensor]:
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_reals_fakes_and_penalties_see_the_same_numbers(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[Tensor] = []
+def test_reals_fakes_and_penalties_use_the_same_numbers(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    used: list[Tensor] = []
     kind = ALL[name]
     forward = kind.forward
 
-    def noting(self: torch.nn.Module, x: Tensor, noise: Tensor) -> Tensor:
-        seen.append(noise)
+    def recording(self: torch.nn.Module, x: Tensor, noise: Tensor) -> Tensor:
+        used.append(noise)
         return forward(self, x, noise)
 
-    monkeypatch.setattr(kind, "forward", noting)
+    monkeypatch.setattr(kind, "forward", recording)
     recipe = small(
         "wgan-gp", apart=True, generator="dcgan", discriminator="dcgan", augmentation=name, discriminator_turns=1
     )
     trainer = Trainer(recipe, SPEC, reals, batch_size=6, steps=3)
-    trainer.train_step()  # a trainer tries layouts before its first step
-    seen.clear()
+    trainer.train_step()  # A trainer tries memory layouts before its first step.
+    used.clear()
     trainer.train_step()
-    assert len(seen) == 4  # real, fake, what the penalty looks at, fake again for the generator
-    assert all(torch.equal(one, seen[0]) for one in seen)
+    assert len(used) == 4  # Reals, fakes, the penalty's samples, and fakes again for the generator.
+    assert all(torch.equal(one, used[0]) for one in used)
     trainer.train_step()
-    assert not torch.equal(seen[4], seen[0])
+    assert not torch.equal(used[4], used[0])
 
 
 def test_samples_are_not_augmented() -> None:
     plain, augmented = (small("dcgan", apart=True, **more) for more in ({}, {"augmentation": "flip"}))
     nets = [Nets(recipe.networks(SPEC)) for recipe in (plain, augmented)]
     nets[1].G.load_state_dict(nets[0].G.state_dict())
-    shown = {"real": torch.zeros(1, 1, 28, 28).expand(4, -1, -1, -1)}
-    found = []
+    shapes = {"real": torch.zeros(1, 1, 28, 28).expand(4, -1, -1, -1)}
+    generated = []
     for recipe, net in zip((plain, augmented), nets, strict=True):
         torch.manual_seed(0)
-        found.append(recipe.generate(net.eval(), shown | dict(recipe.draw(shown)))["fake"])
-    assert torch.equal(*found)
+        generated.append(recipe.generate(net.eval(), shapes | dict(recipe.draw(shapes)))["fake"])
+    assert torch.equal(*generated)
 
 
 def test_points_are_refused() -> None:

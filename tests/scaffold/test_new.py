@@ -1,4 +1,4 @@
-"""`zoo new`: what it writes is checked, trained, linted and type-checked as it is, for every kind."""
+"""`zoo new`: projects of every kind pass their checks, lint, types and tests, and train, without a change."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ import pytest
 
 from aigc_zoo.errors import ConfigError, StorageError, UsageError
 from aigc_zoo.plugins import Catalogue, catalogue
-from aigc_zoo.scaffold import LICENCES, LONGEST, project_of, write_project
+from aigc_zoo.scaffold import LICENCES, MAX_LENGTH, project_of, write_project
 from aigc_zoo.spec import KINDS
 
 ROOT = Path(__file__).resolve().parents[2]
 TOOLS = Path(sys.executable).parent
-LONG = "a" * (LONGEST - 3) + "-bc"
+LONG = "a" * (MAX_LENGTH - 3) + "-bc"
 
 
-def written(folder: Path, name: str, kind: str, **more: str) -> Path:
-    return write_project(catalogue(), name, kind, into=folder, **more)[0]
+def write(directory: Path, name: str, kind: str, **more: str) -> Path:
+    return write_project(catalogue(), name, kind, into=directory, **more)[0]
 
 
 # --- fast -------------------------------------------------------------------------------------------------------------
@@ -38,56 +38,56 @@ def test_names(name: str, expected: str) -> None:
 @pytest.mark.parametrize(
     "name", ["", "Acme", "my_gan", "2gan", "-x", "x-", "a--b", "zoo", "aigc-zoo-local", "x" * 31, "ä"]
 )
-def test_names_that_will_not_do_are_refused(name: str, tmp_path: Path) -> None:
+def test_invalid_names_are_refused(name: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError):
-        written(tmp_path, name, "loss")
+        write(tmp_path, name, "loss")
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_is_a_whole_distribution(kind: str, tmp_path: Path) -> None:
-    folder = written(tmp_path, "acme", kind, author="Ada Example")
-    project = tomllib.loads((folder / "pyproject.toml").read_text())
+def test_every_kind_is_a_complete_distribution(kind: str, tmp_path: Path) -> None:
+    directory = write(tmp_path, "acme", kind, author="Ada Example")
+    project = tomllib.loads((directory / "pyproject.toml").read_text())
     assert project["project"]["name"] == "aigc-zoo-acme"
     assert project["project"]["dependencies"] == ["aigc-zoo>=0.1,<1"]
     assert project["project"]["entry-points"] == {"aigc_zoo": {"acme": "aigc_zoo_acme"}}
-    names = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    names = {str(path.relative_to(directory)) for path in directory.rglob("*") if path.is_file()}
     assert names >= {
         *("pyproject.toml", "README.md", "LICENSE", ".gitignore", ".github/workflows/check.yml"),
         *("tests/test_conformance.py", "tests/test_training.py"),
         *("src/aigc_zoo_acme/__init__.py", "src/aigc_zoo_acme/py.typed"),
     }
-    for path in folder.rglob("*"):
+    for path in directory.rglob("*"):
         text = path.read_text() if path.is_file() else ""
-        assert not re.search(r"\$(?!\{\{)", text), f"{path.name} has a hole"
+        assert not re.search(r"\$(?!\{\{)", text), f"{path.name} has an unfilled placeholder"
         assert ".in" not in path.suffixes
-    manifest = (folder / "src" / "aigc_zoo_acme" / "__init__.py").read_text()
+    manifest = (directory / "src" / "aigc_zoo_acme" / "__init__.py").read_text()
     assert f'kind="{kind}"' in manifest
     assert "ZOO_API = 1" in manifest
-    assert "Ada Example" in (folder / "LICENSE").read_text()
+    assert "Ada Example" in (directory / "LICENSE").read_text()
 
 
 @pytest.mark.parametrize("licence", LICENCES)
 def test_the_licence_is_chosen(licence: str, tmp_path: Path) -> None:
-    folder = written(tmp_path, "acme", "loss", licence=licence)
-    assert f'license = "{licence}"' in (folder / "pyproject.toml").read_text()
+    directory = write(tmp_path, "acme", "loss", licence=licence)
+    assert f'license = "{licence}"' in (directory / "pyproject.toml").read_text()
     word = {"MIT": "MIT License", "Apache-2.0": "Apache License", "BSD-3-Clause": "Redistribution"}[licence]
-    assert word in (folder / "LICENSE").read_text()
+    assert word in (directory / "LICENSE").read_text()
 
 
-def test_nothing_is_overwritten_and_nothing_half_written(tmp_path: Path) -> None:
-    folder = written(tmp_path, "acme", "loss")
-    before = (folder / "README.md").read_text()
+def test_nothing_is_overwritten_and_nothing_is_left_half_written(tmp_path: Path) -> None:
+    directory = write(tmp_path, "acme", "loss")
+    before = (directory / "README.md").read_text()
     with pytest.raises(UsageError, match="exists already"):
-        written(tmp_path, "acme", "recipe")
-    assert (folder / "README.md").read_text() == before
+        write(tmp_path, "acme", "recipe")
+    assert (directory / "README.md").read_text() == before
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match="cannot write"):
-        written(tmp_path / "file", "other", "loss")
+        write(tmp_path / "file", "other", "loss")
     assert {path.name for path in tmp_path.iterdir()} == {"aigc-zoo-acme", "file"}
 
 
-def test_without_anything_to_try_it_with_it_says_so(tmp_path: Path) -> None:
+def test_an_empty_catalogue_is_an_error(tmp_path: Path) -> None:
     class Empty(Catalogue):
         def __init__(self) -> None:
             self._entries = {}
@@ -97,7 +97,7 @@ def test_without_anything_to_try_it_with_it_says_so(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_command_says_what_comes_next(tmp_path: Path) -> None:
+def test_the_command_prints_the_next_steps(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "aigc_zoo", "new", "acme", "--kind", "loss"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=60)
     assert done.returncode == 0, done.stderr
@@ -113,43 +113,45 @@ def test_the_command_says_what_comes_next(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project of every kind, named after it, and all of them installed by pip in one folder."""
-    home = tmp_path_factory.mktemp("new")
-    projects = [written(home, f"new-{kind}", kind) for kind in KINDS]
+def projects(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with a project of every kind, named after the kind, and all of them installed by pip in `site`."""
+    directory = tmp_path_factory.mktemp("new")
+    sources = [write(directory, f"new-{kind}", kind) for kind in KINDS]
     options = ["--no-deps", "--no-build-isolation", "--no-index", "--quiet", "--disable-pip-version-check"]
-    sources = [str(shutil.copytree(project, home / "copies" / project.name)) for project in projects]
-    command = [sys.executable, "-m", "pip", "install", *options, "--target", str(home / "site"), *sources]
+    copies = [str(shutil.copytree(source, directory / "copies" / source.name)) for source in sources]
+    command = [sys.executable, "-m", "pip", "install", *options, "--target", str(directory / "site"), *copies]
     subprocess.run(command, check=True, timeout=300)
-    return home
+    return directory
 
 
-def run(site: Path, *command: str) -> subprocess.CompletedProcess[str]:
-    env = {**os.environ, "PYTHONPATH": str(site / "site"), "OMP_NUM_THREADS": "1"}
-    return subprocess.run([sys.executable, *command], capture_output=True, text=True, env=env, cwd=site, timeout=580)
+def run(projects: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    env = {**os.environ, "PYTHONPATH": str(projects / "site"), "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        [sys.executable, *command], capture_output=True, text=True, env=env, cwd=projects, timeout=580
+    )
 
 
 @pytest.mark.slow
-def test_all_are_found_and_pass_the_check_that_needs_no_torch(site: Path) -> None:
-    done = run(site, "-m", "aigc_zoo", "list", "new-*/*", "--kind", "all", "--json")
-    found = json.loads(done.stdout)
-    assert found["problems"] == []
-    assert {(item["kind"], item["id"]) for item in found["items"]} >= {
+def test_all_are_listed_and_pass_the_static_checks(projects: Path) -> None:
+    done = run(projects, "-m", "aigc_zoo", "list", "new-*/*", "--kind", "all", "--json")
+    listed = json.loads(done.stdout)
+    assert listed["problems"] == []
+    assert {(item["kind"], item["id"]) for item in listed["items"]} >= {
         (kind, f"new-{kind}/new-{kind}") for kind in KINDS
     }
     for kind in KINDS:
-        done = run(site, "-m", "aigc_zoo", "check", f"aigc-zoo-new-{kind}", "--fast")
+        done = run(projects, "-m", "aigc_zoo", "check", f"aigc-zoo-new-{kind}", "--fast")
         assert done.returncode == 0, done.stdout
 
 
 @pytest.mark.slow
-def test_all_pass_their_own_tests_which_check_and_train_them(site: Path) -> None:
-    """The conformance tests are `zoo check`'s list, the training tests are two steps from nothing."""
-    tests = [str(site / f"aigc-zoo-new-{kind}" / "tests") for kind in KINDS]
-    options = ["-q", "-p", "no:cacheprovider", "--import-mode=importlib", "-W", "error", f"--rootdir={site}"]
-    done = run(site, "-m", "pytest", *options, *tests, f"--junitxml={site / 'tests.xml'}")
+def test_all_pass_their_own_tests(projects: Path) -> None:
+    """Their tests run the checks of `zoo check`, and train for two steps."""
+    tests = [str(projects / f"aigc-zoo-new-{kind}" / "tests") for kind in KINDS]
+    options = ["-q", "-p", "no:cacheprovider", "--import-mode=importlib", "-W", "error", f"--rootdir={projects}"]
+    done = run(projects, "-m", "pytest", *options, *tests, f"--junitxml={projects / 'tests.xml'}")
     assert done.returncode == 0, done.stdout[-4000:]
-    report = (site / "tests.xml").read_text()
+    report = (projects / "tests.xml").read_text()
     assert report.count('name="test_it_trains"') == len(KINDS)
     skipped = re.findall(r'name="test_conformance\[([A-Z0-9]+)-[^"]*"[^>]*><skipped', report)
     assert set(skipped) <= {"GPU"}
@@ -158,29 +160,29 @@ def test_all_pass_their_own_tests_which_check_and_train_them(site: Path) -> None
 
 
 @pytest.mark.slow
-def test_all_are_linted_and_formatted(site: Path) -> None:
+def test_all_are_linted_and_formatted(projects: Path) -> None:
     for name in ("ab", LONG):
         for kind in KINDS:
-            written(site / "site", name, kind).rename(site / f"{kind}-{name}")
-    for folder in [*site.glob("aigc-zoo-new-*"), *site.glob("*-ab"), *site.glob(f"*-{LONG}")]:
+            write(projects / "site", name, kind).rename(projects / f"{kind}-{name}")
+    for directory in [*projects.glob("aigc-zoo-new-*"), *projects.glob("*-ab"), *projects.glob(f"*-{LONG}")]:
         for command in (["check", "--no-cache"], ["format", "--check", "--no-cache"]):
             done = subprocess.run(
-                [TOOLS / "ruff", *command, "."], capture_output=True, text=True, cwd=folder, timeout=60
+                [TOOLS / "ruff", *command, "."], capture_output=True, text=True, cwd=directory, timeout=60
             )
-            assert done.returncode == 0, f"{folder.name}: {done.stdout}"
+            assert done.returncode == 0, f"{directory.name}: {done.stdout}"
 
 
 @pytest.mark.slow
-def test_all_pass_mypy_strict(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In one run, as reading torch's types takes most of it; the configuration is the one that each project has."""
-    sources = [str(site / f"aigc-zoo-new-{kind}" / "src" / f"aigc_zoo_new_{kind}") for kind in KINDS]
-    config = site / "aigc-zoo-new-recipe" / "pyproject.toml"
+def test_all_pass_mypy_strict(projects: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In one run, since reading torch's types takes most of the time. All projects have the same configuration."""
+    sources = [str(projects / f"aigc-zoo-new-{kind}" / "src" / f"aigc_zoo_new_{kind}") for kind in KINDS]
+    config = projects / "aigc-zoo-new-recipe" / "pyproject.toml"
     assert "strict = true" in config.read_text()
     cache = ROOT / ".mypy_cache"
-    # An editable installation of the core is invisible to mypy, so it is shown its sources, which are not judged here.
+    # mypy does not find the editable installation of the core. MYPYPATH names its sources, which are not reported on.
     monkeypatch.setenv("MYPYPATH", str(ROOT))
     done = run(
-        site,
+        projects,
         "-m",
         "mypy",
         "--config-file",
@@ -196,16 +198,16 @@ def test_all_pass_mypy_strict(site: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 @pytest.mark.slow
 def test_a_project_that_is_not_installed_is_checked_by_its_path(tmp_path: Path) -> None:
-    folder = written(tmp_path, "pathway", "loss")
-    command = [sys.executable, "-m", "aigc_zoo", "check", str(folder), "--json"]
+    directory = write(tmp_path, "pathway", "loss")
+    command = [sys.executable, "-m", "aigc_zoo", "check", str(directory), "--json"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
     answer = json.loads(done.stdout)
     assert {item["subject"] for item in answer["items"]} == {"aigc-zoo-pathway", "loss pathway/pathway"}
-    assert {path.name for path in folder.iterdir()} == {
+    assert {path.name for path in directory.iterdir()} == {
         *("pyproject.toml", "README.md", "LICENSE", ".gitignore", ".github", "src", "tests")
     }
-    code = folder / "src" / "aigc_zoo_pathway" / "maths.py"
+    code = directory / "src" / "aigc_zoo_pathway" / "maths.py"
     code.write_text(code.read_text().replace(".mean()", ".sum()"))
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 1, done.stdout + done.stderr

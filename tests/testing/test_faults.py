@@ -1,4 +1,4 @@
-"""Planted faults: each is caught by the check that is meant for it, and a plugin without any passes them all."""
+"""Planted faults in components: each fails the check that tests for it, and a plugin without faults passes all."""
 
 from __future__ import annotations
 
@@ -10,26 +10,25 @@ import pytest
 
 from aigc_zoo.discovery import Manager
 from aigc_zoo.plugins import Catalogue
-from aigc_zoo.testing import judge
-from aigc_zoo.testing.subjects import cases_of
+from aigc_zoo.testing.runner import cases_of, run_check
 
-HEALTHY = Path(__file__).with_name("healthy.py").read_text(encoding="utf-8")
+CONFORMING = Path(__file__).with_name("conforming.py").read_text(encoding="utf-8")
 
 
-def outcome(path: Path, name: str = "") -> dict[str, dict[str, str]]:
-    """Subject -> check -> reason of all that failed on the CPU, of the plugin in a file or of its components `name`."""
+def failures(path: Path, name: str = "") -> dict[str, dict[str, str]]:
+    """The failed CPU checks of the plugin in a file, or of its components `name`: subject -> check -> reason."""
     manager = Manager()
     manager.load_setuptools_entrypoints()
     manager.load_file(path)
     failed: dict[str, dict[str, str]] = {}
     for case in cases_of(Catalogue(manager), f"local/{name}" if name else path.name, tiers=("cpu",)):
-        result = judge(case)
+        result = run_check(case)
         if result.bad:
             failed.setdefault(result.subject, {})[result.check] = result.reason
     return failed
 
 
-# what is wrong -> (what is replaced in the healthy plugin, by what), whose fault it is, the checks that find it
+# fault -> (replacements in the conforming plugin, subject at fault, failing checks with a part of their reasons)
 FAULTS = {
     "the generator ignores the seed": (
         [
@@ -37,7 +36,7 @@ FAULTS = {
             ("(self.gain * x).view", "(self.gain * x + random.random()).view"),
         ],
         "generator gen",
-        {"G-SEED": "with the same seed and z it makes other samples"},
+        {"G-SEED": "the same seed and z give other samples"},
     ),
     "initial weights ignore the seed": (
         [
@@ -48,24 +47,24 @@ FAULTS = {
             )
         ],
         "discriminator dis",
-        {"D-SEED": "built twice from one seed"},
+        {"D-SEED": "built twice with one seed"},
     ),
     "samples leave the range": (
         [("low + (high - low) * torch.sigmoid(x)", "2 * torch.sigmoid(x) - 1")],
         "generator gen",
         {"G-RANGE": "rescale them"},
     ),
-    "the critic ends in a sigmoid": (
+    "the discriminator ends in a sigmoid": (
         [("self.outer(torch.nn.functional.softplus(h))", "self.outer(torch.nn.functional.softplus(h)).sigmoid()")],
         "discriminator dis",
-        {"D-LOGITS": "leave out the final sigmoid"},
+        {"D-LOGITS": "remove the final sigmoid"},
     ),
-    "a weight that nothing uses": (
+    "an unused weight": (
         [("self.outer = nn.Linear(width, 1)\n", "self.outer, self.spare = nn.Linear(width, 1), nn.Linear(2, 2)\n")],
         "discriminator dis",
         {"C-GRADIENT": "no gradient reaches spare"},
     ),
-    "a weight that no turn moves": (
+    "a weight that no player trains": (
         [("self.outer = nn.Linear(width, 1)\n", "self.outer, self.spare = nn.Linear(width, 1), nn.Linear(2, 2)\n")],
         "recipe own",
         {"R-MOVES": "D.spare.weight"},
@@ -75,17 +74,17 @@ FAULTS = {
         "generator gen",
         {"C-LABEL": "labels make no difference"},
     ),
-    "a conditional game ignores its labels": (
+    "a conditional recipe ignores its labels": (
         [("torch.cat((z, label), 1)", "torch.cat((z, 0 * label), 1)")],
         "recipe own",
         {"R-LABELS": "no difference to its samples"},
     ),
-    "state beside the buffers of a network": (
+    "state outside the buffers of a network": (
         [("self.layer = nn.Linear(", "self.gain = gain * torch.rand(())\n        self.layer = nn.Linear(")],
         "generator gen",
         {"C-SAVE": "keep all state in weights and buffers"},
     ),
-    "two networks share a tensor, which safetensors refuses": (
+    "two networks share a tensor": (
         [
             (
                 'return {"G": Gen(spec, 8), "D": Dis(spec)}',
@@ -95,7 +94,7 @@ FAULTS = {
         "recipe own",
         {"R-SAVE": "share memory", "R-TURNS": "again.0.weight"},
     ),
-    "a turn moves the other player": (
+    "a player changes the network of another": (
         [
             (
                 "        real, fake = nets.D(batch",
@@ -104,9 +103,9 @@ FAULTS = {
             )
         ],
         "recipe own",
-        {"R-TURNS": "the turn of critic moves G.layer.bias"},
+        {"R-TURNS": "the update of discriminator changes G.layer.bias"},
     ),
-    "batch normalisation in a critic under a penalty": (
+    "batch normalization in a discriminator with a gradient penalty": (
         [
             (
                 "self.inner = nn.Linear(math.prod(spec.shape) + spec.classes, width)\n",
@@ -121,7 +120,7 @@ FAULTS = {
             ),
         ],
         "recipe own",
-        {"R-PENALTY": "batch normalisation of D"},
+        {"R-PENALTY": "batch normalization of D"},
     ),
     "noise in a loss": (
         [
@@ -136,39 +135,39 @@ FAULTS = {
     ),
     "state outside of networks": (
         [
-            ("def critic(nets: Nets", "seen: list[int] = []\n\n    def critic(nets: Nets"),
+            ("def discriminate(nets: Nets", "calls: list[int] = []\n\n    def discriminate(nets: Nets"),
             (
                 "        real, fake = nets.D(batch",
-                "        seen.append(1)\n        real, fake = nets.D(batch",
+                "        calls.append(1)\n        real, fake = nets.D(batch",
             ),
-            ("+ f(fake).mean()}", "+ len(seen) * f(fake).mean()}"),
+            ("+ f(fake).mean()}", "+ len(calls) * f(fake).mean()}"),
         ],
         "recipe own",
         {
-            "R-RESUME": "all state lives in weights and buffers",
-            "R-SEED": "two runs from one seed differ",
-            "R-PURE": "a loss of critic",
+            "R-RESUME": "keep all state in weights and buffers",
+            "R-SEED": "two runs with the same seed differ",
+            "R-PURE": "a loss of discriminator",
         },
     ),
-    "a term by the sum over the batch": (
+    "a term that is a sum over the batch": (
         [('nets.D(batch["fake"], batch["label"])).mean()', 'nets.D(batch["fake"], batch["label"])).sum()')],
         "recipe own",
         {"R-RANKS": "is a loss a sum"},
     ),
-    "noise that looks at the data": (
+    "noise that depends on the data": (
         [('torch.randn(len(batch["real"]), 8)', 'batch["real"].mean() + torch.randn(len(batch["real"]), 8)')],
         "recipe own",
         {"R-DRAW": "use its shapes alone", "R-RANKS": ""},
     ),
-    "a critic that does not learn": (
-        [("loss=critic, optimizer=adam(lr)", "loss=critic, optimizer=adam(0.0)")],
+    "a discriminator that does not learn": (
+        [("loss=discriminate, optimizer=adam(lr)", "loss=discriminate, optimizer=adam(0.0)")],
         "recipe own",
-        {"R-LEARNS": "does not fall"},
+        {"R-LEARNS": "does not decrease"},
     ),
-    "a loss that points the wrong way": (
+    "a loss with the wrong sign": (
         [("lambda fake, real: f(-fake).mean()", "lambda fake, real: f(fake).mean()")],
         "loss soft",
-        {"L-DIRECTION": "gains nothing from higher logits of its fakes"},
+        {"L-DIRECTION": "gains nothing from higher fake logits"},
     ),
     "a loss that grows with the batch": (
         [("lambda fake, real: f(-fake).mean()", "lambda fake, real: f(-fake).sum()")],
@@ -183,7 +182,7 @@ FAULTS = {
             )
         ],
         "loss soft",
-        {"L-SCALAR": "not finite"},
+        {"L-SCALAR": "non-finite"},
     ),
     "noise in a penalty": (
         [
@@ -193,7 +192,7 @@ FAULTS = {
             )
         ],
         "penalty slope",
-        {"P-PURE": "draws noise of its own"},
+        {"P-PURE": "draws its own noise"},
     ),
     "a penalty without a second derivative": (
         [(", x, create_graph=True)\n        return", ", x)\n        return")],
@@ -222,7 +221,7 @@ FAULTS = {
         "dataset cross",
         {"T-BATCH": "not one-hot"},
     ),
-    "data that differ each time": (
+    "data that change each time": (
         [("torch.linspace(-1, 1, count + start)", "torch.rand(count + start)")],
         "dataset cross",
         {"T-SAME": "another digest"},
@@ -230,9 +229,9 @@ FAULTS = {
     "features that depend on their batch": (
         [("values = x.flatten(1).float()", "values = x.flatten(1).float() - x.float().mean()")],
         "extractor mean",
-        {"E-FEATURES": "depend on its batch"},
+        {"E-FEATURES": "depend on the other samples of its batch"},
     ),
-    "a preset that means nothing": (
+    "a preset of an unknown option": (
         [('{"small": {"latent": 4}}', '{"small": {"latents": 4}}')],
         "recipe game",
         {"C-OPTIONS": "no option --latents; did you mean --latent?"},
@@ -242,7 +241,7 @@ FAULTS = {
 
 @pytest.fixture
 def clean() -> Iterator[None]:
-    """Modules of single files go again."""
+    """Removes the modules of single-file plugins after the test."""
     before = set(sys.modules)
     yield
     for name in set(sys.modules) - before:
@@ -251,21 +250,21 @@ def clean() -> Iterator[None]:
 
 
 def test_a_plugin_without_faults_passes(tmp_path: Path, clean: None) -> None:
-    (tmp_path / "healthy.py").write_text(HEALTHY)
-    assert outcome(tmp_path / "healthy.py") == {}
+    (tmp_path / "conforming.py").write_text(CONFORMING)
+    assert failures(tmp_path / "conforming.py") == {}
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_each_fault_is_caught_by_the_check_that_is_meant_for_it(fault: str, tmp_path: Path, clean: None) -> None:
-    """By that one and, of the component at fault, by no other; a recipe that uses the component may fail as well."""
-    changes, subject, told = FAULTS[fault]
-    source = HEALTHY
+def test_each_fault_fails_the_check_that_tests_for_it(fault: str, tmp_path: Path, clean: None) -> None:
+    """The component at fault fails no other check; a recipe that uses the component may fail as well."""
+    changes, subject, expected = FAULTS[fault]
+    source = CONFORMING
     for old, new in changes:
         assert old in source
         source = source.replace(old, new)
     (tmp_path / "faulty.py").write_text(source)
     kind, name = subject.split()
-    failed = outcome(tmp_path / "faulty.py", name)[f"{kind} local/{name}"]
-    assert failed.keys() == told.keys(), failed
-    for check, words in told.items():
+    failed = failures(tmp_path / "faulty.py", name)[f"{kind} local/{name}"]
+    assert failed.keys() == expected.keys(), failed
+    for check, words in expected.items():
         assert words in failed[check], failed

@@ -1,4 +1,4 @@
-"""One list of checks, three front ends: the command, the function, pytest; and what is declared to fail."""
+"""The front ends of the conformance checks (command, function and pytest), and declared failures."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from aigc_zoo.cli import main
 from aigc_zoo.errors import ConfigError
 from aigc_zoo.plugins import catalogue
 from aigc_zoo.spec import KINDS
-from aigc_zoo.testing import CheckFailed, all_checks, judge, list_cases, run_checks
+from aigc_zoo.testing import CheckFailed, all_checks, list_cases, run_checks
 from aigc_zoo.testing.checks import PLUGIN, TIERS
-from aigc_zoo.testing.subjects import Case, Part
+from aigc_zoo.testing.runner import Case, run_check
+from aigc_zoo.testing.subjects import ComponentSubject
 
 FILE = """
 import torch
@@ -35,7 +36,7 @@ def zoo_components():
 
 
 def sum_of():
-    '''The sum over the batch, where a mean belongs.'''
+    '''A sum over the batch, where a mean is required.'''
     return Adversarial(lambda real, fake: fake.sum() - real.sum(), lambda fake, real: -fake.sum())
 """
 
@@ -56,9 +57,9 @@ def file(tmp_path: Path) -> Path:
 
 
 def test_command_and_function_agree(file: Path) -> None:
-    told = zoo("check", str(file), "--json")
-    assert told.returncode == 1, told.stderr
-    answer = json.loads(told.stdout)
+    done = zoo("check", str(file), "--json")
+    assert done.returncode == 1, done.stderr
+    answer = json.loads(done.stdout)
     assert answer["summary"] == {"passed": len(answer["items"]) - 1, "failed": 1}
     rows = [(item["check"], item["subject"], item["status"]) for item in answer["items"]]
     assert rows == [(result.check, result.subject, result.status) for result in run_checks(file)]
@@ -66,22 +67,22 @@ def test_command_and_function_agree(file: Path) -> None:
     assert {subject for _, subject, _ in rows} == {"my_loss.py", "loss local/sum"}
 
 
-def test_for_people_a_failure_is_named_with_its_reason(file: Path) -> None:
-    told = zoo("check", str(file))
-    assert told.returncode == 1
-    assert "loss local/sum" in told.stdout
+def test_the_command_prints_a_failure_with_its_reason(file: Path) -> None:
+    done = zoo("check", str(file))
+    assert done.returncode == 1
+    assert "loss local/sum" in done.stdout
     assert "L-MEAN       failed: discriminator grows with the batch: take the mean over it" in " ".join(
-        told.stdout.split("\n")
+        done.stdout.split("\n")
     ).replace("  " * 8, " ")
-    assert told.stdout.splitlines()[-1].startswith(f"{len(run_checks(file))} checks: ")
+    assert done.stdout.splitlines()[-1].startswith(f"{len(run_checks(file))} checks: ")
 
 
 def test_a_failure_can_be_declared_in_the_manifest(file: Path, tmp_path: Path) -> None:
     declared = tmp_path / "declared.py"
     declared.write_text(FILE.format(declared='ZOO_EXPECTED_FAILURES = {"L-MEAN": "sums by design"}'))
-    told = zoo("check", str(declared))
-    assert told.returncode == 0, told.stdout
-    assert "1 failed as declared" in told.stdout
+    done = zoo("check", str(declared))
+    assert done.returncode == 0, done.stdout
+    assert "1 failed as declared" in done.stdout
     wrongly = tmp_path / "wrongly.py"
     wrongly.write_text(FILE.format(declared='ZOO_EXPECTED_FAILURES = {"L-MEAN": "by design", "L-PURE": "no reason"}'))
     (bad,) = [result for result in run_checks(wrongly) if result.bad]
@@ -94,7 +95,7 @@ def test_a_declared_failure_names_a_check_that_exists(file: Path) -> None:
         r for r in run_checks(file, expected_failures={"L-MEAN loss local/sum": "ours"}) if r.check == "L-MEAN"
     ]
     assert result.status == "expected"
-    with pytest.raises(ConfigError, match="'L-MEEN' is no check"):
+    with pytest.raises(ConfigError, match="'L-MEEN' matches no check"):
         run_checks(file, expected_failures={"L-MEEN": "?"})
 
 
@@ -128,16 +129,16 @@ def test_pytest_runs_the_same_list(file: Path, expected: dict[str, str], outcome
         assert "L-MEAN-loss-local/sum" in done.stdout or "L-PURE-loss-local/sum" in done.stdout
 
 
-def test_a_check_that_is_newer_than_the_plugins_api_only_warns() -> None:
+def test_a_check_newer_than_the_plugins_api_only_warns() -> None:
     def fails(subject: object) -> None:
-        """It always fails."""
-        raise CheckFailed("nothing is right")
+        """Always fails."""
+        raise CheckFailed("always")
 
     entry = catalogue().find("loss", "minimax").entry
     (some,) = [one for one in all_checks(("static",)) if one.id == "S-TARGET"]
     for since, status in ((1, "failed"), (2, "warned")):
-        case = Case(replace(some, function=fails, since=since), Part(catalogue(), entry, api=1))
-        result = judge(case)
+        case = Case(replace(some, function=fails, since=since), ComponentSubject(catalogue(), entry, api=1))
+        result = run_check(case)
         assert result.status == status
         assert result.bad == (status == "failed")
     with pytest.warns(FutureWarning, match=r"binding from ZOO_API = 2"):
@@ -155,12 +156,12 @@ def test_fast_imports_no_torch() -> None:
 
 
 def test_an_unknown_name_is_explained() -> None:
-    told = zoo("check", "dcgam")
-    assert (told.returncode, told.stdout) == (3, "")
-    assert "did you mean 'dcgan'" in told.stderr
+    done = zoo("check", "dcgam")
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "did you mean 'dcgan'" in done.stderr
     gone = zoo("check", "./nosuch")
     assert gone.returncode == 3
-    assert "there is no such project" in gone.stderr
+    assert "no such project" in gone.stderr
 
 
 def test_a_component_means_all_its_kinds_and_a_distribution_all_its_components() -> None:
@@ -170,7 +171,7 @@ def test_a_component_means_all_its_kinds_and_a_distribution_all_its_components()
     assert every == {"aigc-zoo", *(f"{entry.kind} {entry.id}" for entry in catalogue().items(None, "zoo/*"))}
 
 
-def test_every_kind_is_checked_in_every_way_and_every_check_says_what_it_is_for() -> None:
+def test_every_kind_has_static_and_cpu_checks_and_every_check_has_a_summary() -> None:
     checks = all_checks()
     assert len({check.id for check in checks}) == len(checks) > 50
     assert all(len(check.summary) > 20 and check.since == 1 for check in checks)

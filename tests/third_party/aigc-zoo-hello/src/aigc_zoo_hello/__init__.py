@@ -1,4 +1,4 @@
-"""A stranger's plugin: what it brings, as data."""
+"""The manifest of a third-party plugin."""
 
 from collections.abc import Iterable
 
@@ -13,13 +13,13 @@ def zoo_components() -> Iterable[Component]:
         kind="generator",
         name="tiny",
         target=f"{__name__}.networks:tiny",
-        summary="One hidden layer, for samples of any shape",
+        summary="Generator with one hidden layer, for samples of any shape",
     )
     yield Component(
         kind="recipe",
         name="hello",
         target=f"{__name__}.recipe:hello",
-        summary="A small first GAN of somebody else's",
+        summary="A small third-party GAN",
         tags=("any-shape",),
         presets={"wide": {"generator.width": 128}},
     )

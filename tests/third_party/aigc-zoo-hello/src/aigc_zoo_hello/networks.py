@@ -11,7 +11,7 @@ from aigc_zoo.spec import Range
 
 
 def tiny(spec: Spec, latent: int, *, width: Annotated[int, Range(1, 4096)] = 32) -> nn.Module:
-    """z -> one hidden layer of `width` rectifiers -> a sample of any shape, in the range of the data.
+    """Perceptron generator: a hidden layer of rectifiers, for samples of any shape in the range of the data.
 
     width: units of the hidden layer.
     """

@@ -1,4 +1,4 @@
-"""The game of `hello`: its own generator, and whichever critic and loss are installed."""
+"""The recipe `hello`: its own generator, and an installed discriminator and loss."""
 
 from typing import Annotated, Any
 
@@ -15,13 +15,13 @@ def hello(
     latent: Annotated[int, Range(1, 512)] = 16,
     lr: Annotated[float, Range(0, 1)] = 1e-3,
 ) -> Recipe:
-    """Two players by Adam on batches of 32.
+    """Two-player GAN trained with Adam on batches of 32.
 
-    generator: the network that makes samples.
-    discriminator: the network that judges them.
-    loss: what the two lower.
-    latent: numbers in z.
-    lr: Adam's rate.
+    generator: generator network.
+    discriminator: discriminator network.
+    loss: adversarial loss.
+    latent: dimension of z.
+    lr: Adam's learning rate.
     """
     return two_player(
         generator,

@@ -1,4 +1,4 @@
-"""Built-ins have no privilege: each first-party family, moved into a distribution of its own, is the same family."""
+"""First-party families have no privilege: moved to a distribution of its own, each behaves the same."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ def losses(reference):
     return [{name: term.item() for name, term in sorted(trainer.train_step().items())} for _ in range(2)]
 
 
-found = {}
+results = {}
 for entry in catalogue().items("recipe"):
     if entry.namespace.startswith("moved-"):
-        found[entry.id] = [losses(entry.id), losses(f"zoo/{entry.name}")]
-json.dump(found, sys.stdout)
+        results[entry.id] = [losses(entry.id), losses(f"zoo/{entry.name}")]
+json.dump(results, sys.stdout)
 """
 
 
@@ -59,25 +59,25 @@ def distribution(family: str) -> str:
 
 @pytest.fixture(scope="module")
 def moved(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Every family in a project from `zoo new`'s template, built as a wheel by pip and installed in one folder."""
-    home = tmp_path_factory.mktemp("moved")
+    """Every family in a project from `zoo new`, built as a wheel and installed by pip in one directory."""
+    directory = tmp_path_factory.mktemp("moved")
     projects = []
     for family in FAMILIES:
-        folder, _ = write_project(catalogue(), distribution(family), "recipe", into=home, licence="Apache-2.0")
-        package = folder / "src" / distribution(family).replace("-", "_")
+        root, _ = write_project(catalogue(), distribution(family), "recipe", into=directory, licence="Apache-2.0")
+        package = root / "src" / distribution(family).replace("-", "_")
         shutil.rmtree(package)
         shutil.copytree(PLUGINS / family, package, ignore=shutil.ignore_patterns("__pycache__"))
         (package / "py.typed").touch()
-        if list(package.glob("*.safetensors")):  # data beside the code is named, as an author would have to
-            project = folder / "pyproject.toml"
+        if list(package.glob("*.safetensors")):  # An author has to name data files.
+            project = root / "pyproject.toml"
             project.write_text(project.read_text().replace('["py.typed"]', '["py.typed", "*.safetensors"]'))
-        projects.append(str(folder))
+        projects.append(str(root))
     options = ["--no-deps", "--no-build-isolation", "--no-index", "--quiet", "--disable-pip-version-check"]
-    wheels = str(home / "wheels")
+    wheels = str(directory / "wheels")
     subprocess.run([sys.executable, "-m", "pip", "wheel", *options, "--wheel-dir", wheels, *projects], check=True)
-    target = ["--target", str(home / "site"), *map(str, Path(wheels).glob("*.whl"))]
+    target = ["--target", str(directory / "site"), *map(str, Path(wheels).glob("*.whl"))]
     subprocess.run([sys.executable, "-m", "pip", "install", "--no-deps", "--no-index", "--quiet", *target], check=True)
-    return home / "site"
+    return directory / "site"
 
 
 def run(site: Path, *command: str) -> str:
@@ -87,13 +87,13 @@ def run(site: Path, *command: str) -> str:
     return done.stdout
 
 
-def test_rows_are_the_same_but_for_distribution_and_namespace(moved: Path) -> None:
+def test_listings_differ_only_in_distribution_and_namespace(moved: Path) -> None:
     items = json.loads(run(moved, "-m", "aigc_zoo", "list", "--kind", "all", "--json"))
     assert items["problems"] == []
 
-    def rows(of_moved: bool) -> list[dict[str, object]]:
+    def rows(are_moved: bool) -> list[dict[str, object]]:
         left_out = {"id", "distribution", "version"}
-        chosen = [i for i in items["items"] if i["distribution"].startswith("aigc-zoo-moved-") == of_moved]
+        chosen = [i for i in items["items"] if i["distribution"].startswith("aigc-zoo-moved-") == are_moved]
         plain = [{key: value for key, value in item.items() if key not in left_out} for item in chosen]
         return sorted(plain, key=lambda row: (str(row["kind"]), str(row["name"])))
 
@@ -104,31 +104,31 @@ def test_rows_are_the_same_but_for_distribution_and_namespace(moved: Path) -> No
 
 
 def test_losses_are_bit_equal(moved: Path) -> None:
-    found = json.loads(run(moved, "-c", LOSSES))
-    assert {reference.rpartition("/")[2] for reference in found} == {
+    losses = json.loads(run(moved, "-c", LOSSES))
+    assert {reference.rpartition("/")[2] for reference in losses} == {
         entry.name for entry in catalogue().items("recipe", "zoo/*")
     }
-    for reference, (there, here) in found.items():
+    for reference, (there, here) in losses.items():
         assert there == here, reference
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_each_keeps_the_promises_that_need_no_torch(moved: Path, family: str) -> None:
-    told = json.loads(run(moved, "-m", "aigc_zoo", "check", distribution(family), "--fast", "--json"))
-    assert set(told["summary"]) == {"passed"}
-    assert len(told["items"]) >= 9
+def test_each_passes_the_static_checks(moved: Path, family: str) -> None:
+    answer = json.loads(run(moved, "-m", "aigc_zoo", "check", distribution(family), "--fast", "--json"))
+    assert set(answer["summary"]) == {"passed"}
+    assert len(answer["items"]) >= 9
 
 
 @pytest.mark.parametrize("family", ["dcgan", "losses", "extractors"])
-def test_a_family_of_each_sort_keeps_all_its_promises(moved: Path, family: str) -> None:
-    """All families do where they are; moving one changes none of its code."""
+def test_families_of_different_kinds_pass_all_checks(moved: Path, family: str) -> None:
+    """In their original place all families pass them; moving one does not change its code."""
     env = {**os.environ, "PYTHONPATH": str(moved), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "aigc_zoo", "check", distribution(family), "--json"]
-    told = json.loads(subprocess.run(command, capture_output=True, text=True, env=env, timeout=550).stdout)
-    assert set(told["summary"]) <= {"passed", "skipped"}, [i for i in told["items"] if i["status"] == "failed"]
-    assert all(item["check"].startswith("GPU-") for item in told["items"] if item["status"] == "skipped")
+    answer = json.loads(subprocess.run(command, capture_output=True, text=True, env=env, timeout=550).stdout)
+    assert set(answer["summary"]) <= {"passed", "skipped"}, [i for i in answer["items"] if i["status"] == "failed"]
+    assert all(item["check"].startswith("GPU-") for item in answer["items"] if item["status"] == "skipped")
 
 
-def test_no_family_speaks_of_the_package_that_it_is_in() -> None:
+def test_no_family_imports_the_package_that_contains_it() -> None:
     for path in PLUGINS.rglob("*.py"):
         assert not re.search(r"import aigc_zoo_plugins|from aigc_zoo_plugins", path.read_text(encoding="utf-8")), path

@@ -1,4 +1,4 @@
-"""Planted faults of distributions and manifests, found without torch."""
+"""Planted faults in distributions and manifests: each fails the static check that tests for it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ import pytest
 
 from aigc_zoo.discovery import Manager
 from aigc_zoo.plugins import Catalogue
-from aigc_zoo.testing import judge
-from aigc_zoo.testing.subjects import cases_of
+from aigc_zoo.testing.runner import cases_of, run_check
 
 MANIFEST = """
 from aigc_zoo.spec import Component, hookimpl
@@ -29,22 +28,22 @@ METADATA = (
     "Metadata-Version: 2.4\nName: {name}\nVersion: 0.2\nLicense-Expression: MIT\nRequires-Dist: aigc-zoo>=0.1,<1\n"
 )
 
-FAULTS = {  # what is wrong -> (changes of manifest, maths, metadata, files left out of the wheel), check, what it says
+FAULTS = {  # fault -> (changes of manifest, maths, metadata, RECORD), failing checks with a part of their reasons
     "torch imported by the manifest": (
         {"manifest": ("\nZOO_API", "import torch\n\nZOO_API")},
-        {"S-HEAVY": "asks for torch", "S-TWICE": "torch is not to be imported"},
+        {"S-HEAVY": "imports torch", "S-TWICE": "must not import torch"},
     ),
-    "torch tried by the manifest": (
+    "torch imported optionally by the manifest": (
         {"manifest": ("\nZOO_API", "try:\n    import torch\nexcept ImportError:\n    torch = None\n\nZOO_API")},
-        {"S-HEAVY": "asks for torch"},
+        {"S-HEAVY": "imports torch"},
     ),
-    "a manifest that takes its time": (
+    "a slow manifest": (
         {"manifest": ("\nZOO_API", "x = sum(i * i for i in range(2_000_000))\n\nZOO_API")},
         {"S-TIME": "ms of CPU time"},
     ),
     "components that change": (
         {"manifest": ('name="soft"', 'name=f"soft{COUNT.append(1) or len(COUNT)}"'), "head": "COUNT = []\n"},
-        {"S-TWICE": "other components at its second call"},
+        {"S-TWICE": "other components in its second call"},
     ),
     "an API number taken from the core": (
         {"manifest": ("ZOO_API = 1", "from aigc_zoo.spec import API as ZOO_API")},
@@ -56,25 +55,25 @@ FAULTS = {  # what is wrong -> (changes of manifest, maths, metadata, files left
     ),
     "no upper bound": (
         {"metadata": ("aigc-zoo>=0.1,<1", "aigc-zoo>=0.1")},
-        {"S-REQUIRES": "state both ends"},
+        {"S-REQUIRES": "state both bounds"},
     ),
-    "no licence": ({"metadata": ("License-Expression: MIT\n", "")}, {"S-LICENCE": "states no licence"}),
+    "no license": ({"metadata": ("License-Expression: MIT\n", "")}, {"S-LICENCE": "states no license"}),
     "a target that the wheel lacks": ({"left_out": "maths.py"}, {"S-WHEEL": "lacks {module}.maths"}),
     "a target that does not exist": (
         {"manifest": ("maths:soft", "maths:softer")},
-        {"S-TARGET": "has no softer"},
+        {"S-TARGET": "target names softer"},
     ),
-    "a paper that cannot be found": (
+    "a paper without an identifier": (
         {"manifest": ("arXiv:1406.2661", "Goodfellow 2014")},
-        {"S-SOURCE": "reads neither arXiv"},
+        {"S-SOURCE": "write arXiv"},
     ),
-    "no source at all": (
+    "neither paper nor docstring": (
         {"manifest": (', paper="arXiv:1406.2661"', ""), "maths": ('    """A loss."""', "    pass")},
-        {"S-SOURCE": "neither a paper"},
+        {"S-SOURCE": "states no paper"},
     ),
     "an extra that does not exist": (
         {"manifest": ('summary="A loss"', 'summary="A loss", extra="gpu"')},
-        {"S-EXTRA": "'gpu' is none of its distribution's"},
+        {"S-EXTRA": "no extra 'gpu'"},
     ),
     "a misspelt hook": (
         {"manifest": ("zoo_components()", "zoo_component()")},
@@ -83,8 +82,8 @@ FAULTS = {  # what is wrong -> (changes of manifest, maths, metadata, files left
 }  # fmt: skip
 
 
-def installed(folder: Path, name: str, changes: dict[str, object]) -> str:
-    """A distribution as pip leaves it, with these changes; its module's name."""
+def installed(directory: Path, name: str, changes: dict[str, object]) -> str:
+    """Writes a distribution as pip installs it, with these changes, and returns its module's name."""
     module = name.replace("-", "_")
     texts = {"manifest": MANIFEST, "maths": MATHS, "metadata": METADATA.format(name=name)}
     for part, text in texts.items():
@@ -92,10 +91,10 @@ def installed(folder: Path, name: str, changes: dict[str, object]) -> str:
             old, new = changes[part]  # type: ignore[misc]
             assert old in text
             texts[part] = text.replace(old, new)
-    (folder / module).mkdir()
-    (folder / module / "__init__.py").write_text(str(changes.get("head", "")) + texts["manifest"])
-    (folder / module / "maths.py").write_text(texts["maths"])
-    info = folder / f"{module}-0.2.dist-info"
+    (directory / module).mkdir()
+    (directory / module / "__init__.py").write_text(str(changes.get("head", "")) + texts["manifest"])
+    (directory / module / "maths.py").write_text(texts["maths"])
+    info = directory / f"{module}-0.2.dist-info"
     info.mkdir()
     (info / "METADATA").write_text(texts["metadata"])
     (info / "entry_points.txt").write_text(f"[aigc_zoo]\nmain = {module}\n")
@@ -104,11 +103,11 @@ def installed(folder: Path, name: str, changes: dict[str, object]) -> str:
     return module
 
 
-def failures(folder: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    monkeypatch.syspath_prepend(folder)
+def failures(directory: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    monkeypatch.syspath_prepend(directory)
     manager = Manager()
     manager.load_setuptools_entrypoints()
-    results = [judge(case) for case in cases_of(Catalogue(manager), name, tiers=("static",))]
+    results = [run_check(case) for case in cases_of(Catalogue(manager), name, tiers=("static",))]
     assert len(results) >= 9
     return {result.check: result.reason for result in results if result.bad}
 
@@ -119,13 +118,30 @@ def test_a_distribution_without_faults_passes(tmp_path: Path, monkeypatch: pytes
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_each_fault_is_caught_by_the_check_that_is_meant_for_it(
+def test_each_fault_fails_the_check_that_tests_for_it(
     fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    changes, told = FAULTS[fault]
+    changes, expected = FAULTS[fault]
     name = f"aigc-zoo-fault-{hashlib.sha256(fault.encode()).hexdigest()[:8]}"
     module = installed(tmp_path, name, dict(changes))
     failed = failures(tmp_path, name, monkeypatch)
-    assert failed.keys() == told.keys(), failed
-    for check, words in told.items():
+    assert failed.keys() == expected.keys(), failed
+    for check, words in expected.items():
         assert words.format(module=module) in failed[check], failed
+
+
+def test_the_egg_info_of_a_source_tree_does_not_hide_what_pip_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`python -m pytest` puts the working directory first on the import path, where setuptools may leave one."""
+    name = "aigc-zoo-shadowed"
+    site, tree = tmp_path / "site", tmp_path / "tree"
+    site.mkdir()
+    module = installed(site, name, {})
+    info = tree / f"{module}.egg-info"
+    info.mkdir(parents=True)
+    (info / "PKG-INFO").write_text(METADATA.format(name=name))
+    (info / "entry_points.txt").write_text(f"[aigc_zoo]\nmain = {module}\n")
+    (info / "SOURCES.txt").write_text("pyproject.toml\n")
+    monkeypatch.syspath_prepend(site)
+    assert failures(tree, name, monkeypatch) == {}

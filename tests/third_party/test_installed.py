@@ -1,4 +1,4 @@
-"""A distribution that is not ours: installed by pip, listed, trained, sampled; and what remains when it is gone."""
+"""A third-party distribution: installed by pip, listed, trained and sampled; and its run once it is uninstalled."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BROKEN = {
 
 @pytest.fixture
 def installed(tmp_path: Path) -> Path:
-    """What pip makes of the stranger's sources, and three broken plugins beside it."""
+    """A directory with the third-party plugin, installed by pip, and three broken plugins."""
     target = tmp_path / "target"
     source = shutil.copytree(SOURCE, tmp_path / "source", ignore=shutil.ignore_patterns("build", "*.egg-info"))
     options = ["--no-deps", "--no-build-isolation", "--no-index", "--quiet", "--disable-pip-version-check"]
@@ -39,7 +39,7 @@ def installed(tmp_path: Path) -> Path:
 
 
 def remove(target: Path) -> None:
-    """What `pip uninstall` would do; it does not know folders of --target."""
+    """Removes the plugin, since `pip uninstall` does not support --target directories."""
     for path in target.glob("aigc_zoo_hello*"):
         shutil.rmtree(path)
 
@@ -59,23 +59,23 @@ def zoo(target: Path, *args: str) -> subprocess.CompletedProcess[str]:
 def listed(target: Path) -> dict[str, dict[str, str]]:
     done = zoo(target, "list", "--kind", "all", "--json")
     assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
-    assert {problem["distribution"] for problem in found["problems"]} == set(BROKEN)
+    answer = json.loads(done.stdout)
+    assert {problem["distribution"] for problem in answer["problems"]} == set(BROKEN)
     assert len(done.stderr.splitlines()) == len(BROKEN)
-    return {f"{item['kind']} {item['id']}": item for item in found["items"]}
+    return {f"{item['kind']} {item['id']}": item for item in answer["items"]}
 
 
-def test_a_stranger_is_listed_and_leaves_no_trace(installed: Path) -> None:
-    with_it = listed(installed)
-    assert with_it["recipe hello/hello"]["distribution"] == "aigc-zoo-hello"
-    assert with_it["recipe hello/hello"]["version"] == "0.3"
+def test_a_third_party_plugin_is_listed_until_it_is_removed(installed: Path) -> None:
+    before = listed(installed)
+    assert before["recipe hello/hello"]["distribution"] == "aigc-zoo-hello"
+    assert before["recipe hello/hello"]["version"] == "0.3"
     remove(installed)
-    without = listed(installed)
-    assert with_it.keys() - without.keys() == {"recipe hello/hello", "generator hello/tiny"}
-    assert "recipe zoo/dcgan" in without
+    after = listed(installed)
+    assert before.keys() - after.keys() == {"recipe hello/hello", "generator hello/tiny"}
+    assert "recipe zoo/dcgan" in after
 
 
-def test_a_stranger_trains_and_its_run_says_what_it_needs_when_it_is_gone(installed: Path) -> None:
+def test_a_third_party_recipe_trains_and_its_run_names_the_missing_plugin(installed: Path) -> None:
     run = installed.parent / "run"
     images = np.random.default_rng(0).integers(0, 256, (64, 28, 28, 1), dtype=np.uint8)
     np.savez(installed.parent / "noise.npz", images=images)
@@ -91,9 +91,9 @@ def test_a_stranger_trains_and_its_run_says_what_it_needs_when_it_is_gone(instal
     assert (installed.parent / "with.png").stat().st_size > 0
 
     remove(installed)
-    missed = zoo(installed, "sample", str(run), "-n", "4", "--out", "without.png")
-    assert missed.returncode == 3, missed.stderr
-    told = [line for line in missed.stderr.splitlines() if "plugin aigc-zoo-" not in line]
-    assert "needs aigc-zoo-hello>=0.3: python -m pip install aigc-zoo-hello" in "\n".join(told)
-    assert len(told) <= 3
+    missing = zoo(installed, "sample", str(run), "-n", "4", "--out", "without.png")
+    assert missing.returncode == 3, missing.stderr
+    lines = [line for line in missing.stderr.splitlines() if "plugin aigc-zoo-" not in line]
+    assert "needs aigc-zoo-hello>=0.3: python -m pip install aigc-zoo-hello" in "\n".join(lines)
+    assert len(lines) <= 3
     assert not (installed.parent / "without.png").exists()

@@ -1,4 +1,4 @@
-"""A plugin that keeps every promise, of which the tests make faulty copies."""
+"""A plugin that passes every conformance check. The tests make faulty copies of it."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -19,7 +19,7 @@ ZOO_API = 1
 @hookimpl
 def zoo_components() -> Iterable[Component]:
     def component(kind: str, name: str, target: str, **more: Any) -> Component:
-        return Component(kind=kind, name=name, target=f"{__name__}:{target}", summary="It keeps its promises", **more)
+        return Component(kind=kind, name=name, target=f"{__name__}:{target}", summary="It passes every check", **more)
 
     yield component("generator", "gen", "Gen")
     yield component("discriminator", "dis", "Dis")
@@ -33,7 +33,7 @@ def zoo_components() -> Iterable[Component]:
 
 
 class Gen(nn.Module):
-    """One layer for samples of any shape, with a label or without."""
+    """A linear generator for samples of any shape, with or without labels."""
 
     def __init__(self, spec: Spec, latent: int, *, gain: Annotated[float, Range(0.1, 10)] = 1.0) -> None:
         super().__init__()
@@ -48,7 +48,7 @@ class Gen(nn.Module):
 
 
 class Dis(nn.Module):
-    """A perceptron for samples of any shape, with a label or without."""
+    """A perceptron discriminator for samples of any shape, with or without labels."""
 
     def __init__(self, spec: Spec, *, width: int = 16) -> None:
         super().__init__()
@@ -62,24 +62,24 @@ class Dis(nn.Module):
 
 
 def soft() -> Adversarial:
-    """The two-player value through softplus, non-saturating."""
+    """The non-saturating loss, by softplus."""
     f = torch.nn.functional.softplus
     return Adversarial(lambda real, fake: f(-real).mean() + f(fake).mean(), lambda fake, real: f(-fake).mean())
 
 
 def slope() -> Any:
-    """E |grad D|^2 at the reals."""
+    """E |grad D(x)|^2 at the reals."""
 
-    def term(critic: Any, batch: Mapping[str, Tensor]) -> Tensor:
+    def term(discriminator: Any, batch: Mapping[str, Tensor]) -> Tensor:
         x = batch["real"].detach().requires_grad_()
-        (gradient,) = torch.autograd.grad(critic(x).sum(), x, create_graph=True)
+        (gradient,) = torch.autograd.grad(discriminator(x).sum(), x, create_graph=True)
         return gradient.flatten(1).square().sum(1).mean()
 
     return term
 
 
 class Dim(Noisy):
-    """Samples at a brightness of their own."""
+    """Scales each sample by a random brightness."""
 
     def draw(self, real: Tensor) -> Tensor:
         return torch.rand(len(real), *[1] * (real.ndim - 1))
@@ -89,7 +89,7 @@ class Dim(Noisy):
 
 
 def dim() -> nn.Module:
-    """Brightness between a half and one, drawn for each sample."""
+    """Random brightness between 0.5 and 1 for each sample."""
     return Dim()
 
 
@@ -105,7 +105,7 @@ def cross(where: Path, *, count: Annotated[int, Range(2, 1000)] = 32) -> Mapping
 
 
 class Mean(nn.Module):
-    """The mean and the deviation of each sample."""
+    """The mean and the standard deviation of each sample."""
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         values = x.flatten(1).float()
@@ -113,7 +113,7 @@ class Mean(nn.Module):
 
 
 def mean() -> nn.Module:
-    """Two features without weights."""
+    """Two features, without weights."""
     return Mean()
 
 
@@ -126,7 +126,7 @@ def game(
     latent: Annotated[int, Range(1, 64)] = 8,
     lr: float = 1e-2,
 ) -> Recipe:
-    """The standard game."""
+    """The standard two-player recipe."""
     return two_player(
         generator,
         discriminator,
@@ -140,7 +140,7 @@ def game(
 
 
 def own(*, lr: float = 1e-2) -> Recipe:
-    """A conditional game of its own making."""
+    """A conditional recipe that does not use two_player."""
 
     def networks(spec: Spec) -> Mapping[str, nn.Module]:
         return {"G": Gen(spec, 8), "D": Dis(spec)}
@@ -151,7 +151,7 @@ def own(*, lr: float = 1e-2) -> Recipe:
     def generate(nets: Nets, batch: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         return {"fake": nets.G(batch["z"], batch["label"])}
 
-    def critic(nets: Nets, batch: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    def discriminate(nets: Nets, batch: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         f = torch.nn.functional.softplus
         real, fake = nets.D(batch["real"], batch["label"]), nets.D(batch["fake"], batch["label"])
         return {"loss": f(-real).mean() + f(fake).mean()}
@@ -160,7 +160,7 @@ def own(*, lr: float = 1e-2) -> Recipe:
         return {"loss": torch.nn.functional.softplus(-nets.D(batch["fake"], batch["label"])).mean()}
 
     players = {
-        "critic": Player(controls=("D",), loss=critic, optimizer=adam(lr)),
+        "discriminator": Player(controls=("D",), loss=discriminate, optimizer=adam(lr)),
         "generator": Player(controls=("G",), loss=fool, optimizer=adam(lr)),
     }
     return Recipe(networks=networks, players=players, generate=generate, draw=draw, steps=50)
