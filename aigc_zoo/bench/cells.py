@@ -17,7 +17,7 @@ from aigc_zoo.artefacts.atomic import make_folder, write_json
 from aigc_zoo.artefacts.checkpoint import json_object
 from aigc_zoo.artefacts.runs import RunDirectory, nulled, read_lines
 from aigc_zoo.errors import ConfigError, DataError, DivergedError
-from aigc_zoo.metrics.kinds import improves, kind_of, leading, modes_of, warnings
+from aigc_zoo.metrics.kinds import improves, leading, metric_info, modes_of, warnings
 from aigc_zoo.plugins import Catalogue
 from aigc_zoo.run.loop import train
 from aigc_zoo.run.prepare import Prepared, prepare
@@ -196,7 +196,7 @@ def _reached(record: Mapping[str, Any], target: float | None) -> dict[str, Any]:
     missed = {"seconds": None, "images": None}
     if target is None or "values" not in record:
         return missed
-    higher = kind_of(record["metric"]).better == "higher"
+    higher = metric_info(record["metric"]).better == "higher"
     for one in record["values"]:
         if one["value"] is not None and (one["value"] >= target if higher else one["value"] <= target):
             return dict(one)

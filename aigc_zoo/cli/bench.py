@@ -160,7 +160,7 @@ def _budget(kind: str, settings: Mapping[str, Any]) -> dict[str, Any]:
 
 def _trained(kind: str, catalogue: Any, cells: Sequence[Any], settings: Mapping[str, Any], verdict: Verdict) -> int:
     from aigc_zoo.bench.quality import left, play
-    from aigc_zoo.metrics.protocol import described
+    from aigc_zoo.metrics.protocol import describe
     from aigc_zoo.run.signals import stopping
 
     click.echo(f"{len(cells):,} cells, {left(cells):,} of them to be trained", err=True)
@@ -178,7 +178,7 @@ def _trained(kind: str, catalogue: Any, cells: Sequence[Any], settings: Mapping[
             continue
         if entry["protocol"] != said:
             said = entry["protocol"]
-            click.echo(f"{entry['metric']}: {described(said)}")
+            click.echo(f"{entry['metric']}: {describe(said)}")
         click.echo(f"{entry['name']}  {_told(entry)}")
     told = {key: settings[key] for key in ("images", "seconds", "seeds", "target", "data")}
     return _end(kind, entries, suite, told, settings, verdict)

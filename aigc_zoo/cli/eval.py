@@ -20,7 +20,7 @@ from aigc_zoo.cli.device import device_option
     "--metrics",
     default="",
     metavar="NAMES",
-    help="Of fid, kid, isc, prc, dac, variance-ratio, duplicates, modes, memorisation, with commas between; or all.  "
+    help="Of fid, kid, isc, prc, dac, variance-ratio, duplicates, modes, memorization, with commas between; or all.  "
     "[default: fid,kid]",
 )
 @click.option("--num", type=click.IntRange(2), help="Samples to evaluate; by default what the run's own monitor takes.")
@@ -39,7 +39,7 @@ def command(obj: Any, /, source: Path, metrics: str, device: str, best: bool, as
     from aigc_zoo.cli.progress import Looking
     from aigc_zoo.errors import DataError
     from aigc_zoo.metrics.kinds import leading, modes_of, warnings
-    from aigc_zoo.metrics.protocol import described, valued
+    from aigc_zoo.metrics.protocol import describe, format_value
     from aigc_zoo.run.evaluate import evaluate
     from aigc_zoo.run.prepare import choose_device
     from aigc_zoo.run.published import located
@@ -67,9 +67,9 @@ def command(obj: Any, /, source: Path, metrics: str, device: str, best: bool, as
         return
     said = None
     for record in leading(records):
-        if (how := described(record["protocol"])) != said:
+        if (how := describe(record["protocol"])) != said:
             click.echo(how)
             said = how
-        click.echo(f"  {record['name']:<28} {valued(record)}")
+        click.echo(f"  {record['name']:<28} {format_value(record)}")
     for line in warnings({record["name"]: record["value"] for record in records}, modes_of(records)).values():
         click.echo(line)

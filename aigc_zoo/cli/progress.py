@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from aigc_zoo.errors import printable
 from aigc_zoo.metrics.kinds import warnings
-from aigc_zoo.metrics.protocol import valued
+from aigc_zoo.metrics.protocol import format_value
 from aigc_zoo.run.progress import Result, Screen
 
 
@@ -157,7 +157,7 @@ def last_screen(result: Result) -> str:
     for record in result.held_out:
         if record["name"] in result.final:
             split = record["protocol"]["split"]
-            lines.append(f"{record['name']}  {record['which']} against {split}, held out: {valued(record)}")
+            lines.append(f"{record['name']}  {record['which']} against {split}, held out: {format_value(record)}")
     lines += warnings(result.final).values()
     for what, name in (
         ("nearest", "nearest.png"),

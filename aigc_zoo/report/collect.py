@@ -12,7 +12,7 @@ from aigc_zoo.artefacts.runs import RunDirectory, read_lines
 from aigc_zoo.bench.results import is_results, read_results
 from aigc_zoo.errors import DataError
 from aigc_zoo.metrics.kinds import improves, modes_of, warnings
-from aigc_zoo.metrics.protocol import described, differences
+from aigc_zoo.metrics.protocol import describe, differences
 
 FRAMES = 24
 """Sample grids of a run that a report shows, evenly chosen: more would make the page heavy and tell nothing new."""
@@ -217,7 +217,7 @@ def parts(entries: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[Mapping[
                 break
         else:
             groups.append((protocol, [entry]))
-    found = [(described(protocol), members) for protocol, members in groups]
+    found = [(describe(protocol), members) for protocol, members in groups]
     return [*found, ("", rest)] if rest else found
 
 

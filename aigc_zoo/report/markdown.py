@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from aigc_zoo.metrics.kinds import SMALL, leading
-from aigc_zoo.metrics.protocol import described, valued
+from aigc_zoo.metrics.protocol import describe, format_value
 from aigc_zoo.report.collect import Material, boards, parts
 from aigc_zoo.report.page import count, duration, number
 
@@ -16,7 +16,7 @@ def markdown(material: Material, title: str = "Report") -> str:
     """The whole text."""
     lines = [f"# {cell(title)}", ""]
     for board in boards(material.runs):
-        lines += [f"## {cell(board.metric)}", "", f"{cell(described(board.protocol))}, seed {board.protocol['seed']}."]
+        lines += [f"## {cell(board.metric)}", "", f"{cell(describe(board.protocol))}, seed {board.protocol['seed']}."]
         if board.protocol["num"] < SMALL:
             lines.append(f"With fewer than {SMALL:,} samples read the kernel distance first, where it was measured.")
         if board.unlike:
@@ -52,9 +52,9 @@ def markdown(material: Material, title: str = "Report") -> str:
         lines[-1] += f"{run.card['seed']}, {run.state}."
         last = max((int(line["step"]) for line in run.metrics), default=-1)
         records = leading(record for record in run.metrics if record["step"] == last)
-        rows = [[record["name"], "final", valued(record), described(record["protocol"])] for record in records]
+        rows = [[record["name"], "final", format_value(record), describe(record["protocol"])] for record in records]
         rows += [
-            [record["name"], f"{record['which']}, held out", valued(record), described(record["protocol"])]
+            [record["name"], f"{record['which']}, held out", format_value(record), describe(record["protocol"])]
             for record in run.held_out
         ]
         if rows:

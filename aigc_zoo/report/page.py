@@ -15,8 +15,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from aigc_zoo import __version__
-from aigc_zoo.metrics.kinds import SMALL, kind_of, leading
-from aigc_zoo.metrics.protocol import described, valued
+from aigc_zoo.metrics.kinds import SMALL, leading, metric_info
+from aigc_zoo.metrics.protocol import describe, format_value
 from aigc_zoo.report import charts
 from aigc_zoo.report.collect import Board, Material, RunReport, boards, parts
 
@@ -37,8 +37,8 @@ def page(material: Material, title: str = "") -> str:
         lstrip_blocks=True,
     )  # fmt: skip
     environment.filters |= {
-        "described": described, "valued": valued, "number": number, "count": count, "duration": duration,
-        "data": data_url, "sort": sort_key, "kind": lambda name: kind_of(name).title, "leading": leading, "id": id,
+        "describe": describe, "format_value": format_value, "number": number, "count": count, "duration": duration,
+        "data": data_url, "sort": sort_key, "kind": lambda name: metric_info(name).title, "leading": leading, "id": id,
     }  # fmt: skip
     made = boards(material.runs)
     text = environment.get_template("page.html").render(
@@ -91,7 +91,7 @@ def _curves(run: RunReport) -> list[tuple[str, Markup]]:
     for name in run.names:
         points = [(float(line["images"]), float(line["value"])) for line in run.history(name)]
         if len(points) > 1 and name == run.own:
-            log = kind_of(name).better == "lower"
+            log = metric_info(name).better == "lower"
             found.append((name, Markup(charts.curves({name: points}, x="images", y=name, log=log))))
     terms = list(dict.fromkeys(term for line in run.log for term in line["terms"] if "/_" not in term))[:SHOWN_TERMS]
     losses = {

@@ -12,7 +12,7 @@ import torch
 from aigc_zoo.data import resolve
 from aigc_zoo.errors import ConfigError, DataError, UsageError
 from aigc_zoo.game import Samples
-from aigc_zoo.metrics.evaluate import SILENT, Evaluator, stored
+from aigc_zoo.metrics.evaluate import SILENT, Evaluator, dataset_batches
 from aigc_zoo.metrics.features import Extractor, coordinates, load_extractor
 from aigc_zoo.metrics.fidelity import KID_LEAST
 from aigc_zoo.metrics.kinds import groups_of
@@ -78,9 +78,9 @@ def evaluate(
             groups = ("fid", "kid")
     if "all" in metrics:
         for group in groups:
-            if reason := evaluator.can(group):
+            if reason := evaluator.unavailable_reason(group):
                 note(f"left out {group}: {reason}")
-        groups = tuple(group for group in groups if not evaluator.can(group))
+        groups = tuple(group for group in groups if not evaluator.unavailable_reason(group))
     evaluator.choose(groups)
     if generator is None:
         lossy = _lossy(source)
@@ -99,7 +99,7 @@ def evaluate(
         if not metrics and count >= KID_LEAST and evaluator.reference_num >= KID_LEAST:
             evaluator.choose(("fid", "kid"))
         what = "lossy files" if lossy else "files"
-        return evaluator.measure(stored(fakes, count), weights=what, seed=None, num=count)
+        return evaluator.measure(dataset_batches(fakes, count), weights=what, seed=None, num=count)
     _need_equal(generator.spec.shape, reference)
     chunks = judged(generator.sampler(seed=evaluation_seed(seed)), generator.spec, evaluator.num)
     return evaluator.measure(chunks, weights=generator.weights, seed=seed)

@@ -20,7 +20,7 @@ from aigc_zoo.game import Samples, Spec
 from aigc_zoo.metrics.coverage import nearest
 from aigc_zoo.metrics.evaluate import Evaluator
 from aigc_zoo.metrics.fidelity import KID_LEAST
-from aigc_zoo.metrics.reference import stored
+from aigc_zoo.metrics.reference import dataset_batches
 from aigc_zoo.plugins import Catalogue
 from aigc_zoo.run.generator import load_generator
 from aigc_zoo.run.monitor import EVALUATION_SEED, best_of, evaluation_seed, judged
@@ -48,7 +48,7 @@ def judge_ends(
         if own == "fid" and min(evaluator.num, held_out.reference_num) >= KID_LEAST:
             held_out.choose((own, "kid"))  # unbiased where there are few
         copies = Evaluator(evaluator.extractor, evaluator.reference, metrics=(), held_out=split, **alike)
-        copies.choose([group for group in ("memorisation",) if evaluator.reference.spec.modality == "image"])
+        copies.choose([group for group in ("memorization",) if evaluator.reference.spec.modality == "image"])
         best = best_of([dict(line) for line in history], evaluator.names[0])
         last = max(int(line["step"]) for line in history)
         ends = {"final": (home.generator_path, last)}
@@ -60,13 +60,13 @@ def judge_ends(
             sampler = generator.sampler(seed=evaluation_seed(EVALUATION_SEED), inputs=inputs)
             first: list[Tensor] = []
             chunks = (first.append(c) or c for c in judged(sampler, generator.spec, evaluator.num))  # type: ignore[func-returns-value]
-            seen = held_out.look(chunks)
+            seen = held_out.extract(chunks)
             about = {"weights": generator.weights, "seed": EVALUATION_SEED}
             found = held_out.score(seen, **about)  # type: ignore[arg-type]
             if which == "final":
                 found += copies.score(seen, **about)  # type: ignore[arg-type]
                 if copies.metrics:
-                    write_nearest(home.nearest_path, first[0], seen.features, copies, generator.spec)
+                    write_nearest(home.nearest_path, first[0], seen.values, copies, generator.spec)
             records += [{"which": which, "step": step, **record} for record in found]
         if best is not None and int(best["step"]) == last:  # the final one itself
             records += [{**record, "which": "best"} for record in records if record["name"] in held_out.names]
@@ -92,7 +92,7 @@ def write_nearest(path: Path, samples: Tensor, features: Tensor, evaluator: Eval
     count = min(SHOWN, len(samples))
     rows = nearest(features[:count], evaluator.data.features(), NEIGHBOURS)[1]
     places = evaluator.data.rows()[rows.flatten()]
-    pictures = torch.cat([*stored(evaluator.reference, rows=places)]).view(count, NEIGHBOURS, *spec.shape)
+    pictures = torch.cat([*dataset_batches(evaluator.reference, rows=places)]).view(count, NEIGHBOURS, *spec.shape)
     columns = torch.cat((samples[:count, None], pictures), 1).transpose(0, 1).flatten(0, 1)
     picture: Image.Image = grid(columns, Spec(shape=spec.shape, range=(0, 255)), columns=count)
     png(picture, path)

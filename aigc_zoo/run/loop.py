@@ -301,7 +301,8 @@ class _Run:
         if run.get("metrics"):
             evaluator.choose(groups_of(str(run["metrics"]).split(",")))
         else:
-            evaluator.choose([group for group in (POINTS_METRICS if points else METRICS) if not evaluator.can(group)])
+            groups = POINTS_METRICS if points else METRICS
+            evaluator.choose([group for group in groups if not evaluator.unavailable_reason(group)])
         return evaluator if evaluator.metrics else None
 
     def _poll(self, what: str, done: int, total: int) -> None:

@@ -17,7 +17,7 @@ from aigc_zoo.engine.sampler import CHUNK, Sampler
 from aigc_zoo.errors import UsageError
 from aigc_zoo.game import Spec
 from aigc_zoo.metrics.evaluate import Evaluator
-from aigc_zoo.metrics.features import Features, joined
+from aigc_zoo.metrics.features import Features, concatenate
 from aigc_zoo.metrics.kinds import improves, short_name, warnings
 from aigc_zoo.random import derive
 
@@ -84,7 +84,7 @@ def _seen(made: Tensor, spec: Spec) -> Tensor:
 def looked(sampler: Sampler, evaluator: Evaluator, ranks: Ranks) -> Features:
     """A look at what `judged` gives of `evaluator.num`: each rank makes and looks at its share, and all have the whole.
 
-    Every rank must call it. Chunks are looked at one by one, as `Evaluator.look` does, so ranks change no digit.
+    Every rank must call it. Chunks are looked at one by one, as `Evaluator.extract` does, so ranks change no digit.
     """
     parts: list[Features] = []
     spec, count = evaluator.reference.spec, evaluator.num
@@ -92,15 +92,15 @@ def looked(sampler: Sampler, evaluator: Evaluator, ranks: Ranks) -> Features:
         wanted = [min(CHUNK, max(0, count - number * CHUNK)) for number in range(first, first + ranks.world)]
         # Who has none left to make looks at one more: all ranks meet below.
         mine = sampler.chunk(first + ranks.rank)["fake"][: max(1, wanted[ranks.rank])]
-        seen = evaluator.extractor.look(_seen(mine, spec))
+        seen = evaluator.extractor.extract(_seen(mine, spec))
         features, logits = (_from_all(value, sampler.device, ranks) for value in seen)
         parts += [
             Features(features[n][:rows], logits[n][:rows] if seen.logits is not None else None)
             for n, rows in enumerate(wanted)
             if rows
         ]
-        evaluator.progress("samples", sum(len(part.features) for part in parts), count)
-    return joined(parts)
+        evaluator.progress("samples", sum(len(part.values) for part in parts), count)
+    return concatenate(parts)
 
 
 def _from_all(value: Tensor | None, device: torch.device, ranks: Ranks) -> list[Tensor]:
