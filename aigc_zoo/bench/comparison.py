@@ -79,7 +79,7 @@ def _values(new: Mapping[str, Any], old: Mapping[str, Any]) -> Row | None:
         return statistics.fmean(chance.choices(values, k=len(values)))
 
     drawn = sorted(mean(a) / (mean(b) or math.inf) for _ in range(2000))
-    return _row(Comparison(statistics.fmean(a) / statistics.fmean(b), drawn[50], drawn[1949], ()))
+    return _row(Comparison(statistics.fmean(a) / statistics.fmean(b), drawn[50], drawn[1949]))
 
 
 def _row(found: Comparison) -> Row:
