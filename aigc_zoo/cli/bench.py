@@ -57,7 +57,7 @@ def common(function: Callable[..., Any]) -> Callable[..., Any]:
 def speed(obj: Any, /, recipes: tuple[str, ...], only: str, **settings: Any) -> int:
     """Train step, samples, data, checkpoint and start-up of RECIPES, by default of all.
 
-    Each round stands beside a yardstick, a fixed piece of arithmetic; results are compared by their ratios to it.
+    Each round alternates with a baseline, a fixed computation; results are compared by their ratios to it.
     """
     from aigc_zoo.bench.suite import run
 
@@ -159,17 +159,17 @@ def _budget(kind: str, settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _trained(kind: str, catalogue: Any, cells: Sequence[Any], settings: Mapping[str, Any], verdict: Verdict) -> int:
-    from aigc_zoo.bench.quality import left, play
+    from aigc_zoo.bench.quality import run_cells, unfinished
     from aigc_zoo.metrics.protocol import describe
     from aigc_zoo.run.signals import stopping
 
-    click.echo(f"{len(cells):,} cells, {left(cells):,} of them to be trained", err=True)
+    click.echo(f"{len(cells):,} cells, {unfinished(cells):,} of them to be trained", err=True)
     with stopping() as stop:
         suite = _suite(catalogue, cells=cells, device=settings["device"], stop=stop)
         try:
-            entries = play(suite, settings["target"])
+            entries = run_cells(suite, settings["target"])
         except KeyboardInterrupt:
-            click.echo(f"stopped; {left(cells):,} cells are left, and the same command goes on", err=True)
+            click.echo(f"stopped; {unfinished(cells):,} cells are left, and the same command goes on", err=True)
             return 128 + (stop.signal or 2)
     said: Any = None
     for entry in entries:
@@ -204,7 +204,7 @@ def _suite(catalogue: Any, **settings: Any) -> Any:
     from aigc_zoo.bench.suite import Suite
 
     stream = sys.stderr  # while pytest runs, another one stands in its place
-    suite = Suite(catalogue, told=lambda text: click.echo(text, file=stream), **settings)
+    suite = Suite(catalogue, log=lambda text: click.echo(text, file=stream), **settings)
     if warning := busy(suite.environment):
         click.echo(f"note: {warning}", err=True)
     return suite

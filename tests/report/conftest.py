@@ -72,7 +72,7 @@ def make_results(path: Path, kind: str = "speed", **more: Any) -> Path:
         {
             "name": name, "group": "train-step/cpu", "median": scale / 100,
             "interval": [scale * 0.0098, scale * 0.0103],
-            "seconds": [scale * one for one in times], "images_per_second": 6400 / scale, "yardstick": "y",
+            "seconds": [scale * one for one in times], "images_per_second": 6400 / scale, "baseline": "y",
             "relative": [scale + 0.01 * (number % 5) for number in range(20)],
         }
         for name, scale in (("zoo/dcgan", 1.0), (HOSTILE, 1.6))
