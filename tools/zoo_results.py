@@ -19,7 +19,7 @@ from pathlib import Path
 from aigc_zoo.bench.results import read_results
 from aigc_zoo.cli import main as zoo
 from aigc_zoo.plugins import catalogue
-from aigc_zoo.report.collect import Material
+from aigc_zoo.report.collect import ReportData
 from aigc_zoo.report.markdown import markdown
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -66,7 +66,7 @@ def tables(words: dict[Path, list[str]]) -> str:
     for path, command in words.items():
         text = "Not measured yet.\n"
         if path.exists():
-            text = markdown(Material(results=[read_results(path)]), path.stem).replace(f"# {path.stem}\n\n", "", 1)
+            text = markdown(ReportData(results=[read_results(path)]), path.stem).replace(f"# {path.stem}\n\n", "", 1)
         typed = re.sub(r" --out \S+", "", f"zoo bench {' '.join(command)}")
         found.append(f"## {path.stem}\n\n`{typed}`\n\n{text}")
     return "\n".join(found)
