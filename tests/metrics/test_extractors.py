@@ -159,7 +159,7 @@ def test_training_is_deterministic(digits: tuple[Tensor, Tensor]) -> None:
     for name, value in first.state_dict().items():
         assert torch.equal(value, second.state_dict()[name]), name
     features = first(images)["features"].detach().double()
-    assert float(features.var(0).sum()) == pytest.approx(train_grey28.SPREAD, rel=1e-4)
+    assert float(features.var(0).sum()) == pytest.approx(train_grey28.TOTAL_VARIANCE, rel=1e-4)
 
 
 @pytest.mark.nightly
@@ -316,12 +316,12 @@ def test_inception_equals_that_of_torch_fidelity_up_to_rounding(inception_file: 
 
 
 def test_a_users_own_weights_are_taken_and_named(inception_file: Path) -> None:
-    """Their digest is in every protocol, so their values stand beside no others."""
-    made = load_extractor(catalogue(), "inception-v3-compat", weights=inception_file)
+    """Their digest is in every protocol, so their values are not compared with others."""
+    extractor = load_extractor(catalogue(), "inception-v3-compat", weights=inception_file)
     digest = hashlib.sha256(inception_file.read_bytes()).hexdigest()
-    assert digest[:16] in made.note
-    assert inception.SHA256[:16] in made.note
-    assert "\n" not in made.note
+    assert digest[:16] in extractor.note
+    assert inception.SHA256[:16] in extractor.note
+    assert "\n" not in extractor.note
 
 
 def test_inception_says_what_does_not_fit(tmp_path: Path) -> None:
