@@ -155,10 +155,10 @@ def run(path: Path, seeds: int, processes: int) -> None:
 INTRODUCTION = """A generator that covers only some modes of the data has collapsed. On a mixture of Gaussians the modes
 can be counted. Below, every recipe is trained on `ring` (8 Gaussians on a circle) and `grid` (25 on a square), with the
 same two perceptrons (generator: two layers of 128 ReLUs; discriminator: two layers of 64 maxout units), {same},
-{steps:,} steps, and sampled from the EMA of the generator (decay 0.999). A mode is found if at least 20 of 2,500 samples
-are within 3 standard deviations of its centre; "near" is the fraction of samples that are so close to any centre;
-"last" is the number of seeds with which the weights of the last step, without EMA, find all modes. Modes are medians
-over {seeds} seeds, or as many as the row says, with minimum and maximum in brackets. `python
+{steps:,} steps, and sampled from the EMA of the generator (decay 0.999). A mode is found if at least 20 of 2,500
+samples are within 3 standard deviations of its centre; "near" is the fraction of samples that are so close to any
+centre; "last" is the number of seeds with which the weights of the last step, without EMA, find all modes. Modes are
+medians over {seeds} seeds, or as many as the row says, with minimum and maximum in brackets. `python
 benchmarks/mode_collapse.py` reproduces this page in {minutes:.0f} minutes of one core ({machine})."""
 
 TEXT = """# Mode collapse and its remedies
