@@ -1,9 +1,8 @@
-"""The bare loop: a recipe's own losses and networks with nothing around them, as one would write it by hand for speed.
+"""The bare loop: a recipe's losses and networks in a training loop as one would write it by hand for speed.
 
-It has no ranks, seeds of batches, resume, checks or options: indices into images in memory, fakes shared by the two
-players, gradients by each player's weights alone, fused Adam, rates and averages as the recipe has them, in place.
-What the engine costs is its distance from this. The mathematics is the recipe's, since the losses are; noise and order
-of the data are other numbers.
+It has no ranks, seeded batches, resume, checks or options: only indices into images in memory, fakes shared by both
+players, gradients by each player's weights alone, fused Adam, and the recipe's learning rates and EMA, in place. The
+overhead of the engine is measured against it. The mathematics is that of the recipe; noise and data order differ.
 """
 
 from __future__ import annotations
@@ -19,13 +18,13 @@ from aigc_zoo.game import Nets, Recipe, Samples, play_at
 
 
 class Bare:
-    """Every call of `step` plays a recipe of two players, the critic and then the maker, once through."""
+    """Bare training loop of a two-player recipe; each call of `step` is a train step of discriminator and generator."""
 
     def __init__(
         self, recipe: Recipe, samples: Samples, *, batch_size: int, device: torch.device, precision: str, seed: int = 0
     ) -> None:
         torch.manual_seed(seed)
-        self.recipe, self.batch_size, self.device, self.played = recipe, batch_size, device, 0
+        self.recipe, self.batch_size, self.device, self.steps_done = recipe, batch_size, device, 0
         self.nets = Nets(recipe.networks(samples.spec)).to(device, memory_format=torch.channels_last).train()
         self.ema = Nets(recipe.networks(samples.spec)).to(device, memory_format=torch.channels_last).eval()
         self.ema.load_state_dict(self.nets.state_dict())
@@ -36,41 +35,42 @@ class Bare:
         self.optimizers = {name: player.optimizer(self.params[name]) for name, player in recipe.players.items()}
         self.fields = {name: field.to(device) for name, field in samples.fields.items()}
         self.decode = samples.decode
-        self.low = precision == "bf16"
-        if self.low:  # losses and penalties are float32, as the engine's are
+        self.bf16 = precision == "bf16"
+        if self.bf16:  # losses and penalties are float32, as in the engine
             for net in self.nets.values():
-                net.register_forward_hook(lambda net, given, made: made.float())
+                net.register_forward_hook(lambda net, inputs, output: output.float())
         self.steps = recipe.steps or recipe.images // (batch_size * recipe.rounds)
 
     def step(self) -> None:
-        recipe, made = self.recipe, {}
+        recipe, fakes = self.recipe, {}
         batches = [self.batch() for _ in range(recipe.rounds)]
         for name, player in recipe.players.items():
-            loss = play_at(player.loss, self.played)
+            loss = play_at(player.loss, self.steps_done)
             if loss is None:
                 continue
-            makes = not set(player.controls).isdisjoint(recipe.generators)
-            self.set_rate(self.optimizers[name], player.lr, batches[-1])
+            generates = not set(player.controls).isdisjoint(recipe.generators)
+            self.set_lr(self.optimizers[name], player.lr, batches[-1])
             for number in range(recipe.rounds - player.turns, recipe.rounds):
                 with self.precision():
-                    if number not in made:
-                        # The last fakes keep their graph for the maker.
+                    if number not in fakes:
+                        # The last fakes keep their graph for the generator.
                         with torch.set_grad_enabled(number == recipe.rounds - 1):
-                            made[number] = dict(recipe.generate(self.nets, batches[number]))
-                    fakes = made[number] if makes else {key: value.detach() for key, value in made[number].items()}
-                    terms = loss(self.nets, {**batches[number], **fakes})
+                            fakes[number] = dict(recipe.generate(self.nets, batches[number]))
+                    own = fakes[number]
+                    own = own if generates else {key: value.detach() for key, value in own.items()}
+                    terms = loss(self.nets, {**batches[number], **own})
                 total = sum(term for key, term in terms.items() if not key.startswith("_"))
-                found = torch.autograd.grad(total, self.params[name], allow_unused=True)
-                for weight, gradient in zip(self.params[name], found, strict=True):
+                gradients = torch.autograd.grad(total, self.params[name], allow_unused=True)
+                for weight, gradient in zip(self.params[name], gradients, strict=True):
                     if gradient is not None and gradient.stride() != weight.stride():
                         gradient = torch.empty_like(weight).copy_(gradient)
                     weight.grad = gradient
                 self.optimizers[name].step()
-        self.move_average()
-        self.played += 1
+        self.update_ema()
+        self.steps_done += 1
 
     def precision(self) -> Any:
-        return torch.autocast(self.device.type, torch.bfloat16) if self.low else nullcontext()
+        return torch.autocast(self.device.type, torch.bfloat16) if self.bf16 else nullcontext()
 
     def batch(self) -> Mapping[str, Tensor]:
         rows = torch.randint(len(self.fields["real"]), (self.batch_size,), device=self.device)
@@ -79,25 +79,25 @@ class Bare:
             batch["real"] = batch["real"].contiguous(memory_format=torch.channels_last)
         with torch.device(self.device):
             noise = self.recipe.draw(batch)
-        t = torch.full((), self.played / self.steps, device=self.device)
+        t = torch.full((), self.steps_done / self.steps, device=self.device)
         return {**batch, **noise, "t": t, "images": t}
 
     def uniform(self, *shape: int) -> Tensor:
         return torch.rand(self.batch_size, *shape, device=self.device)
 
     @torch.no_grad()
-    def move_average(self) -> None:
+    def update_ema(self) -> None:
         for name, decay in self.recipe.ema.items():
-            d = min(decay, (1 + self.played) / (10 + self.played)) if isinstance(decay, float) else 0.999
-            mine, theirs = self.ema[name], self.nets[name]
-            torch._foreach_lerp_(list(mine.parameters()), list(theirs.parameters()), 1 - d)
-            for mean, value in zip(mine.buffers(), theirs.buffers(), strict=True):
+            d = min(decay, (1 + self.steps_done) / (10 + self.steps_done)) if isinstance(decay, float) else 0.999
+            ema, net = self.ema[name], self.nets[name]
+            torch._foreach_lerp_(list(ema.parameters()), list(net.parameters()), 1 - d)
+            for mean, value in zip(ema.buffers(), net.buffers(), strict=True):
                 if mean.is_floating_point():
                     mean.lerp_(value, 1 - d)
                 else:
                     mean.copy_(value)
 
-    def set_rate(self, optimizer: torch.optim.Optimizer, rate: Any, batch: Mapping[str, Tensor]) -> None:
-        if rate is not None:
+    def set_lr(self, optimizer: torch.optim.Optimizer, lr: Any, batch: Mapping[str, Tensor]) -> None:
+        if lr is not None:
             for group in optimizer.param_groups:
-                group["lr"] = rate(self.nets, batch) if callable(rate) else rate
+                group["lr"] = lr(self.nets, batch) if callable(lr) else lr

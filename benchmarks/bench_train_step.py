@@ -1,4 +1,4 @@
-"""The speed of a train step: of every installed recipe, and of `dcgan` beside the plain loop. See README.md."""
+"""Speed of a train step: of every installed recipe, and of `dcgan` against the plain loop. See README.md."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from aigc_zoo.game import Samples, count_parameters
 from aigc_zoo.run.prepare import Prepared, prepare
 
 WARM_UP = 3
-"""Steps before anything is timed: allocations, threads, the first choice of kernels."""
+"""Steps before timing: allocations, threads, choice of kernels."""
 
 SECONDS = 20.0
-"""What the rounds of a recipe may take together, if that allows at least MINIMUM."""
+"""Time for the rounds of a recipe, if it allows at least MINIMUM rounds."""
 
 MINIMUM, MAXIMUM = 20, 200
-"""Fewer rounds than the first say nothing; more than the second add nothing."""
+"""Minimum and maximum number of rounds."""
 
 RECIPES = [entry.id for entry in plugins.catalogue().items("recipe")]
 
@@ -37,7 +37,7 @@ ENGINES = ("eager", "graph") if torch.cuda.is_available() else ("eager",)
 
 
 def prepared(recipe: str, precision: str = "auto", engine: str = "auto", **more: Any) -> Prepared:
-    """The recipe as `zoo train RECIPE` would run it; skipped where its data or a part of it is not to be had here."""
+    """The recipe as `zoo train RECIPE` would run it; skipped if its data or a component is missing."""
     catalogue = plugins.catalogue()
     given = {"precision": precision, "engine": engine, **more}
     try:
@@ -47,23 +47,23 @@ def prepared(recipe: str, precision: str = "auto", engine: str = "auto", **more:
 
 
 def stepping(trainer: Trainer) -> Callable[[], object]:
-    """One step, waited for."""
-    return waited(trainer.train_step, trainer.device)
+    """The train step, followed by a synchronization on a GPU."""
+    return synchronized(trainer.train_step, trainer.device)
 
 
-def waited(step: Callable[[], object], device: torch.device) -> Callable[[], object]:
+def synchronized(step: Callable[[], object], device: torch.device) -> Callable[[], object]:
     if device.type != "cuda":
         return step
 
-    def until_done() -> None:
+    def run() -> None:
         step()
         torch.cuda.synchronize()
 
-    return until_done
+    return run
 
 
 def rounds_of(step: Callable[[], object]) -> int:
-    """Warms up, and says how many rounds fit in the time."""
+    """Warm up, and return how many rounds fit in SECONDS."""
     for _ in range(WARM_UP):
         step()
     start = time.perf_counter()
@@ -89,7 +89,7 @@ def about(trainer: Trainer, run: Prepared, environment: dict[str, Any]) -> dict[
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("recipe", RECIPES)
 def bench_train_step(benchmark: Any, recipe: str, precision: str, engine: str) -> None:
-    """One step of a recipe with its own data, networks and batch size, beside the bare loop of the same mathematics."""
+    """A train step of a recipe with its default data, networks and batch size, against the bare loop."""
     environment = measure.environment()
     run = prepared(recipe, precision, engine, **({"batch_size": 8} if benchmark.disabled else {}))
     trainer = run.trainer()
@@ -103,7 +103,7 @@ def bench_train_step(benchmark: Any, recipe: str, precision: str, engine: str) -
     rounds = rounds_of(step)
     for _ in range(WARM_UP):
         bare.step()
-    pair = measure.Paired(waited(bare.step, device))
+    pair = measure.Paired(synchronized(bare.step, device))
     benchmark.pedantic(step, setup=pair.setup, teardown=pair.teardown, rounds=rounds)
     seconds = benchmark.stats.stats.median
     terms = {name: value.item() for name, value in trainer.train_step().items()}
@@ -112,7 +112,7 @@ def bench_train_step(benchmark: Any, recipe: str, precision: str, engine: str) -
         "milliseconds": 1000 * seconds,
         "paired": paired(pair, benchmark, "seconds of the bare loop / seconds of the zoo's step"),
         "roofline": report(bare.step, seconds, device, chosen),
-        # A step that became faster by computing something else shows here.
+        # The losses reveal a step that became faster by computing something else.
         "terms": {"step": trainer.step, **terms},
     }
 
@@ -130,7 +130,7 @@ def paired(pair: measure.Paired, benchmark: Any, ratio: str) -> dict[str, Any]:
 
 
 def bench_dcgan_beside_the_plain_loop(benchmark: Any) -> None:
-    """`zoo/dcgan` and the tutorial's loop in turn, with the same networks, settings, batch size and data."""
+    """`zoo/dcgan` and the tutorial's loop in alternation, with equal networks, settings, batch size and data."""
     environment = measure.environment()
     run = prepared("zoo/dcgan")
     trainer = run.trainer()
@@ -156,7 +156,7 @@ def bench_dcgan_beside_the_plain_loop(benchmark: Any) -> None:
 
 
 def decoded(samples: Samples, count: int) -> torch.Tensor:
-    """The first images in [-1, 1], float32 (N, C, H, W): what a tutorial's loader holds."""
+    """The first images in [-1, 1], float32 (N, C, H, W), as a tutorial's loader holds them."""
     rows = {name: samples.fields[name][:count] for name in samples.groups[0]}
     images = samples.decode(rows, lambda *shape: torch.zeros(len(rows["real"]), *shape))["real"]
     return images.float()

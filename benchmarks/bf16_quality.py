@@ -1,10 +1,10 @@
-"""Whether bf16 trains as well as float32: dcgan on MNIST, five seeds each, mean FID within two standard errors.
+"""Compares quality in bf16 and float32: dcgan on MNIST, five seeds each, mean FID within two standard errors.
 
     python benchmarks/bf16_quality.py                    # about 10 runs of 10 minutes on two cores
-    python benchmarks/bf16_quality.py --images 200000    # a quick look
+    python benchmarks/bf16_quality.py --images 200000    # a quick check
 
-Runs lie in a folder and are continued, so it may be stopped; the result is written when all are there. Seeds take turns
-with precisions, so that a machine that changes meanwhile changes both.
+Runs are stored in a folder and resumed, so the script may be stopped; the result is written when all are finished. Both
+precisions alternate over the seeds, so that changes of the machine affect both.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ HERE = Path(__file__).resolve().parent
 
 
 def verdict(bf16: list[float], fp32: list[float]) -> dict[str, float | bool]:
-    """The difference of the means, and the standard error of it."""
+    """The difference of the means and its standard error."""
     difference = statistics.mean(bf16) - statistics.mean(fp32)
     error = math.sqrt(statistics.variance(bf16) / len(bf16) + statistics.variance(fp32) / len(fp32))
     return {"difference": difference, "standard_error": error, "within_two": abs(difference) <= 2 * error}
@@ -34,7 +34,7 @@ def verdict(bf16: list[float], fp32: list[float]) -> dict[str, float | bool]:
 def main() -> int:
     parser = argparse.ArgumentParser(description="FID of bf16 against float32.")
     parser.add_argument("--data", default="mnist")
-    parser.add_argument("--images", type=int, help="instead of the preset's length")
+    parser.add_argument("--images", type=int, help="length of training; by default that of the preset")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--folder", type=Path, default=Path("runs/bf16-quality"))
     parser.add_argument("--out", type=Path, default=HERE / "results" / "bf16" / "mnist.json")
@@ -48,7 +48,7 @@ def main() -> int:
             words += ["--images", str(given.images)] if given.images else []
             words += ["--eval-num", "10000", "--metrics", "fid"]
             subprocess.run([sys.executable, "-m", "aigc_zoo", "train", "dcgan", *words], check=True)
-            last = read_lines(RunDirectory(out).metrics_path)[-1]  # the final generator's distance, the only metric
+            last = read_lines(RunDirectory(out).metrics_path)[-1]  # FID of the final generator, the only metric
             found[precision].append(float(last["value"]))
             print(precision, seed, last["name"], last["value"], flush=True)
     result = {**verdict(found["bf16"], found["fp32"]), "fid": found, "protocol": last["protocol"]}

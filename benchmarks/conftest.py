@@ -1,4 +1,4 @@
-"""Results are published, so they name no host."""
+"""Removes the host name from results, since they are published."""
 
 from __future__ import annotations
 

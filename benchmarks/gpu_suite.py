@@ -1,10 +1,10 @@
-"""Everything that needs a GPU, in one command of under ten minutes: tests first, then speed.
+"""GPU tests and benchmarks, in one command of under ten minutes.
 
     python benchmarks/gpu_suite.py --out gpu.json
 
-It needs no installation: torch, numpy, pillow, pluggy, click, safetensors, pytest and pytest-benchmark have to be
-importable, torch-fidelity need not be. The entry points of the repository's pyproject.toml are put where Python looks
-for those of installed distributions. One JSON holds what was found, with the machine, versions and commit.
+It needs no installation: torch, numpy, pillow, pluggy, click, safetensors, pytest and pytest-benchmark must be
+importable, torch-fidelity need not be. The entry points of the repository's pyproject.toml are written as those of an
+installed distribution. All results go to one JSON file, with the machine, versions and commit.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 TESTS = 240.0
-"""Seconds that the tests may take."""
+"""Time limit for the tests in seconds."""
 
 
 def installed(folder: Path) -> None:
-    """Makes this checkout importable and its entry points known, here and in processes that are started from here."""
+    """Make this checkout and its entry points importable, in this process and in its child processes."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     about = folder / f"aigc_zoo-{project['version']}.dist-info"
     about.mkdir(parents=True)
@@ -43,18 +43,18 @@ def installed(folder: Path) -> None:
 
 
 def tests(folder: Path) -> dict[str, Any]:
-    """The tests marked gpu: how many passed, and what failed."""
+    """Run the tests marked gpu and report failures."""
     report = folder / "tests.xml"
     options = ["-o", "addopts=--import-mode=importlib -p no:cacheprovider"]  # one process: the GPU is not shared
     command = [sys.executable, "-m", "pytest", "-q", *options, "-m", "gpu", "tests/gpu", f"--junitxml={report}"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=TESTS, check=False)
-    said = done.stdout.splitlines()
-    failed = [line for line in said if line.startswith(("FAILED", "ERROR"))]
-    return {"exit_code": done.returncode, "said": said[-1:], "failed": failed, "end": said[-60:] if failed else []}
+    output = done.stdout.splitlines()
+    failed = [line for line in output if line.startswith(("FAILED", "ERROR"))]
+    return {"exit_code": done.returncode, "said": output[-1:], "failed": failed, "end": output[-60:] if failed else []}
 
 
 def trainer(recipe: str, engine: str, precision: str = "auto", **given: Any) -> Any:
-    """A trainer on random pictures that lie on the device."""
+    """A trainer on random images in device memory."""
     import torch
 
     from aigc_zoo import options, plugins
@@ -65,14 +65,14 @@ def trainer(recipe: str, engine: str, precision: str = "auto", **given: Any) -> 
 
     side, batch_size = given.pop("side"), given.pop("batch_size")
     catalogue = plugins.catalogue()
-    made = options.build(catalogue, options.resolve(catalogue, recipe, data="nothing", given=given, origin="python"))
+    built = options.build(catalogue, options.resolve(catalogue, recipe, data="nothing", given=given, origin="python"))
     pixels = torch.randint(0, 256, (8_192, 3, side, side), dtype=torch.uint8)
     samples = image_samples("noise", "train", pixels)
     device = torch.device("cuda", 0)
     pool = Pool(samples, device)
     chosen = fast.choose_precision(precision, device).name
     return Trainer(
-        made,
+        built,
         samples.spec,
         lambda n: pool.batch(0, n, batch_size),
         batch_size=batch_size,
@@ -84,11 +84,11 @@ def trainer(recipe: str, engine: str, precision: str = "auto", **given: Any) -> 
 
 
 def steps_of(one: Any, steps: int) -> Callable[[], None]:
-    def play() -> None:
+    def run() -> None:
         for _ in range(steps):
             one.train_step()
 
-    return play
+    return run
 
 
 def against_reference(on_device: bool) -> dict[str, Any]:
@@ -123,7 +123,7 @@ def graph_against_eager(recipe: str, side: int = 32, batch_size: int = 64) -> di
 
 
 def share_of_roofline() -> dict[str, Any]:
-    """`dcgan` at 64x64: the best batch size, and what limits it there."""
+    """`dcgan` at 64x64: the fastest batch size, and its limiting resource."""
     import measure
     import torch
     from roofline import report
@@ -132,18 +132,20 @@ def share_of_roofline() -> dict[str, Any]:
     for batch_size in (128, 256, 512, 1024, 2048):
         torch.cuda.reset_peak_memory_stats()
         one = trainer("dcgan", "auto", side=64, batch_size=batch_size)
-        play = steps_of(one, 5)
+        run = steps_of(one, 5)
         for _ in range(3):
-            play()
+            run()
         torch.cuda.synchronize()
         times = []
         for _ in range(8):
             start = time.perf_counter()
-            play()
+            run()
             torch.cuda.synchronize()
             times.append((time.perf_counter() - start) / 5)
         seconds = sorted(times)[len(times) // 2]
-        eager = trainer("dcgan", "eager", side=64, batch_size=batch_size)  # counted is the same work, uncovered
+        eager = trainer(
+            "dcgan", "eager", side=64, batch_size=batch_size
+        )  # the same operations, which cannot be counted in a graph
         eager.train_step()
         found[str(batch_size)] = {
             "milliseconds": 1000 * seconds,
@@ -173,7 +175,7 @@ PARTS: dict[str, Callable[[], dict[str, Any]]] = {
 def main() -> int:
     parser = argparse.ArgumentParser(description="Tests and speed on a GPU.")
     parser.add_argument("--out", type=Path, default=Path("gpu.json"))
-    parser.add_argument("--only", help="parts whose name contains this")
+    parser.add_argument("--only", help="run only parts whose name contains this")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -193,12 +195,12 @@ def main() -> int:
             start = time.perf_counter()
             try:
                 found = run()
-            except Exception as error:  # one part must not cost the others
+            except Exception as error:  # a failing part must not stop the others
                 found = {"error": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()[-3_000:]}
             result["parts"][part] = found | {"took": round(time.perf_counter() - start, 1)}
             given.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-            told = {key: value for key, value in found.items() if isinstance(value, str | int | float)}
-            print(part, told, flush=True)
+            summary = {key: value for key, value in found.items() if isinstance(value, str | int | float)}
+            print(part, summary, flush=True)
     return int(any("error" in found or found.get("exit_code") for found in result["parts"].values()))
 
 

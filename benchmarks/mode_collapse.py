@@ -1,7 +1,8 @@
-"""Mode collapse and what mends it: every recipe on `ring` and `grid`, ten seeds each; writes docs/mode-collapse.md.
+"""Mode collapse and its remedies: every recipe on `ring` and `grid`, ten seeds each; writes docs/mode-collapse.md.
 
-`python benchmarks/mode_collapse.py` trains what has no result yet, one process and one thread a core, keeps each result
-as it comes, and makes pictures and page from all. It can be stopped and started again; `--page` only makes the page.
+`python benchmarks/mode_collapse.py` trains the cases without a result, with one single-threaded process for each core,
+stores each result at once, and writes figures and page from all of them. It can be stopped and started again; `--page`
+only writes the page.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from typing import Any, NamedTuple
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results" / "mode-collapse"
 PAGE = ROOT / "docs" / "mode-collapse.md"
-PICTURES = ROOT / "docs" / "mode-collapse"
+FIGURES = ROOT / "docs" / "mode-collapse"
 
 DATA = {"ring": 8, "grid": 25}
 SEEDS = 10
@@ -36,11 +37,11 @@ SAME: Mapping[str, Any] = {
     "ema": 0.999,
     "precision": "fp32",
 }
-"""What all have in common; `lr` is that of both players."""
+"""Settings of all cases; `lr` applies to both players."""
 
 
 class Case(NamedTuple):
-    """A row of the page: a recipe with options, and what it stands for."""
+    """A row of the page: a recipe with options, and the remedy that it stands for."""
 
     name: str
     recipe: str
@@ -55,7 +56,7 @@ CASES = (
     Case("primer", "primer"),
     Case("lsgan", "lsgan"),
     Case("hinge", "hinge"),
-    Case("dcgan, critic at 3e-4", "dcgan", {"discriminator_lr": 3e-4}, "learning rates"),
+    Case("dcgan, discriminator at 3e-4", "dcgan", {"discriminator_lr": 3e-4}, "learning rates"),
     Case("wgan", "wgan", {}, "weights clipped"),
     Case("sngan", "sngan", {}, "spectral norm"),
     Case("dragan", "dragan", {}, "gradient penalty"),
@@ -66,11 +67,15 @@ CASES = (
 )
 
 
-def play(case: Case, data: str, seed: int) -> dict[str, Any]:
-    """Trains one case and counts: {"modes", "near", "last", "points", "seconds", "diverged"}.
+RENAMED = {"dcgan, critic at 3e-4": "dcgan, discriminator at 3e-4"}
+"""Names of cases in older results."""
 
-    "modes" and "near" are those of the generator's moving average, which `zoo sample` takes too; "last" the modes of
-    the weights as the last step left them.
+
+def train(case: Case, data: str, seed: int) -> dict[str, Any]:
+    """Train one case and count its modes: {"modes", "near", "last", "points", "seconds", "diverged"}.
+
+    "modes" and "near" are those of the EMA of the generator, which `zoo sample` uses too, "last" are the modes of the
+    weights after the last step.
     """
     import torch
 
@@ -83,28 +88,28 @@ def play(case: Case, data: str, seed: int) -> dict[str, Any]:
     spectral = "-spectral" if case.recipe == "sngan" else ""
     networks = {"generator": "vanilla.points", "discriminator": f"vanilla.points{spectral}"}
     known = {option.key for option in options.options_of(catalogue, case.recipe, networks, data=data, automatic=True)}
-    alike = {"discriminator_lr": SAME["lr"]} if "discriminator_lr" in known else {}
-    given = {**networks, **SAME, **alike, **case.options, "seed": seed}
+    both = {"discriminator_lr": SAME["lr"]} if "discriminator_lr" in known else {}
+    given = {**networks, **SAME, **both, **case.options, "seed": seed}
     prepared = prepare(catalogue, options.resolve(catalogue, case.recipe, data=data, given=given))
     trainer = prepared.trainer()
     began = time.process_time()
     for _ in range(prepared.steps):
         trainer.train_step()
-    train = prepared.train
-    centres = torch.stack([train.fields["real"][train.fields["label"] == i].mean(0) for i in range(DATA[data])])
+    fields = prepared.train.fields
+    centres = torch.stack([fields["real"][fields["label"] == i].mean(0) for i in range(DATA[data])])
 
-    def counted(averaged: bool) -> tuple[Any, Any]:
-        points = trainer.sampler(ema=averaged, seed=1000 + seed).samples(SAMPLES)
+    def sample_and_count(ema: bool) -> tuple[Any, Any]:
+        points = trainer.sampler(ema=ema, seed=1000 + seed).samples(SAMPLES)
         return points, mode_counts(points, centres, std=0.02)
 
-    points, counts = counted(True)
+    points, counts = sample_and_count(True)
     return {
         "case": case.name,
         "data": data,
         "seed": seed,
         "modes": int((counts >= 20).sum()),
         "near": float(counts.sum() / SAMPLES),
-        "last": int((counted(False)[1] >= 20).sum()),
+        "last": int((sample_and_count(False)[1] >= 20).sum()),
         "diverged": trainer.diverged() is not None,
         "images": trainer.images,
         "seconds": round(time.process_time() - began, 1),
@@ -115,27 +120,28 @@ def play(case: Case, data: str, seed: int) -> dict[str, Any]:
 # --- all of them ------------------------------------------------------------------------------------------------------
 
 
-def kept(path: Path) -> list[dict[str, Any]]:
-    """The results so far; lines that were cut off by a kill are left out, and so is what is no case any more."""
+def load(path: Path) -> list[dict[str, Any]]:
+    """The stored results, without lines that were cut off by a kill and results of former cases."""
     found = []
     for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
         try:
-            found.append(json.loads(line))
+            result = json.loads(line)
         except ValueError:
             continue
+        found.append({**result, "case": RENAMED.get(result["case"], result["case"])})
     names = {case.name for case in CASES}
     return [one for one in found if one["case"] in names and one["data"] in DATA]
 
 
 def run(path: Path, seeds: int, processes: int) -> None:
-    """Trains what is missing, seed by seed, and appends each result as it comes."""
-    done = {(one["case"], one["data"], one["seed"]) for one in kept(path)}
+    """Train the missing cases, seed by seed, and append each result at once."""
+    done = {(one["case"], one["data"], one["seed"]) for one in load(path)}
     wanted = [(case, data, seed) for seed in range(seeds) for data in DATA for case in CASES]
     missing = [(case, data, seed) for case, data, seed in wanted if (case.name, data, seed) not in done]
     path.parent.mkdir(parents=True, exist_ok=True)
     os.environ["OMP_NUM_THREADS"] = "1"
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-        futures = [pool.submit(play, *one) for one in missing]
+        futures = [pool.submit(train, *one) for one in missing]
         for number, future in enumerate(as_completed(futures), 1):
             result = future.result()
             with path.open("a", encoding="utf-8") as file:
@@ -146,16 +152,16 @@ def run(path: Path, seeds: int, processes: int) -> None:
 
 # --- the page ---------------------------------------------------------------------------------------------------------
 
-INTRODUCTION = """A generator that makes some of the data well and leaves the rest out has collapsed. On a mixture of
-Gaussians one can count. Below, every recipe is trained on `ring` (8 Gaussians on a circle) and `grid` (25 on a square),
-all with the same two perceptrons (generator: twice 128 rectifiers; critic: twice 64 maxout units), {same}, {steps:,}
-steps, sampled from the generator's moving average (decay 0.999). A mode is found if at least 20 of 2,500 samples lie
-within 3 standard deviations of its centre; "near" is the share of samples that lie so near to any; "last" says with how
-many seeds the weights of the last step, not averaged, find all modes. Modes are medians over {seeds} seeds, or as many
-as the row says, with the least and the most in brackets. `python benchmarks/mode_collapse.py` makes this page and all
-that is on it, in {minutes:.0f} minutes of one core ({machine})."""
+INTRODUCTION = """A generator that covers only some modes of the data has collapsed. On a mixture of Gaussians the modes
+can be counted. Below, every recipe is trained on `ring` (8 Gaussians on a circle) and `grid` (25 on a square), with the
+same two perceptrons (generator: two layers of 128 ReLUs; discriminator: two layers of 64 maxout units), {same},
+{steps:,} steps, and sampled from the EMA of the generator (decay 0.999). A mode is found if at least 20 of 2,500
+samples are within 3 standard deviations of its centre; "near" is the fraction of samples that are so close to any
+centre; "last" is the number of seeds with which the weights of the last step, without EMA, find all modes. Modes are
+medians over {seeds} seeds, or as many as the row says, with minimum and maximum in brackets. `python
+benchmarks/mode_collapse.py` reproduces this page in {minutes:.0f} minutes of one core ({machine})."""
 
-TEXT = """# Mode collapse, and what mends it
+TEXT = """# Mode collapse and its remedies
 
 {introduction}
 
@@ -163,7 +169,7 @@ TEXT = """# Mode collapse, and what mends it
 
 {findings}
 
-## Pictures
+## Samples
 
 Seed 0, 1,000 samples each, with the number of modes found.
 
@@ -174,16 +180,18 @@ Seed 0, 1,000 samples each, with the number of modes found.
 
 
 def summary(results: Sequence[Mapping[str, Any]], case: Case, data: str) -> dict[str, Any]:
-    """Of one case on one dataset: all counts, and the share of seeds that found every mode."""
-    mine = sorted((one for one in results if (one["case"], one["data"]) == (case.name, data)), key=lambda r: r["seed"])
-    modes = [one["modes"] for one in mine]
+    """Summarize the seeds of one case on one dataset."""
+    selected = sorted(
+        (one for one in results if (one["case"], one["data"]) == (case.name, data)), key=lambda r: r["seed"]
+    )
+    modes = [one["modes"] for one in selected]
     return {
         "modes": modes,
         "median": statistics.median(modes),
         "all": sum(count == DATA[data] for count in modes),
-        "last": sum(one["last"] == DATA[data] for one in mine),
-        "near": statistics.median(one["near"] for one in mine),
-        "diverged": sum(one["diverged"] for one in mine),
+        "last": sum(one["last"] == DATA[data] for one in selected),
+        "near": statistics.median(one["near"] for one in selected),
+        "diverged": sum(one["diverged"] for one in selected),
     }
 
 
@@ -197,21 +205,21 @@ def table(results: Sequence[Mapping[str, Any]]) -> str:
         for data in DATA:
             s = summary(results, case, data)
             low, high = min(s["modes"]), max(s["modes"])
-            spread = f"{s['median']:g}" + (f" ({low} to {high})" if low != high else "")
-            cells += [spread, f"{s['all']} of {len(s['modes'])} seeds", f"{s['last']}", f"{s['near']:.0%}"]
+            modes = f"{s['median']:g}" + (f" ({low} to {high})" if low != high else "")
+            cells += [modes, f"{s['all']} of {len(s['modes'])} seeds", f"{s['last']}", f"{s['near']:.0%}"]
             cells[-1] += f", {s['diverged']} diverged" if s["diverged"] else ""
         rows.append(f"| {case.name} | {case.remedy} | " + " | ".join(cells) + " |")
     return "\n".join(rows)
 
 
 def draw(results: Sequence[Mapping[str, Any]]) -> None:
-    """A panel for each case, over the data's own modes."""
+    """Draw a panel of samples for each case."""
     import matplotlib as mpl
 
     mpl.use("Agg")
     from matplotlib import pyplot as plt
 
-    PICTURES.mkdir(parents=True, exist_ok=True)
+    FIGURES.mkdir(parents=True, exist_ok=True)
     for data, count in DATA.items():
         shown = {one["case"]: one for one in results if one["data"] == data and one["seed"] == 0}
         columns = 6
@@ -226,16 +234,16 @@ def draw(results: Sequence[Mapping[str, Any]]) -> None:
             axis.set(xlim=(-1.5, 1.5), ylim=(-1.5, 1.5), aspect="equal")
             axis.set_title(f"{case.name}\n{one['modes']} of {count}", fontsize=8)
         figure.tight_layout()
-        figure.savefig(PICTURES / f"{data}.png", dpi=110, metadata={"Software": None})
+        figure.savefig(FIGURES / f"{data}.png", dpi=110, metadata={"Software": None})
         plt.close(figure)
 
 
 def page(path: Path, findings: str) -> None:
-    results = kept(path)
-    short = [case.name for case in CASES for data in DATA if not any(
+    results = load(path)
+    missing = [case.name for case in CASES for data in DATA if not any(
         (one["case"], one["data"]) == (case.name, data) for one in results)]  # fmt: skip
-    if short:
-        raise SystemExit(f"no result yet of {', '.join(dict.fromkeys(short))}: run without --page")
+    if missing:
+        raise SystemExit(f"no result yet of {', '.join(dict.fromkeys(missing))}: run without --page")
     draw(results)
     seeds = max(one["seed"] for one in results) + 1
     introduction = INTRODUCTION.format(
@@ -253,7 +261,7 @@ def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=SEEDS)
     parser.add_argument("--processes", type=int, default=os.cpu_count())
-    parser.add_argument("--page", action="store_true", help="only make pictures and page from the results there are")
+    parser.add_argument("--page", action="store_true", help="only write figures and page from stored results")
     given = parser.parse_args(arguments)
     path = RESULTS / "results.jsonl"
     if not given.page:

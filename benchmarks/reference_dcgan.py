@@ -1,9 +1,9 @@
-"""The yardstick: the loop that one copies from a tutorial, with the networks and the settings of a dcgan preset.
+"""The baseline: a training loop as in a tutorial, with the networks and settings of a dcgan preset.
 
     python benchmarks/reference_dcgan.py --steps 200
 
-Float32, a DataLoader over decoded tensors, BCEWithLogits against ones and zeros, `zero_grad` and `backward`, losses
-read with `.item()` every step. It uses nothing of the zoo but the networks and the data, so that a comparison
+It uses float32, a DataLoader over decoded tensors, BCEWithLogits against ones and zeros, `zero_grad` and `backward`,
+and reads the losses with `.item()` at every step. Only networks and data are those of the zoo, so that a comparison
 measures the loop alone.
 """
 
@@ -30,7 +30,7 @@ WARM_UP = 2
 
 
 class Reference:
-    """A plain DCGAN trainer. Every call of `step` trains both networks on one batch and returns their two losses."""
+    """A plain DCGAN trainer. Each call of `step` trains both networks on one batch and returns their two losses."""
 
     def __init__(
         self,
@@ -41,17 +41,17 @@ class Reference:
         batch_size: int | None = None,
         on_device: bool = False,
     ) -> None:
-        """`images`: (N, C, H, W) in [-1, 1], float32. `on_device`: they lie there already, and no loader is needed."""
+        """`images` are (N, C, H, W) in [-1, 1], float32; `on_device` keeps them on the device, without a loader."""
         torch.manual_seed(seed)
         settings = PRESETS[preset]
         spec = Spec(shape=tuple(images.shape[1:]))
-        rate, beta = float(settings.get("lr", 2e-4)), float(settings.get("beta1", 0.5))
-        critic_rate = float(settings.get("discriminator_lr", rate))
+        lr, beta = float(settings.get("lr", 2e-4)), float(settings.get("beta1", 0.5))
+        discriminator_lr = float(settings.get("discriminator_lr", lr))
         self.device = torch.device(device)
         self.netG = networks.generator(spec, LATENT, **_options(settings, "generator")).to(self.device)
         self.netD = networks.discriminator(spec, **_options(settings, "discriminator")).to(self.device)
-        self.optG = torch.optim.Adam(self.netG.parameters(), lr=rate, betas=(beta, 0.999))
-        self.optD = torch.optim.Adam(self.netD.parameters(), lr=critic_rate, betas=(beta, 0.999))
+        self.optG = torch.optim.Adam(self.netG.parameters(), lr=lr, betas=(beta, 0.999))
+        self.optD = torch.optim.Adam(self.netD.parameters(), lr=discriminator_lr, betas=(beta, 0.999))
         self.criterion = nn.BCEWithLogitsLoss()
         self.batch_size = batch_size or int(settings.get("batch_size", 128))
         self.images = images.to(self.device) if on_device else None
@@ -73,7 +73,7 @@ class Reference:
         zeros = torch.zeros(len(real), 1, device=self.device)
         noise = torch.randn(len(real), LATENT, device=self.device)
 
-        # Train D to tell reals from fakes.
+        # Train D to distinguish real from fake.
         self.optD.zero_grad()
         loss_real = self.criterion(self.netD(real), ones)
         loss_real.backward()
@@ -82,7 +82,7 @@ class Reference:
         loss_fake.backward()
         self.optD.step()
 
-        # Train G to be taken for real.
+        # Train G to fool D.
         self.optG.zero_grad()
         loss_g = self.criterion(self.netD(fake), ones)
         loss_g.backward()
@@ -91,7 +91,7 @@ class Reference:
 
 
 def _options(settings: Mapping[str, Any], side: str) -> dict[str, Any]:
-    """What a preset says of one of the two networks, by that one's own preset ("dcgan.small") or option by option."""
+    """The options of a network in a preset, from the network's own preset ("dcgan.small") or one by one."""
     named = str(settings.get(side, "")).partition(".")[2]
     own = COMPONENTS[side].presets[named] if named else {}
     return dict(own) | {
@@ -100,13 +100,13 @@ def _options(settings: Mapping[str, Any], side: str) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="A tutorial's DCGAN loop, and its images a second.")
+    parser = argparse.ArgumentParser(description="Train with a tutorial's DCGAN loop and print images per second.")
     parser.add_argument("--steps", type=int, default=200)
-    parser.add_argument("--data", default="digits", help="data, and preset of that name where there is one")
+    parser.add_argument("--data", default="digits", help="dataset, and the preset of that name if there is one")
     parser.add_argument("--batch-size", type=int)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--log", type=Path, help="a file for the seconds since the start, a JSON line a step")
+    parser.add_argument("--log", type=Path, help="file for the seconds since the start, a JSON line for each step")
     given = parser.parse_args()
     pixels = resolve.load(catalogue(), given.data)["train"].fields["real"]
     preset = given.data if given.data in PRESETS else "cifar10"

@@ -1,4 +1,4 @@
-"""How far a step is from what the machine could do: operations and bytes of the step, the machine's two ceilings."""
+"""Roofline of a step: its operations and bytes, and the measured peak throughput and bandwidth of the machine."""
 
 from __future__ import annotations
 
@@ -16,11 +16,10 @@ VIEWS = frozenset({"view", "t", "transpose", "permute", "expand", "slice", "sele
 
 
 class Counter(TorchDispatchMode):
-    """Floating-point operations of products and convolutions, and the bytes that all operations read and write, each by
-    itself, as eager kernels do.
+    """Counts floating-point operations of products and convolutions, and the bytes of all operations as eager kernels.
 
-    torch's FlopCounterMode counts the former with the same formulas, but follows modules by hooks on tensors, which no
-    gradient penalty survives (torch 2.14).
+    torch's FlopCounterMode counts the former with the same formulas, but it tracks modules with hooks on tensors, which
+    fail with gradient penalties (torch 2.14).
     """
 
     def __init__(self) -> None:
@@ -28,13 +27,13 @@ class Counter(TorchDispatchMode):
         self.flops = self.bytes = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        made = func(*args, **(kwargs or {}))
+        output = func(*args, **(kwargs or {}))
         if func._overloadpacket in flop_registry:
-            self.flops += flop_registry[func._overloadpacket](*args, **(kwargs or {}), out_val=made)
+            self.flops += flop_registry[func._overloadpacket](*args, **(kwargs or {}), out_val=output)
         if func._schema.name.partition("::")[2] not in VIEWS:
-            tensors = [t for t in trees.tree_leaves((args, kwargs, made)) if isinstance(t, torch.Tensor)]
+            tensors = [t for t in trees.tree_leaves((args, kwargs, output)) if isinstance(t, torch.Tensor)]
             self.bytes += sum(t.numel() * t.element_size() for t in tensors)
-        return made
+        return output
 
 
 def work(step: Callable[[], object]) -> tuple[int, int]:
@@ -45,12 +44,12 @@ def work(step: Callable[[], object]) -> tuple[int, int]:
 
 
 def ceilings(device: torch.device, dtype: torch.dtype, seconds: float = 1.0) -> tuple[float, float]:
-    """Operations a second of the best matrix product, and bytes a second of the best copy, measured now."""
-    side, much = (8192, 1 << 30) if device.type == "cuda" else (2048, 1 << 27)
+    """Operations per second of the fastest matrix product, and bytes per second of the fastest copy, measured now."""
+    side, size = (8192, 1 << 30) if device.type == "cuda" else (2048, 1 << 27)
     a, b = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
-    source = torch.empty(much, dtype=torch.uint8, device=device)
+    source = torch.empty(size, dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
-    return 2 * side**3 / _best(lambda: a @ b, device, seconds), 2 * much / _best(
+    return 2 * side**3 / _best(lambda: a @ b, device, seconds), 2 * size / _best(
         lambda: target.copy_(source), device, seconds
     )
 
@@ -69,7 +68,7 @@ def _best(do: Callable[[], object], device: torch.device, seconds: float) -> flo
 
 
 def report(step: Callable[[], object], seconds: float, device: torch.device, precision: str) -> dict[str, float | str]:
-    """Of a step that takes so many seconds: its work, the ceilings, and the share of the larger of the two bounds."""
+    """Work of a step that takes `seconds`, the ceilings, and the fractions of both that the step achieves."""
     flops, moved = work(step)
     peak, bandwidth = ceilings(device, torch.bfloat16 if precision == "bf16" else torch.float32)
     bounds = {"arithmetic": flops / peak, "memory": moved / bandwidth}

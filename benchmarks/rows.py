@@ -1,16 +1,17 @@
-"""The rows of the speed table: each a command, which writes benchmarks/results/speed/ROW.json.
+"""Measures a row of the speed table and writes benchmarks/results/speed/ROW.json.
 
-    python benchmarks/rows.py                       # names the rows
+    python benchmarks/rows.py                       # lists the rows
     python benchmarks/rows.py dcgan64-auto
 
-A row is a ratio of pairs, A and B in turn, added until the 95 % interval of the median ratio is within 2 % of it (in
-one process: no wider than 2 %), or 400 are there. Nothing else may run meanwhile: the load before is part of the
-result. `tools/speed_table.py` makes the README's table of the results.
+A row is the median ratio of pairs, A and B in alternation. Pairs are added until the 95 % interval of the median is
+within 2 % of it (in one process: no wider than 2 %), 400 at most. Nothing else may run meanwhile: the load before is
+part of the result. `tools/speed_table.py` writes the README's table from the results.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import signal
@@ -19,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -33,7 +34,7 @@ from roofline import report
 
 from aigc_zoo import options, plugins
 from aigc_zoo.artefacts.runs import read_lines
-from aigc_zoo.bench.pairing import LEAST, WIDTH
+from aigc_zoo.bench.pairing import alternate, until_narrow
 from aigc_zoo.engine.guard import Guard, HostGuard
 from aigc_zoo.engine.trainer import Trainer
 from aigc_zoo.run.prepare import Prepared, prepare
@@ -42,13 +43,13 @@ HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results" / "speed"
 ZOO = [sys.executable, "-m", "aigc_zoo"]
 BLOCK = 3
-"""Steps that one of two living processes is let go for, while the other one stands still."""
+"""Steps that one of two processes runs while the other one is stopped."""
 
 BLOCKS = 2
-"""For each of the two, in a pair."""
+"""Blocks of each process in a pair."""
 
 WARM_UP = 3
-"""Steps of each before."""
+"""Warm-up steps of each process."""
 
 
 # --- dcgan at 64x64x3: `zoo train` by its own log, against the tutorial's loop ----------------------------------------
@@ -58,36 +59,42 @@ def dcgan64(precision: str, most: int) -> dict[str, Any]:
     """`zoo train`, read from its log.jsonl, against the loop of reference_dcgan.py, in new processes for every pair."""
     with tempfile.TemporaryDirectory() as folder:
         data = images(Path(folder), 2_000)
-        found = until_narrow(lambda: _side_by_side(Path(folder), data, precision), most=most)
-        return {"ratio": "images/s of zoo train (log.jsonl) over those of the reference loop", **found}
+        found = until_narrow(_speeds(Path(folder), data, precision), most=most)
+    loop, zoo = measure.medians(found)
+    ratio = "images/s of zoo train (log.jsonl) over those of the reference loop"
+    return {"ratio": ratio, **measure.summary(found), "a": zoo, "b": loop}
 
 
 def images(folder: Path, count: int) -> Path:
-    """Random pictures of 64x64x3: the time of a step does not depend on what they show."""
+    """Write random 64x64x3 images: the time of a step does not depend on their content."""
     path = folder / "images.npy"
     np.save(path, np.random.default_rng(0).integers(0, 256, (count, 3, 64, 64), np.uint8))
     return path
 
 
-def _side_by_side(folder: Path, data: Path, precision: str) -> tuple[float, float]:
-    """Images/s of both. They live side by side and are let go in turn, a few steps each, AB BA AB BA, while the other
-    is stopped: a machine that is shared drifts by a tenth within the time that a whole process takes."""
-    never, out, other = str(10**6), folder / "run", folder / "reference.jsonl"
-    other.unlink(missing_ok=True)
+def _speeds(directory: Path, data: Path, precision: str) -> Iterator[tuple[float, float]]:
+    """Yield images/s of the reference loop and of `zoo train`, in new processes for every pair.
+
+    Both processes exist at once and run in alternation, a few steps each, AB BA AB BA, while the other is stopped: a
+    shared machine drifts by a tenth within the time that a whole process takes.
+    """
+    never, out, log = str(10**6), directory / "run", directory / "reference.jsonl"
     words = ["--steps", never, "--batch-size", "64", "--log-every", "1", "--save-every", never, "--eval-every", never]
     words += ["--sample-every", never, "--precision", precision, "--out", str(out), "--fresh"]
     zoo = [*ZOO, "train", "dcgan", "--data", str(data), *words]
     loop = [sys.executable, str(HERE / "reference_dcgan.py"), "--data", str(data), "--batch-size", "64"]
-    loop += ["--steps", never, "--log", str(other)]
-    with Stopped(zoo, out / "log.jsonl") as a, Stopped(loop, other) as b:
-        for number in range(BLOCKS):
-            for one in (a, b) if number % 2 == 0 else (b, a):
-                one.go()
-    return a.steps * 64 / a.seconds, b.steps * 64 / b.seconds
+    loop += ["--steps", never, "--log", str(log)]
+    while True:
+        log.unlink(missing_ok=True)
+        with Stopped(zoo, out / "log.jsonl") as a, Stopped(loop, log) as b:
+            for number in range(BLOCKS):
+                for process in (a, b) if number % 2 == 0 else (b, a):
+                    process.resume()
+        yield b.steps * 64 / b.seconds, a.steps * 64 / a.seconds
 
 
 class Stopped:
-    """A process that stands still but while `go` lets it play; it adds a line with its `seconds` to `log` each step."""
+    """A process that is stopped except during `resume`, and appends a line with its `seconds` to `log` at each step."""
 
     def __init__(self, command: list[str], log: Path) -> None:
         self._command, self._log = command, log
@@ -104,8 +111,8 @@ class Stopped:
         self._process.kill()
         self._process.wait()
 
-    def go(self) -> None:
-        """Lets it play a step that does not count, as it was interrupted, and BLOCK steps that do."""
+    def resume(self) -> None:
+        """Run one step that is not counted, since it was interrupted, and BLOCK steps that are."""
         before = len(self._seconds())
         self._process.send_signal(signal.SIGCONT)
         seconds = self._await(before + 1 + BLOCK)
@@ -124,32 +131,11 @@ class Stopped:
         return [float(line["seconds"]) for line in read_lines(self._log)]
 
 
-def until_narrow(
-    pair: Callable[[], tuple[float, float]], *, most: int, least: int = LEAST, width: float = WIDTH
-) -> dict[str, Any]:
-    """Ratios of pairs, until the interval of their median reaches no further than `width` from it."""
-    found: list[tuple[float, float]] = []
-    while True:
-        found.append(pair())
-        ratios = [one / other for one, other in found]
-        median, (low, high) = statistics.median(ratios), measure.interval(ratios)
-        narrow = len(found) >= least and max(high - median, median - low) <= width * median
-        if narrow or len(found) >= most:
-            break
-    return {
-        "median": median,
-        "interval_95": [low, high],
-        "pairs": len(found),
-        "a": statistics.median(one for one, _ in found),
-        "b": statistics.median(other for _, other in found),
-    }
-
-
 # --- every recipe against the bare loop -------------------------------------------------------------------------------
 
 
 def prepared(recipe: str, **given: Any) -> Prepared:
-    """The recipe as `zoo train RECIPE` would play it."""
+    """The recipe as `zoo train RECIPE` would train it."""
     catalogue = plugins.catalogue()
     return prepare(catalogue, options.resolve(catalogue, recipe, given=given, origin="python"))
 
@@ -159,7 +145,7 @@ def recipes() -> list[str]:
 
 
 def bare(precision: str, most: int, only: str | None = None) -> dict[str, Any]:
-    """The engine's step and the bare loop's in one process, for every recipe, with its own data and batch size."""
+    """The engine's step against the bare loop's, in one process, for every recipe with its data and batch size."""
     found = {name: _against_bare(name, precision, most) for name in recipes() if only in (None, name)}
     worst = min(found, key=lambda name: found[name]["median"])
     return {
@@ -178,7 +164,7 @@ def _against_bare(recipe: str, precision: str, most: int) -> dict[str, Any]:
     wait = torch.cuda.synchronize if device.type == "cuda" else lambda: None
     found = measure.pairs(trainer.train_step, loop.step, most=most, wait=wait)
     images = run.batch_size * run.recipe.rounds
-    # The bare step is counted: it is the same work, and the engine's may lie in a graph.
+    # Operations of the bare step are counted: it is the same work, and the engine's step may be a graph.
     return found | {
         "precision": chosen,
         "engine": trainer.engine.choice.name,
@@ -190,19 +176,19 @@ def _against_bare(recipe: str, precision: str, most: int) -> dict[str, Any]:
 
 
 def guard(most: int) -> dict[str, Any]:
-    """What looking for values that are not finite adds to a step: with the guard, and without any look."""
+    """The cost of the check for non-finite values: a step with the guard against one without any check."""
     found = {}
     for name in recipes():
         trainer = prepared(name).trainer()
         guard = trainer.guard
         assert isinstance(guard, HostGuard)
-        blind = _Blind(tuple(trainer.recipe.players), trainer.nets, trainer.device)
+        unchecked = _NoGuard(tuple(trainer.recipe.players), trainer.nets, trainer.device)
 
-        # One trainer: where in memory two of them happen to lie makes as much of a difference. A is without, so that
-        # the ratio says how much longer a step with the guard takes, which is also charged for listening anew.
+        # One trainer, since the addresses in memory of two of them make as much of a difference. A is the step without
+        # the guard, so that the ratio says how much longer a step with it takes, including the call of `listen`.
         without, with_it = (
-            partial(_play_under, trainer, which, change)
-            for which, change in ((blind, guard.remove_hooks), (guard, guard.add_hooks))
+            partial(_step_with, trainer, which, change)
+            for which, change in ((unchecked, guard.remove_hooks), (guard, guard.add_hooks))
         )
         guard.remove_hooks()
         found[name] = measure.pairs(without, with_it, most=most, width=0.004)
@@ -215,13 +201,13 @@ def guard(most: int) -> dict[str, Any]:
     }
 
 
-def _play_under(trainer: Trainer, guard: Guard, change: Callable[[], None]) -> None:
+def _step_with(trainer: Trainer, guard: Guard, change: Callable[[], None]) -> None:
     trainer.guard = guard
     change()
     trainer.train_step()
 
 
-class _Blind(Guard):
+class _NoGuard(Guard):
     def check(self, loss: torch.Tensor) -> None:
         return None
 
@@ -229,10 +215,10 @@ class _Blind(Guard):
         return True
 
     def attach(self, optimizer: torch.optim.Optimizer) -> None:
-        """Nothing is found, so there is nothing to know."""
+        """Nothing is checked, so nothing is attached."""
 
 
-# --- beginnings -------------------------------------------------------------------------------------------------------
+# --- start-up ---------------------------------------------------------------------------------------------------------
 
 
 def _took(*command: str) -> float:
@@ -242,7 +228,7 @@ def _took(*command: str) -> float:
 
 
 def _first_step(*command: str) -> float:
-    """Seconds from the start of the process until it says that its first step is played."""
+    """Seconds from the start of the process until it reports its first step."""
     start = time.perf_counter()
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
@@ -256,8 +242,8 @@ def _first_step(*command: str) -> float:
 def startup(most: int) -> dict[str, Any]:
     """Seconds to the first step of `zoo train dcgan --steps 1` beyond those of importing torch and torchvision.
 
-    What lies between: the data from its cache, networks, the first grid, all metrics of the untrained generator.
-    `whole` is the process to its end, so with the metrics of the last step and on held-out data, in the same terms.
+    They include reading the data from the cache, networks, the first sample grid and all metrics of the untrained
+    generator. `whole` is the time to the end of the process, with the metrics of the last step and on held-out data.
     """
     with tempfile.TemporaryDirectory() as folder:
         train = [*ZOO, "train", "dcgan", "--steps", "1", "--fresh", "--out", f"{folder}/run"]
@@ -268,9 +254,9 @@ def startup(most: int) -> dict[str, Any]:
 
 
 def second_start(most: int) -> dict[str, Any]:
-    """Seconds to the first step on the CIFAR zip, read before, beyond those with the same pixels in memory."""
+    """Seconds to the first step on the CIFAR zip, in the cache already, beyond those with the same pixels in memory."""
     archive = Path(os.environ["ZOO_DATA"]) / "cifar10-jpeg.zip"
-    run = prepared("dcgan", data=str(archive))  # reads it, if nobody did
+    run = prepared("dcgan", data=str(archive))  # fills the cache
 
     memory = {name: field.clone() for name, field in run.train.fields.items()}
 
@@ -288,13 +274,8 @@ def second_start(most: int) -> dict[str, Any]:
 
 
 def differences(a: Callable[[], float], b: Callable[[], float], most: int) -> dict[str, Any]:
-    found: list[tuple[float, float]] = []
-    while len(found) < min(most, 20):
-        if len(found) % 2 == 0:
-            one, other = a(), b()
-        else:
-            other, one = b(), a()
-        found.append((one, other))
+    """Median difference of the seconds that A and B measure, in alternation."""
+    found = list(itertools.islice(alternate(a, b), min(most, 20)))
     extra = [one - other for one, other in found]
     return {
         "difference": "seconds",
@@ -328,16 +309,16 @@ ROWS: dict[str, tuple[str, str, Callable[[int], dict[str, Any]]]] = {
 
 
 def calm(least: float = 0.25, minutes: int = 5) -> None:
-    """Waits until what ran before, another row perhaps, has left the load of the last minute."""
+    """Wait until earlier work, such as another row, no longer counts in the load of the last minute."""
     end = time.monotonic() + 60 * minutes
     while os.getloadavg()[0] > least * (os.cpu_count() or 1) and time.monotonic() < end:
         time.sleep(5)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Measures one row of the speed table.")
+    parser = argparse.ArgumentParser(description="Measure one row of the speed table.")
     parser.add_argument("row", nargs="?", choices=ROWS)
-    parser.add_argument("--most", type=int, default=400, help="pairs at most")
+    parser.add_argument("--most", type=int, default=400, help="maximum number of pairs")
     parser.add_argument("--out", type=Path, help="the file to write, instead of results/speed/ROW.json")
     given = parser.parse_args()
     if given.row is None:

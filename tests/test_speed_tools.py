@@ -1,4 +1,4 @@
-"""The tools that measure speed say what is true, and refuse what says nothing."""
+"""Tools that measure speed: paired timing, roofline, bare loop and the speed table."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BENCHMARKS = ("measure", "roofline", "bare", "rows")
 
 @pytest.fixture(scope="module")
 def tools() -> dict[str, ModuleType]:
-    """Scripts, which are no package."""
+    """The scripts of the benchmarks as modules."""
     found = {}
     sys.path.insert(0, str(ROOT / "benchmarks"))
     try:
@@ -44,7 +44,7 @@ def tools() -> dict[str, ModuleType]:
 
 
 class Clock:
-    """Seconds that pass when somebody works, slower and slower, as on a machine that others begin to use."""
+    """A simulated clock on which work becomes slower and slower, as on a machine under growing load."""
 
     def __init__(self) -> None:
         self.now, self.pace, self.order = 0.0, 1.0, ""
@@ -61,12 +61,12 @@ def test_pairs_alternate_and_stop_when_the_interval_is_narrow(tools: dict[str, M
         lambda: clock.work("a", 1.0), lambda: clock.work("b", 1.8), warm_up=1, clock=lambda: clock.now
     )
     assert clock.order.startswith("ab" + "abba" * 5)
-    assert found["pairs"] == 20  # drift hits both alike
+    assert found["pairs"] == 20  # drift affects both equally
     assert found["median"] == pytest.approx(1.8, rel=0.011)
     assert found["interval_95"][1] - found["interval_95"][0] <= 0.04
 
 
-def test_pairs_go_on_while_nothing_is_clear_but_not_for_ever(tools: dict[str, ModuleType]) -> None:
+def test_pairs_end_at_the_maximum_if_the_interval_stays_wide(tools: dict[str, ModuleType]) -> None:
     clock, turns = Clock(), iter(range(10_000))
     found = tools["measure"].pairs(
         lambda: clock.work("a", 1.0 + next(turns) % 7),
@@ -77,10 +77,10 @@ def test_pairs_go_on_while_nothing_is_clear_but_not_for_ever(tools: dict[str, Mo
     assert found["pairs"] == 60
 
 
-def test_the_rows_of_steps_run(tools: dict[str, ModuleType], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_rows_of_train_steps_run(tools: dict[str, ModuleType], monkeypatch: pytest.MonkeyPatch) -> None:
     rows = tools["rows"]
     monkeypatch.setattr(rows, "recipes", lambda: ["vanilla"])
-    monkeypatch.setattr(rows, "report", lambda *given: {})  # seconds long, and a test of its own
+    monkeypatch.setattr(rows, "report", lambda *given: {})  # slow, and tested below
     monkeypatch.setattr(rows, "prepared", partial(rows.prepared, data="digits", batch_size=8))
     for found in (rows.guard(2), rows.bare("fp32", 2)):
         assert found["slowest"] == "vanilla"
@@ -91,22 +91,22 @@ def test_the_rows_of_steps_run(tools: dict[str, ModuleType], monkeypatch: pytest
 # --- the roofline -----------------------------------------------------------------------------------------------------
 
 
-def test_operations_and_bytes_are_those_counted_by_hand(tools: dict[str, ModuleType]) -> None:
+def test_operations_and_bytes_match_those_counted_by_hand(tools: dict[str, ModuleType]) -> None:
     a, b = torch.ones(8, 16), torch.ones(16, 4)
     flops, moved = tools["roofline"].work(lambda: (a @ b).add_(1))
     assert flops == 2 * 8 * 16 * 4
     product = 4 * (8 * 16 + 16 * 4 + 8 * 4)
-    assert moved == product + 2 * 4 * 8 * 4  # added to in place: read and written
+    assert moved == product + 2 * 4 * 8 * 4  # the in-place addition reads and writes
 
 
-def test_a_convolution_s_backward_is_counted(tools: dict[str, ModuleType]) -> None:
+def test_the_backward_pass_of_a_convolution_is_counted(tools: dict[str, ModuleType]) -> None:
     net, x = nn.Conv2d(3, 5, 3, padding=1, bias=False), torch.ones(2, 3, 8, 8, requires_grad=True)
     forward = 2 * 2 * 8 * 8 * 5 * 3 * 9
     flops, _ = tools["roofline"].work(lambda: net(x).sum().backward())
-    assert flops == 3 * forward  # by the input and by the weight once each
+    assert flops == 3 * forward  # forward, and gradients of input and weight
 
 
-def test_shares_are_of_the_ceilings(tools: dict[str, ModuleType], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fractions_are_of_the_ceilings(tools: dict[str, ModuleType], monkeypatch: pytest.MonkeyPatch) -> None:
     roofline = tools["roofline"]
     monkeypatch.setattr(roofline, "work", lambda step: (100, 50))
     monkeypatch.setattr(roofline, "ceilings", lambda device, dtype: (1000.0, 100.0))
@@ -120,7 +120,7 @@ def test_shares_are_of_the_ceilings(tools: dict[str, ModuleType], monkeypatch: p
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("recipe", ["dcgan", "wgan-gp", "rpgan-r1r2"])
-def test_the_bare_loop_plays_the_recipe(tools: dict[str, ModuleType], recipe: str, precision: str) -> None:
+def test_the_bare_loop_trains_the_recipe(tools: dict[str, ModuleType], recipe: str, precision: str) -> None:
     from tiny import small
 
     from aigc_zoo.data.samples import image_samples
@@ -160,7 +160,7 @@ RESULT: dict[str, Any] = {
 }
 
 
-def test_a_result_becomes_a_row_and_the_rest_is_unmeasured(tools: dict[str, ModuleType], tmp_path: Path) -> None:
+def test_results_become_rows_and_missing_ones_are_unmeasured(tools: dict[str, ModuleType], tmp_path: Path) -> None:
     (tmp_path / "dcgan64-auto.json").write_text(json.dumps(RESULT))
     (tmp_path / "startup.json").write_text(json.dumps({**RESULT, "median": 0.8, "interval_95": [0.7, 0.9]}))
     parts = {"wgan-gp graph against eager": {"median": 3.0}, "rpgan-r1r2 graph against eager": {"error": "no"}}
@@ -182,7 +182,7 @@ def test_a_result_becomes_a_row_and_the_rest_is_unmeasured(tools: dict[str, Modu
         ({"dirty": True}, "files differed"),
     ],
 )
-def test_a_result_that_says_nothing_is_refused(
+def test_an_unreliable_result_is_refused(
     tools: dict[str, ModuleType], tmp_path: Path, change: dict[str, Any], reason: str
 ) -> None:
     (tmp_path / "startup.json").write_text(json.dumps({**RESULT, "environment": {**RESULT["environment"], **change}}))
@@ -190,8 +190,8 @@ def test_a_result_that_says_nothing_is_refused(
         tools["speed_table"].load(tmp_path)
 
 
-def test_the_suite_for_gpus_needs_no_installation(tmp_path: Path) -> None:
-    """With nothing but the repository: its recipes are found, and a machine without a GPU is said to be one."""
+def test_the_gpu_suite_needs_no_installation(tmp_path: Path) -> None:
+    """Its recipes are found in the repository itself."""
     code = (
         "import sys, pathlib; sys.path.insert(0, 'benchmarks'); import gpu_suite;"
         f"gpu_suite.installed(pathlib.Path({str(tmp_path)!r}) / 'site');"

@@ -1,4 +1,4 @@
-"""The tools that make the documents, those that continuous integration relies on, and the measuring of benchmarks."""
+"""Tools that write documents, tools for continuous integration, and the timing of benchmarks."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def script(path: str) -> ModuleType:
-    """A script of the repository as a module."""
+    """Import a script of the repository as a module."""
     file = ROOT / path
     found = importlib.util.spec_from_file_location(f"zoo_script_{file.stem}", file)
     assert found is not None
@@ -33,13 +33,13 @@ def script(path: str) -> ModuleType:
 
 
 def result() -> dict[str, Any]:
-    """The example of benchmarks/README.md."""
+    """The example in benchmarks/README.md."""
     text = (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8")
     (example,) = re.findall(r"```json\n(.*?)\n```", text, re.DOTALL)
     return dict(json.loads(example))
 
 
-def test_the_documented_result_is_one_that_the_table_takes(tmp_path: Path) -> None:
+def test_the_documented_example_is_a_valid_result(tmp_path: Path) -> None:
     results = script("tools/results_table.py")
     (tmp_path / "one.json").write_text(json.dumps(result()))
     text = results.table(results.load(tmp_path))
@@ -52,7 +52,7 @@ def test_the_documented_result_is_one_that_the_table_takes(tmp_path: Path) -> No
     assert result()["command"] in text
 
 
-def test_numbers_that_do_not_compare_stand_in_tables_of_their_own() -> None:
+def test_results_are_grouped_by_protocol() -> None:
     results = script("tools/results_table.py")
     one, better, other = result(), result(), result()
     better["recipe"], better["metrics"][0]["value"] = "zoo/lsgan.mnist", 0.5
@@ -60,11 +60,11 @@ def test_numbers_that_do_not_compare_stand_in_tables_of_their_own() -> None:
     tables = results.table([one, better, other]).split("| recipe |")[1:]
     assert [part.count("| zoo/") for part in tables] in ([2, 1], [1, 2])
     both = max(tables, key=lambda part: part.count("| zoo/"))
-    assert both.index("zoo/lsgan.mnist") < both.index("zoo/dcgan.mnist"), "the lowest first"
+    assert both.index("zoo/lsgan.mnist") < both.index("zoo/dcgan.mnist"), "the lowest value comes first"
 
 
 @pytest.mark.parametrize("key", ["machine", "versions", "commit", "seed", "command"])
-def test_a_result_that_nobody_can_place_is_refused(key: str) -> None:
+def test_an_incomplete_result_is_refused(key: str) -> None:
     problems = script("tools/results_table.py").problems
     assert problems(result()) == []
     assert problems({k: v for k, v in result().items() if k != key}) == [f"{key} is missing"]
@@ -84,7 +84,7 @@ def test_a_metric_without_its_protocol_is_refused(change: dict[str, Any], reason
     assert any(reason in problem for problem in script("tools/results_table.py").problems(bad))
 
 
-# --- what continuous integration relies on ----------------------------------------------------------------------------
+# --- continuous integration -------------------------------------------------------------------------------------------
 
 CASE = '<testcase classname="tests.data" name="test_mnist">{}</testcase>'
 
@@ -108,10 +108,10 @@ def test_ci_fails_when_a_test_was_skipped(tmp_path: Path, cases: str, complaint:
 # --- benchmarks -------------------------------------------------------------------------------------------------------
 
 
-def test_pairs_alternate_and_a_planted_difference_is_found() -> None:
+def test_pairs_alternate_and_a_known_difference_is_found() -> None:
     measure = script("benchmarks/measure.py")
     order: list[str] = []
-    clock = itertools.accumulate(itertools.cycle([0.0, 3.0]))  # whatever is timed takes 3
+    clock = itertools.accumulate(itertools.cycle([0.0, 3.0]))  # each timed call takes 3
     pair = measure.Paired(lambda: order.append("B"), clock=lambda: next(clock))
     for _ in range(40):
         pair.setup()
@@ -124,7 +124,7 @@ def test_pairs_alternate_and_a_planted_difference_is_found() -> None:
     assert measure.interval(ratios) == (low, high), "the interval is a function of the values"
 
 
-def test_the_environment_of_a_measurement_is_whole() -> None:
+def test_the_environment_of_a_measurement_is_complete() -> None:
     found = script("benchmarks/measure.py").environment()
     for key in ("processor", "cores", "threads", "system", "python", "torch_capability"):
         assert found[key], key
@@ -156,25 +156,25 @@ def test_benchmarks_run_for_every_installed_recipe() -> None:
     assert re.search(r"^(\d+) passed in", done.stdout.splitlines()[-1]), done.stdout
 
 
-# --- the zoo's own numbers --------------------------------------------------------------------------------------------
+# --- the zoo's results ------------------------------------------------------------------------------------------------
 
 
-def test_all_recipes_are_measured_on_mnist_and_two_on_a_thousand_modes(tmp_path: Path) -> None:
+def test_all_recipes_are_measured_on_mnist_and_two_on_stacked_digits(tmp_path: Path) -> None:
     tool = script("tools/zoo_results.py")
-    pictures, stacked = tool.commands(tmp_path, tmp_path, quick=False).values()
-    assert {"zoo/dcgan", "zoo/vanilla"} <= set(pictures)
-    assert pictures[pictures.index("--data") + 1] == "mnist"
-    assert pictures[pictures.index("--seconds") + 1] == "30"
+    mnist, stacked = tool.commands(tmp_path, tmp_path, quick=False).values()
+    assert {"zoo/dcgan", "zoo/vanilla"} <= set(mnist)
+    assert mnist[mnist.index("--data") + 1] == "mnist"
+    assert mnist[mnist.index("--seconds") + 1] == "30"
     assert stacked[stacked.index("--data") + 1] == "stacked-digits"
     assert tool.written(f"# Old\n{tool.BEGIN}\nstale\n{tool.END}\nend\n", "| a |") == (
         f"# Old\n{tool.BEGIN}\n| a |\n{tool.END}\nend\n"
     )
     with pytest.raises(ValueError, match="markers"):
-        tool.written("# No place\n", "| a |")
+        tool.written("# No markers\n", "| a |")
 
 
 @pytest.mark.nightly
-def test_the_zoos_numbers_are_measured_in_miniature(tmp_path: Path) -> None:
+def test_the_zoos_results_are_measured_in_a_quick_trial(tmp_path: Path) -> None:
     assert script("tools/zoo_results.py").main(["--quick", "--out", str(tmp_path)]) == 0
     text = (tmp_path / "results.md").read_text()
     assert "| vanilla | fid-zoo-grey28 |" in text
@@ -196,18 +196,18 @@ def junit(folder: Path, more: str = "") -> Path:
     return path
 
 
-def test_counts_of_a_promise_are_added_up_over_its_tests(tmp_path: Path) -> None:
+def test_counts_of_a_promise_are_summed_over_its_tests(tmp_path: Path) -> None:
     tool = script("tools/reliability.py")
     found = tool.counted(junit(tmp_path))
     assert found == {"R1": {"tests": 2, "kills": 205, "unreadable": 0, "longest_seconds": 1.5}}
-    where = {"commit": "0" * 40, "processor": "x", "cores": 2, "system": "Linux", "python": "3"}
-    about = {"environment": where | {"versions": {"torch": "2"}}, "date": "2026-01-01", "tests": 2, "seconds": 120}
-    told = tool.table({"promises": found, **about})
-    assert "kills 205, unreadable 0, longest seconds 1.5 | 2 |" in told
-    assert "not counted yet" in told, "what has no test that counts is said"
+    machine = {"commit": "0" * 40, "processor": "x", "cores": 2, "system": "Linux", "python": "3"}
+    about = {"environment": machine | {"versions": {"torch": "2"}}, "date": "2026-01-01", "tests": 2, "seconds": 120}
+    text = tool.table({"promises": found, **about})
+    assert "kills 205, unreadable 0, longest seconds 1.5 | 2 |" in text
+    assert "not counted yet" in text, "promises without counts are marked"
 
 
 @pytest.mark.parametrize("bad", ["failure", "error", "skipped"])
-def test_a_promise_that_was_not_kept_has_no_counts(bad: str, tmp_path: Path) -> None:
+def test_a_failed_test_gives_no_counts(bad: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="did not pass"):
         script("tools/reliability.py").counted(junit(tmp_path, f'<testcase classname="a" name="x"><{bad}/></testcase>'))

@@ -1,10 +1,10 @@
-"""Counts what docs/reliability.md promises: `make reliability` plays every test marked `promise` with its full count.
+"""Writes the counts of docs/reliability.md: `make reliability` runs all tests marked `promise` with full counts.
 
-    python tools/reliability.py             # the tests, then benchmarks/results/reliability/ and the page's table
-    python tools/reliability.py --table     # the table alone, from the stored result
-    python tools/reliability.py --check     # fails where the page is stale
+    python tools/reliability.py             # runs the tests, writes benchmarks/results/reliability/ and the table
+    python tools/reliability.py --table     # writes the table from the stored result
+    python tools/reliability.py --check     # fails if the page is stale
 
-Counts of one promise are added up over its tests; those named `..._each` and `longest_...` are the largest of them.
+Counts of a promise are summed over its tests; for those named `..._each` and `longest_...` the maximum is used.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ PROMISES: Mapping[str, str] = {
 
 
 def counted(report: Path) -> dict[str, dict[str, Any]]:
-    """What the tests of a JUnit report counted, by promise. ValueError where one failed or was skipped."""
+    """The counts of a JUnit report by promise. Raises ValueError if a test failed or was skipped."""
     found: dict[str, dict[str, Any]] = {}
     for case in ElementTree.parse(report).getroot().iter("testcase"):
         name = f"{case.get('classname')}::{case.get('name')}"
@@ -82,7 +82,7 @@ def counted(report: Path) -> dict[str, dict[str, Any]]:
 
 
 def _number(text: str) -> int | float | str:
-    """A count as a number, a word as it is."""
+    """Convert a count to a number; other text is returned unchanged."""
     try:
         return int(text) if text.lstrip("-").isdigit() else float(text)
     except ValueError:
@@ -90,22 +90,22 @@ def _number(text: str) -> int | float | str:
 
 
 def table(result: Mapping[str, Any]) -> str:
-    """The counts in Markdown."""
+    """The counts as a Markdown table."""
     rows = ["| | promise | counted | tests |", "|---|---|---|---|"]
     for name, what in PROMISES.items():
         facts = dict(result["promises"].get(name, {}))
         tests = facts.pop("tests", 0)
-        told = ", ".join(
+        text = ", ".join(
             f"{key.replace('_', ' ')} {value if isinstance(value, str) else format(value, ',')}"
             for key, value in facts.items()
         )
-        rows.append(f"| {name} | {what} | {told or 'not counted yet'} | {tests} |")
-    where = result["environment"]
+        rows.append(f"| {name} | {what} | {text or 'not counted yet'} | {tests} |")
+    machine = result["environment"]
     return "\n".join(
         [
-            f"Counted on {result['date']} at commit {str(where['commit'])[:12]}: {where['processor']}, "
-            f"{where['cores']} cores, {where['system']}, Python {where['python']}, torch {where['versions']['torch']}; "
-            f"{result['tests']} tests in {result['seconds'] / 60:.0f} minutes.",
+            f"Counted on {result['date']} at commit {str(machine['commit'])[:12]}: {machine['processor']}, "
+            f"{machine['cores']} cores, {machine['system']}, Python {machine['python']}, "
+            f"torch {machine['versions']['torch']}; {result['tests']} tests in {result['seconds'] / 60:.0f} minutes.",
             "",
             *rows,
         ]
@@ -113,29 +113,29 @@ def table(result: Mapping[str, Any]) -> str:
 
 
 def page(result: Mapping[str, Any], text: str) -> str:
-    """The page with this result's table."""
+    """The page with the table of this result."""
     before, _, rest = text.partition(BEGIN)
     return f"{before}{BEGIN}\n{table(result)}\n{END}{rest.partition(END)[2]}"
 
 
 def stale(path: Path = PAGE, result: Path = RESULT) -> str:
-    """Why the page must be made anew; empty when it is fresh."""
+    """A message if the page is stale, empty otherwise."""
     text = path.read_text(encoding="utf-8")
     fresh = text == page(json.loads(result.read_text(encoding="utf-8")), text)
     return "" if fresh else f"docs/{path.name} is stale: run `make docs`"
 
 
 def undescribed(tests: Iterable[Path]) -> set[str]:
-    """Promises that tests are marked with and that the page has no words for, and the other way about."""
+    """Promises of tests that are missing in PROMISES, and the other way around."""
     marked = {name for path in tests for name in re.findall(r'mark\.promise\("(\w+)"', path.read_text("utf-8"))}
     return marked ^ set(PROMISES)
 
 
 def measure() -> dict[str, Any]:
-    """Plays all marked tests with their full counts."""
+    """Run all marked tests with their full counts."""
     from aigc_zoo.bench.environment import environment
 
-    report = ROOT / ".benchmarks" / "promises.xml"  # kept, as it took half an hour
+    report = ROOT / ".benchmarks" / "promises.xml"  # kept, since it takes half an hour
     report.parent.mkdir(exist_ok=True)
     began = time.monotonic()
     subprocess.run(

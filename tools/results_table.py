@@ -1,7 +1,7 @@
-"""Writes README.md's result table from benchmarks/results/*.json; with --check it fails where the table is stale.
+"""Writes README.md's result table from benchmarks/results/*.json; with --check it fails if the table is stale.
 
-benchmarks/README.md says what a result file holds. A result without its machine, versions, commit or protocol is
-refused: a number that nobody can place is none.
+benchmarks/README.md documents the format of result files. A result without its machine, versions, commit or protocol is
+refused.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ PROTOCOL_FIELDS = ("num", "extractor", "extractor_sha256", "reference", "split",
 
 
 def problems(result: Any) -> list[str]:
-    """What is wrong with a result, in words; empty for one that may be printed."""
+    """The problems of a result; empty if it may be printed."""
     if not isinstance(result, dict):
         return ["not a JSON object"]
     found = _mistyped(result, FIELDS)
@@ -70,7 +70,7 @@ def _mistyped(mapping: Mapping[str, Any], fields: Mapping[str, type | tuple[type
 
 
 def load(folder: Path = RESULTS) -> list[dict[str, Any]]:
-    """The results of a folder, by name of file; ValueError names the file that does not fit."""
+    """The results of a folder, sorted by file name. Raises ValueError for an invalid file."""
     results = []
     for path in sorted(folder.glob("*.json")):
         try:
@@ -84,7 +84,7 @@ def load(folder: Path = RESULTS) -> list[dict[str, Any]]:
 
 
 def table(results: Sequence[Mapping[str, Any]]) -> str:
-    """A table in Markdown for each way of measuring, as numbers of two do not compare; what to type for each result."""
+    """A Markdown table for each protocol, since values of different protocols do not compare, and all commands."""
     if not results:
         return "No result is recorded yet."
     rows: dict[str, list[tuple[float, str]]] = {}
@@ -123,7 +123,7 @@ def _duration(seconds: float) -> str:
 
 
 def filled(readme: str, results: Sequence[Mapping[str, Any]]) -> str:
-    """The README's text with the table between its markers made anew."""
+    """The README with a new table between its markers."""
     before, begin, rest = readme.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
@@ -132,7 +132,7 @@ def filled(readme: str, results: Sequence[Mapping[str, Any]]) -> str:
 
 
 def stale(readme: Path = README, results: Path = RESULTS) -> str:
-    """Why the README's table must be made anew; empty when it is fresh."""
+    """A message if the README's table is stale, empty otherwise."""
     text = readme.read_text(encoding="utf-8")
     return "" if filled(text, load(results)) == text else "README.md: the result table is stale: run `make docs`"
 

@@ -1,7 +1,7 @@
-"""Writes README.md's speed table from benchmarks/results/speed/*.json; with --check it fails where it is stale.
+"""Writes README.md's speed table from benchmarks/results/speed/*.json; with --check it fails if the table is stale.
 
-`python benchmarks/rows.py ROW` writes a file, `python benchmarks/gpu_suite.py` the one of the GPU rows. What nobody has
-measured is said to be unmeasured. A result without its circumstances, or of a busy machine, is refused.
+`python benchmarks/rows.py ROW` writes the result of a row, `python benchmarks/gpu_suite.py` that of the GPU rows. Rows
+without a result are shown as unmeasured. A result without its environment, or of a busy machine, is refused.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ GPU: Mapping[str, tuple[str, str, str]] = {
 }
 NEEDED = ("processor", "threads", "load_before", "cores", "versions", "commit")
 BUSY = 0.5
-"""A load by core beforehand that makes times worthless."""
+"""Load per core before a measurement above which times are not reliable."""
 
 
 def problems(result: Mapping[str, Any]) -> list[str]:
-    """What is wrong with a result, in words; empty for one that may be printed."""
+    """The problems of a result; empty if it may be printed."""
     environment = result.get("environment", {})
     found = [f"environment lacks {key}" for key in NEEDED if environment.get(key) is None]
     if not found and environment["load_before"] > BUSY * environment["cores"]:
@@ -56,11 +56,11 @@ def problems(result: Mapping[str, Any]) -> list[str]:
 
 
 def load(folder: Path = RESULTS) -> dict[str, dict[str, Any]]:
-    """Results by row; `gpu` is the suite's. ValueError names the file that does not fit."""
+    """Results by row; `gpu` is that of the GPU suite. Raises ValueError for an invalid file."""
     results = {}
     for path in sorted(folder.glob("*.json")):
         if path.stem not in (*ROWS, "gpu"):
-            raise ValueError(f"{path.name}: no such row; there are {', '.join(ROWS)} and gpu")
+            raise ValueError(f"{path.name}: unknown row; choose from {', '.join(ROWS)} and gpu")
         result = json.loads(path.read_text(encoding="utf-8"))
         if wrong := problems(result):
             raise ValueError(f"{path.name}: {'; '.join(wrong)}")
@@ -69,7 +69,7 @@ def load(folder: Path = RESULTS) -> dict[str, dict[str, Any]]:
 
 
 def table(results: Mapping[str, Mapping[str, Any]]) -> str:
-    """The table in Markdown, a row for each target, measured or not."""
+    """The Markdown table, a row for each target, measured or not."""
     rows = ["| what | aim | measured | interval of 95 % | pairs | machine |", "|---" * 6 + "|"]
     for row, (what, aim) in ROWS.items():
         rows.append(_line(what, aim, results.get(row), "median"))
@@ -96,11 +96,11 @@ def _value(value: float, aim: str) -> str:
         return f"{value:+.2f} s"
     if aim.endswith("%"):
         return f"{100 * value:.0f} %"
-    return f"{value:.3f} x" if value < 1.1 else f"{value:.2f} x"  # near 1 a hundredth is what matters
+    return f"{value:.3f} x" if value < 1.1 else f"{value:.2f} x"  # near 1 a third digit matters
 
 
 def filled(readme: str, results: Mapping[str, Mapping[str, Any]]) -> str:
-    """The README's text with the table between its markers made anew."""
+    """The README with a new table between its markers."""
     before, begin, rest = readme.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
@@ -113,12 +113,12 @@ def main(arguments: Sequence[str]) -> str | int:
         return "usage: python tools/speed_table.py [--check]"
     try:
         text = README.read_text(encoding="utf-8")
-        made = filled(text, load())
+        fresh = filled(text, load())
     except ValueError as error:
         return str(error)
     if arguments:
-        return 0 if made == text else "README.md: the speed table is stale: run `make docs`"
-    README.write_text(made, encoding="utf-8")
+        return 0 if fresh == text else "README.md: the speed table is stale: run `make docs`"
+    README.write_text(fresh, encoding="utf-8")
     return 0
 
 

@@ -1,11 +1,11 @@
-"""The zoo's own numbers: measures them, keeps the results and writes docs/results.md. Interrupted, it goes on.
+"""Measures the zoo's results, stores them and writes docs/results.md. The same command resumes after an interrupt.
 
     python tools/zoo_results.py [--quick] [--out FOLDER]
 
-Every recipe of the repository on mnist, three seeds, 30 seconds of training each; and stacked digits, a thousand modes,
-for `dcgan` and a recipe with a penalty, at equal images. Trained cells are kept in FOLDER (bench/zoo), results in
-benchmarks/results/zoo/. `--quick` is a trial of the whole way in a minute or two: two recipes, one seed, few images,
-everything under FOLDER.
+Measured are all first-party recipes on mnist with three seeds and 30 seconds of training each, and `dcgan` and a recipe
+with a penalty on stacked digits, which have 1,000 modes, with equal images. Trained cells are stored in FOLDER
+(bench/zoo), results in benchmarks/results/zoo/. `--quick` is a trial in a minute or two: two recipes, one seed, few
+images, and all files in FOLDER.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from pathlib import Path
 from aigc_zoo.bench.results import read_results
 from aigc_zoo.cli import main as zoo
 from aigc_zoo.plugins import catalogue
-from aigc_zoo.report.collect import Material
+from aigc_zoo.report.collect import ReportData
 from aigc_zoo.report.markdown import markdown
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "results.md"
 BEGIN, END = "<!-- begin: tables -->", "<!-- end: tables -->"
 STACKED = ("dcgan", "dcgan-r1")
-"""On stacked digits: the plain recipe, and the same with a penalty."""
+"""Recipes for stacked digits: one without and one with a penalty."""
 
 
 def recipes() -> list[str]:
-    """Those of the repository, but for the article's own networks for vectors, which have no use for pictures."""
+    """All first-party recipes."""
     return [entry.id for entry in catalogue().items("recipe") if entry.namespace == "zoo"]
 
 
 def commands(out: Path, results: Path, quick: bool) -> dict[Path, list[str]]:
-    """What is run, by the file of its results."""
+    """The arguments of `zoo bench` for each file of results."""
     few = ["--images", "640", "--seeds", "1", "--eval-num", "256", "--eval-every", "5"]
     if quick:
         mnist = ["quality", "vanilla", "dcgan", "--data", "digits", "--metrics", "fid,variance-ratio,duplicates", *few]
@@ -52,7 +52,7 @@ def commands(out: Path, results: Path, quick: bool) -> dict[Path, list[str]]:
 
 
 def written(page: str, tables: str) -> str:
-    """The page with the tables between its markers."""
+    """The page with new tables between its markers."""
     before, begin, rest = page.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
@@ -61,12 +61,12 @@ def written(page: str, tables: str) -> str:
 
 
 def tables(words: dict[Path, list[str]]) -> str:
-    """The tables of all results that are there, and what is not."""
+    """The tables of all stored results, and a line for each missing one."""
     found = []
     for path, command in words.items():
         text = "Not measured yet.\n"
         if path.exists():
-            text = markdown(Material(results=[read_results(path)]), path.stem).replace(f"# {path.stem}\n\n", "", 1)
+            text = markdown(ReportData(results=[read_results(path)]), path.stem).replace(f"# {path.stem}\n\n", "", 1)
         typed = re.sub(r" --out \S+", "", f"zoo bench {' '.join(command)}")
         found.append(f"## {path.stem}\n\n`{typed}`\n\n{text}")
     return "\n".join(found)
@@ -74,9 +74,9 @@ def tables(words: dict[Path, list[str]]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="a trial of the whole way, which changes no file of ours")
-    parser.add_argument("--page", action="store_true", help="measures nothing, and writes the page of what is there")
-    parser.add_argument("--out", type=Path, default=Path("bench/zoo"), help="where trained cells are kept")
+    parser.add_argument("--quick", action="store_true", help="a short trial that changes no file of the repository")
+    parser.add_argument("--page", action="store_true", help="only write the page from stored results")
+    parser.add_argument("--out", type=Path, default=Path("bench/zoo"), help="directory for trained cells")
     given = parser.parse_args(arguments)
     results = given.out if given.quick else ROOT / "benchmarks" / "results" / "zoo"
     page = given.out / "results.md" if given.quick else PAGE

@@ -1,1 +1,1 @@
-"""Benchmarks over everything installed: speed, quality, and the matrix of components that fit together."""
+"""Benchmarks of all installed recipes: speed, quality, and a matrix of their components."""

@@ -1,4 +1,4 @@
-"""Quality at an equal budget: each cell is trained once, or taken from what an earlier call left."""
+"""Quality at an equal budget: each cell is trained once, or its record of an earlier call is read."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ from aigc_zoo.bench.suite import Suite
 
 
 def bench_cell(suite: Suite, benchmark: Any, cell: Cell) -> None:
-    record = benchmark.pedantic(cell.play, args=(suite.catalogue, suite.stop), rounds=1)
+    record = benchmark.pedantic(cell.run, args=(suite.catalogue, suite.stop), rounds=1)
     suite.add({"name": cell.name, "record": record})

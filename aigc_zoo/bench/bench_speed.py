@@ -1,7 +1,7 @@
-"""Speed of what a user waits for: a train step, samples, batches of data, a checkpoint, the command line.
+"""Speed benchmarks: train step, sampling, batches of data, checkpoint and start-up of the command line.
 
-Each round alternates with a yardstick, a fixed piece of arithmetic: the ratio of the two is what is compared between
-runs, since machines drift by more than what is to be seen.
+Each round alternates with a baseline, a fixed computation. Runs are compared by the ratios to it, since machines drift
+by more than the differences of interest.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from aigc_zoo.game import count_parameters
 from aigc_zoo.run.prepare import Prepared, choose_device, prepare
 
 WARM_UP, LEAST, MOST = 6, 20, 200
-YARDSTICK = "convolutions 1"
-"""Changed when what it computes changes: ratios to another yardstick are not compared."""
+BASELINE = "convolutions 1"
+"""Name and version of the computation in `baseline`: ratios to different baselines are not compared."""
 
 
 def prepared(suite: Suite, recipe: str, group: str) -> Prepared:
-    """The recipe as `zoo train RECIPE` would run it; where its data or a part is not to be had, that is the entry."""
+    """The recipe as `zoo train RECIPE` would run it; if its data or a component is missing, the entry says so."""
     try:
         if recipe not in suite.prepared:
             given = {"device": suite.device}
@@ -48,18 +48,18 @@ def prepared(suite: Suite, recipe: str, group: str) -> Prepared:
         pytest.skip(reason)
 
 
-def yardstick(device: torch.device) -> Callable[[], object]:
-    """Two convolutions forwards and backwards on fixed numbers, waited for."""
+def baseline(device: torch.device) -> Callable[[], object]:
+    """A forward and backward pass through two convolutions on fixed inputs, synchronized."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         network = nn.Sequential(nn.Conv2d(8, 16, 3, 2, 1), nn.ReLU(), nn.Conv2d(16, 32, 3, 2, 1)).to(device)
         images = torch.randn(32, 8, 28, 28).to(device)
 
-    def play() -> None:
+    def run() -> None:
         torch.autograd.grad(network(images).square().mean(), list(network.parameters()))
         wait(device)
 
-    return play
+    return run
 
 
 def wait(device: torch.device) -> None:
@@ -68,26 +68,32 @@ def wait(device: torch.device) -> None:
 
 
 def measure(
-    suite: Suite, benchmark: Any, group: str, name: str, what: Callable[[], object], device: torch.device, **more: Any
+    suite: Suite,
+    benchmark: Any,
+    group: str,
+    name: str,
+    function: Callable[[], object],
+    device: torch.device,
+    **more: Any,
 ) -> None:
-    """Rounds of `what`, each beside a round of the yardstick, as an entry."""
-    other = yardstick(device)
+    """Time rounds of `function`, each beside a round of the baseline, and add them as an entry."""
+    other = baseline(device)
 
-    def waited() -> None:
-        what()
+    def synchronized() -> None:
+        function()
         wait(device)
 
     for _ in range(WARM_UP):
-        waited()
+        synchronized()
         other()
     start = time.perf_counter()
-    waited()
+    synchronized()
     rounds = max(LEAST, min(MOST, int(suite.seconds / max(1e-9, time.perf_counter() - start))))
     pair = Paired(other)
     benchmark.group = group
-    benchmark.pedantic(waited, setup=pair.setup, teardown=pair.teardown, rounds=rounds)
+    benchmark.pedantic(synchronized, setup=pair.setup, teardown=pair.teardown, rounds=rounds)
     seconds = list(benchmark.stats.stats.data)
-    ratios = [one / yard for one, yard in zip(seconds, pair.seconds, strict=True)]
+    ratios = [one / base for one, base in zip(seconds, pair.seconds, strict=True)]
     median = statistics.median(seconds)
     images = more.pop("images", None)
     suite.add(
@@ -97,7 +103,7 @@ def measure(
             "median": median,
             "interval": list(interval(seconds)),
             "seconds": seconds,
-            "yardstick": YARDSTICK,
+            "baseline": BASELINE,
             "relative": ratios,
             **({"images_per_second": images / median} if images else {}),
             **more,
@@ -106,20 +112,20 @@ def measure(
 
 
 def bench_train_step(suite: Suite, benchmark: Any, recipe: str) -> None:
-    """One step of a recipe with its own data, networks and batch size: every player's turns and the averages."""
+    """One train step of a recipe with its default data, networks and batch size: all turns and the EMA."""
     group = f"train-step/{choose_device(suite.device).type}"
     run = prepared(suite, recipe, group)
     trainer = run.trainer()
     images = trainer.batch_size * trainer.recipe.rounds
     about = {"data": run.train.name, "batch_size": trainer.batch_size, "parameters": count_parameters(trainer.nets)}
     measure(suite, benchmark, group, recipe, trainer.train_step, trainer.device, images=images, **about)
-    # A step that became faster by computing something else shows here.
+    # The losses reveal a step that became faster by computing something else.
     terms = {name: value.item() for name, value in trainer.train_step().items()}
     suite.entries[-1]["terms"] = {"step": trainer.step, **terms}
 
 
 def bench_sampling(suite: Suite, benchmark: Any, recipe: str) -> None:
-    """A chunk of 64 samples."""
+    """Generate a chunk of 64 samples."""
     group = f"sampling/{choose_device(suite.device).type}"
     run = prepared(suite, recipe, group)
     inputs = run.rows if run.recipe.inputs else None
@@ -129,7 +135,7 @@ def bench_sampling(suite: Suite, benchmark: Any, recipe: str) -> None:
 
 
 def bench_data(suite: Suite, benchmark: Any, recipe: str) -> None:
-    """A batch of the recipe's data, chosen and decoded."""
+    """Draw and decode a batch of the recipe's data."""
     group = f"data/{choose_device(suite.device).type}"
     run = prepared(suite, recipe, group)
     numbers = itertools.count()
@@ -141,13 +147,13 @@ def bench_data(suite: Suite, benchmark: Any, recipe: str) -> None:
 
 
 def bench_checkpoint(suite: Suite, benchmark: Any, recipe: str) -> None:
-    """A checkpoint written, durably, and read back."""
+    """Write a checkpoint durably and read it back."""
     group = "checkpoint"
     run = prepared(suite, recipe, group)
     trainer = run.trainer()
     trainer.train_step()
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "0.safetensors"
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "0.safetensors"
 
         def save_and_load() -> None:
             tensors, scalars = trainer.state()
@@ -160,7 +166,7 @@ def bench_checkpoint(suite: Suite, benchmark: Any, recipe: str) -> None:
 
 @pytest.mark.parametrize("words", [("--help",), ("list",)], ids=" ".join)
 def bench_start_up(suite: Suite, benchmark: Any, words: tuple[str, ...]) -> None:
-    """A command that imports no torch, from its start to its end."""
+    """Run a command that does not import torch."""
 
     def start() -> None:
         subprocess.run([sys.executable, "-m", "aigc_zoo", *words], check=True, capture_output=True)

@@ -1,4 +1,4 @@
-"""A cell of a benchmark of quality: one configuration trained with one seed, kept so that it is never trained twice."""
+"""Cells of a quality benchmark: one configuration trained with one seed, whose record is stored and reused."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from aigc_zoo.artefacts.atomic import make_folder, write_json
 from aigc_zoo.artefacts.checkpoint import json_object
 from aigc_zoo.artefacts.runs import RunDirectory, nulled, read_lines
 from aigc_zoo.errors import ConfigError, DataError, DivergedError
-from aigc_zoo.metrics.kinds import improves, kind_of, leading, modes_of, warnings
+from aigc_zoo.metrics.kinds import improves, leading, metric_info, modes_of, warnings
 from aigc_zoo.plugins import Catalogue
 from aigc_zoo.run.loop import train
 from aigc_zoo.run.prepare import Prepared, prepare
 from aigc_zoo.run.signals import Stop
 
 TRIAL = 5
-"""Steps whose time tells how many fit into a budget of seconds."""
+"""Timed steps from which the number of steps in a budget of seconds is estimated."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """`recipe` with `given` options on `data`, for `images` or about `seconds` of training, in a folder of `out`."""
+    """`recipe` with options `given` on `data`, trained for `images` or about `seconds`, in a run directory in `out`."""
 
     name: str
     recipe: str
@@ -46,45 +46,45 @@ class Cell:
         return f"{self.name} seed {self.seed}"
 
     @property
-    def folder(self) -> Path:
-        """Named for people, and by a digest of all that the cell is."""
-        what = [self.recipe, self.data, sorted(self.given.items(), key=str), self.images, self.seconds, self.device]
-        digest = sha256(json.dumps(what, default=str).encode()).hexdigest()[:8]
+    def directory(self) -> Path:
+        """The run directory: a readable name and a digest of all settings."""
+        settings = [self.recipe, self.data, sorted(self.given.items(), key=str), self.images, self.seconds, self.device]
+        digest = sha256(json.dumps(settings, default=str).encode()).hexdigest()[:8]
         name = re.sub(r"[^A-Za-z0-9._-]+", "-", self.name).strip("-.")[:40]
         return self.out / f"{name}-{digest}-seed{self.seed}"
 
-    def play(self, catalogue: Catalogue, stop: Stop | None = None) -> dict[str, Any]:
-        """Trains the cell, goes on where it was left, or reads what it left, and returns its record.
+    def run(self, catalogue: Catalogue, stop: Stop | None = None) -> dict[str, Any]:
+        """Train the cell, resume it, or read its record if it is finished. Returns the record.
 
-        Raises KeyboardInterrupt when it was stopped; what was trained is saved.
+        Raises KeyboardInterrupt if training was stopped; its checkpoint is saved.
         """
-        record = self.folder.with_name(self.folder.name + ".json")
+        record = self.directory.with_name(self.directory.name + ".json")
         if record.exists():
             return migration.record(json_object(record.read_text("utf-8")), record)
         make_folder(self.out)
         try:
             prepared = self._prepared(catalogue)
-            trainer = prepared.trainer()  # what does not fit together says so here, or in the first step
+            trainer = prepared.trainer()  # incompatible components raise here or in the first step
             trainer.train_step()
             del trainer
         except (ConfigError, DataError) as error:
-            return self._kept(record, {"incompatible": " ".join(str(error).split("\n")[0].split())})
+            return self._save(record, {"incompatible": " ".join(str(error).split("\n")[0].split())})
         try:
-            result = train(prepared, self.folder, stop=stop)
+            result = train(prepared, self.directory, stop=stop)
         except DivergedError as error:
-            return self._kept(record, {"diverged": str(error).splitlines()[0]})
+            return self._save(record, {"diverged": str(error).splitlines()[0]})
         if result.reason == "stopped":
             raise KeyboardInterrupt
-        return self._kept(record, history_of(self.folder))
+        return self._save(record, history_of(self.directory))
 
     def _prepared(self, catalogue: Catalogue) -> Prepared:
         length = {"images": self.images} if self.images else {}
         prepared = self._with(catalogue, length)
         if self.seconds is None:
             return prepared
-        steps = self.folder.with_name(self.folder.name + ".steps")
+        steps = self.directory.with_name(self.directory.name + ".steps")
         if not steps.exists():
-            # Decided once: a run that continues must have the length that it began with.
+            # Decided once: a run that resumes must keep its length.
             write_json(steps, {"steps": steps_in(prepared, self.seconds)})
         return self._with(catalogue, {"steps": json_object(steps.read_text("utf-8"))["steps"]})
 
@@ -93,14 +93,14 @@ class Cell:
         configuration = options.resolve(catalogue, self.recipe, data=self.data, given=given, origin="python")
         return prepare(catalogue, configuration)
 
-    def _kept(self, path: Path, record: Mapping[str, Any]) -> dict[str, Any]:
-        made = nulled({"seed": self.seed, "folder": self.folder.name, **record})
-        write_json(path, made)
-        return dict(made)
+    def _save(self, path: Path, record: Mapping[str, Any]) -> dict[str, Any]:
+        saved = nulled({"seed": self.seed, "folder": self.directory.name, **record})
+        write_json(path, saved)
+        return dict(saved)
 
 
 def steps_in(prepared: Prepared, seconds: float) -> int:
-    """How many steps of training fit into so many seconds, from a trial after a warm-up."""
+    """Estimate how many train steps fit into a number of seconds, from a few timed steps after a warm-up."""
     trainer = prepared.trainer()
     times = []
     for _ in range(2 + TRIAL):
@@ -111,17 +111,17 @@ def steps_in(prepared: Prepared, seconds: float) -> int:
     return max(1, round(seconds / statistics.median(times[2:])))
 
 
-def history_of(folder: Path) -> dict[str, Any]:
-    """What a finished run's logs say of the metric that leads: values over images and seconds, and what is wrong."""
-    home = RunDirectory(folder)
-    metrics, log = read_lines(home.metrics_path), read_lines(home.log_path)
+def history_of(directory: Path) -> dict[str, Any]:
+    """The leading metric of a finished run over images and seconds, with its other metrics and warnings."""
+    run = RunDirectory(directory)
+    metrics, log = read_lines(run.metrics_path), read_lines(run.log_path)
     if not metrics:
-        raise ConfigError(f"{folder} measured nothing: choose a evaluator with --extractor")
+        raise ConfigError(f"{directory} has no metrics: choose an extractor with --extractor")
     own = str(leading(line for line in metrics if line["step"] == metrics[0]["step"])[0]["name"])
     lines = [line for line in metrics if line["name"] == own]
     last = [line for line in metrics if line["step"] == lines[-1]["step"]]
     flags = warnings({str(line["name"]): line["value"] for line in last}, modes_of(last))
-    finished = home.finished() or {}
+    finished = run.finished() or {}
     return {
         "metric": own,
         "protocol": lines[-1]["protocol"],
@@ -136,7 +136,7 @@ def history_of(folder: Path) -> dict[str, Any]:
 
 
 def _seconds(log: Sequence[Mapping[str, Any]], step: int) -> float:
-    """Seconds of training up to a step, in a straight line between the logged ones."""
+    """Seconds of training up to a step, interpolated linearly between logged steps."""
     before, after = {"step": 0, "seconds": 0.0}, None
     for line in log:
         if line["step"] <= step:
@@ -145,12 +145,12 @@ def _seconds(log: Sequence[Mapping[str, Any]], step: int) -> float:
             after = line
     if after is None or before["step"] == step:
         return float(before["seconds"])
-    share = (step - before["step"]) / (after["step"] - before["step"])
-    return float(before["seconds"] + share * (after["seconds"] - before["seconds"]))
+    fraction = (step - before["step"]) / (after["step"] - before["step"])
+    return float(before["seconds"] + fraction * (after["seconds"] - before["seconds"]))
 
 
 def summary(name: str, records: Sequence[Mapping[str, Any]], target: float | None = None) -> dict[str, Any]:
-    """An entry from the records of a cell's seeds. To reach a target never takes infinitely long: null in JSON."""
+    """Summarize the records of all seeds in one entry. A target that is never reached takes infinitely long: null."""
     for record in records:
         if "incompatible" in record:
             return {"name": name, "incompatible": record["incompatible"]}
@@ -166,10 +166,10 @@ def summary(name: str, records: Sequence[Mapping[str, Any]], target: float | Non
         "metric": metric,
         "protocol": good[0]["protocol"],
         "seeds": [record["seed"] for record in records],
-        "final": _spread(finals),
-        "best": _spread([best(record) for record in good]),
+        "final": _mean_and_std(finals),
+        "best": _mean_and_std([best(record) for record in good]),
         "others": {
-            other: _spread([float(r["others"][other]) for r in good if r["others"].get(other) is not None])
+            other: _mean_and_std([float(r["others"][other]) for r in good if r["others"].get(other) is not None])
             for other in good[0].get("others", {})
         },
         "collapse_rate": len(collapsed) / len(records),
@@ -193,11 +193,11 @@ def best(record: Mapping[str, Any]) -> float:
 
 
 def _reached(record: Mapping[str, Any], target: float | None) -> dict[str, Any]:
-    """The first evaluation that met the target."""
+    """The first evaluation that met the target; values of None if none did."""
     missed = {"seconds": None, "images": None}
     if target is None or "values" not in record:
         return missed
-    higher = kind_of(record["metric"]).better == "higher"
+    higher = metric_info(record["metric"]).better == "higher"
     for one in record["values"]:
         if one["value"] is not None and (one["value"] >= target if higher else one["value"] <= target):
             return dict(one)
@@ -205,13 +205,13 @@ def _reached(record: Mapping[str, Any], target: float | None) -> dict[str, Any]:
 
 
 def _median(values: Sequence[float | None]) -> float | None:
-    """With misses as infinite; None where the median itself is."""
+    """The median with None as infinity; None if the median is infinite."""
     ordered = sorted(float("inf") if value is None else float(value) for value in values)
     middle = statistics.median(ordered)
     return None if middle == float("inf") else middle
 
 
-def _spread(values: Sequence[float]) -> dict[str, Any]:
+def _mean_and_std(values: Sequence[float]) -> dict[str, Any]:
     return {
         "mean": statistics.fmean(values) if values else None,
         "std": statistics.stdev(values) if len(values) > 1 else None,

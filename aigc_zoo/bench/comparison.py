@@ -1,4 +1,4 @@
-"""Two result files side by side: ratios with intervals, and a condition that a pipeline can fail on."""
+"""Comparison of two result files: ratios with intervals, and the condition of `--fail-if`."""
 
 from __future__ import annotations
 
@@ -24,22 +24,24 @@ Row = dict[str, Any]
 
 
 def condition(text: str) -> Callable[[Mapping[str, float]], bool]:
-    """What `--fail-if "median>1.10"` means: of each ratio's median, or the `low` or `high` end of its interval.
+    """Parse `--fail-if "median>1.10"`, a condition on the median of a ratio or the `low` or `high` end of its interval.
 
     Raises UsageError.
     """
     found = _CONDITION.fullmatch(text)
     if found is None:
-        raise UsageError(f'--fail-if "{text}": say median, low or high and a number, as in "median>1.10" or "low>1"')
+        raise UsageError(
+            f'--fail-if "{text}": expected median, low or high and a number, as in "median>1.10" or "low>1"'
+        )
     key, compare, bound = found[1], _COMPARE[found[2]], float(found[3])
     return lambda row: compare(float(row[key]), bound)
 
 
 def compared(new: Mapping[str, Any], old: Mapping[str, Any]) -> list[Row]:
-    """A row for each entry that both have: new over old, above 1 where the new one is slower or worse.
+    """A row with the ratio new / old for each common entry: above 1 if the new one is slower or worse.
 
-    Times are compared as ratios to the yardstick that each round stood beside, where both have the same one. Raises
-    ConfigError for files that may not be compared.
+    Times are compared by their ratios to the baseline, if both files have the same one. Raises ConfigError for files
+    that may not be compared.
     """
     if new["kind"] == "speed":
         need_alike(new, old)
@@ -60,16 +62,16 @@ def compared(new: Mapping[str, Any], old: Mapping[str, Any]) -> list[Row]:
 def _times(new: Mapping[str, Any], old: Mapping[str, Any]) -> Row | None:
     if "seconds" not in new or "seconds" not in old:
         return None
-    key = "relative" if "relative" in new and new.get("yardstick") == old.get("yardstick") else "seconds"
+    key = "relative" if "relative" in new and new.get("baseline") == old.get("baseline") else "seconds"
     return _row(ratio_interval(new[key], old[key]))
 
 
 def _values(new: Mapping[str, Any], old: Mapping[str, Any]) -> Row | None:
-    """Final values of seeds: the ratio of their means, for metrics that are lower where they are better."""
+    """Compare final values over seeds by the ratio of their means, for metrics where lower is better."""
     if "final" not in new or "final" not in old:
         return None
     if unlike := differences(new["protocol"], old["protocol"]):
-        raise ConfigError(f"{new['name']}: measured otherwise, so not comparable: {'; '.join(unlike[:3])}")
+        raise ConfigError(f"{new['name']}: the protocols differ, so values cannot be compared: {'; '.join(unlike[:3])}")
     a, b = new["final"]["values"], old["final"]["values"]
     if not a or not b or not statistics.fmean(b):
         return None
@@ -79,7 +81,7 @@ def _values(new: Mapping[str, Any], old: Mapping[str, Any]) -> Row | None:
         return statistics.fmean(chance.choices(values, k=len(values)))
 
     drawn = sorted(mean(a) / (mean(b) or math.inf) for _ in range(2000))
-    return _row(Comparison(statistics.fmean(a) / statistics.fmean(b), drawn[50], drawn[1949], ()))
+    return _row(Comparison(statistics.fmean(a) / statistics.fmean(b), drawn[50], drawn[1949]))
 
 
 def _row(found: Comparison) -> Row:

@@ -1,4 +1,4 @@
-"""The circumstances that a measurement was taken in: what another machine or another day may have otherwise."""
+"""The environment of a measurement: processor, load, threads, versions and commit."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ import torch
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 BUSY = 0.5
-"""Load of a core beforehand above which times are worthless."""
+"""Load per core before a measurement above which times are not reliable."""
 
 
 def environment() -> dict[str, Any]:
-    """All that a time depends on and that another machine or day may have otherwise. Ask before measuring: the load."""
+    """Everything that times depend on outside of the code. Call it before measuring, since it includes the load."""
     load = os.getloadavg()[0]
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
@@ -42,8 +42,8 @@ def environment() -> dict[str, Any]:
 
 
 def commit(root: Path = ROOT) -> dict[str, Any]:
-    """The commit of the code that is measured, and whether files differ from it; None outside of a repository."""
-    if not (root / ".git").exists():  # installed: a repository around it would be somebody else's
+    """The commit of the measured code, and whether files differ from it; None outside of a repository."""
+    if not (root / ".git").exists():  # installed: an enclosing repository would be another one
         return {"commit": None, "dirty": None}
     try:
         head = _git(root, "rev-parse", "HEAD")
@@ -71,10 +71,10 @@ def _read(path: str) -> str | None:
 
 
 def busy(environment: dict[str, Any]) -> str:
-    """A warning where the machine had other work before the measurement; empty where it was idle."""
-    share = environment["load_before"] / max(1, environment["cores"])
+    """A warning if the machine was busy before the measurement, empty otherwise."""
+    load = environment["load_before"] / max(1, environment["cores"])
     return (
-        f"the machine was busy: a load of {share:.1f} on each core beforehand, so times are worthless"
-        if share > BUSY
+        f"the machine was busy (load of {load:.1f} per core before the measurement): times are not reliable"
+        if load > BUSY
         else ""
     )

@@ -1,25 +1,25 @@
-"""Comparisons in pairs: A and B alternate in one process, AB BA AB BA, so that whatever drifts hits both alike."""
+"""Paired timing: A and B alternate, AB BA AB BA, so that drift of the machine affects both equally."""
 
 from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 WIDTH = 0.02
-"""Pairs are added until the interval reaches no further than this from the median."""
+"""Pairs are added until the interval extends no further than this fraction from the median."""
 
 LEAST, MOST = 20, 400
-"""Pairs: fewer say nothing, more are not worth the time."""
+"""Minimum and maximum number of pairs."""
 
 
 class Paired:
-    """Times B beside each round of A: before it in even rounds, after it in odd ones, so that drift hits both alike.
+    """Times B beside each round of A: before it in even rounds, after it in odd rounds.
 
-    `setup` and `teardown` go to `benchmark.pedantic`, whose target is A.
+    `setup` and `teardown` are passed to `benchmark.pedantic`, whose target is A.
     """
 
     def __init__(self, other: Callable[[], object], clock: Callable[[], float] = time.perf_counter) -> None:
@@ -42,7 +42,7 @@ class Paired:
         self.seconds.append(self._clock() - start)
 
     def ratios(self, first: Sequence[float]) -> list[float]:
-        """B's time over A's, by round: above 1 where A is the faster."""
+        """B's time over A's for each round: above 1 where A is faster."""
         return [other / one for one, other in zip(first, self.seconds, strict=True)]
 
 
@@ -53,22 +53,22 @@ def interval(values: Sequence[float], draws: int = 2000, seed: int = 0) -> tuple
 
 
 def _medians(values: Sequence[float], draws: int, seed: int) -> np.ndarray:
-    """Medians of `draws` samples of the values, with replacement."""
+    """Medians of `draws` bootstrap samples of the values."""
     rows = np.random.Generator(np.random.PCG64(seed)).integers(0, len(values), (draws, len(values)))
     return np.median(np.asarray(values, np.float64)[rows], axis=1)
 
 
 class Comparison(NamedTuple):
-    """How many times as long B takes as A: the median over pairs, its 95 % interval, and all ratios."""
+    """The ratio second / first: its median over pairs, the 95 % interval of the median, and the pairs themselves."""
 
     median: float
     low: float
     high: float
-    ratios: tuple[float, ...]
+    pairs: tuple[tuple[float, float], ...] = ()
 
     @property
     def differs(self) -> bool:
-        """Whether one of them is the faster, as far as these pairs can tell."""
+        """Whether the interval excludes 1."""
         return not self.low <= 1 <= self.high
 
 
@@ -79,37 +79,65 @@ def compare(
     width: float = WIDTH,
     most: int = MOST,
     least: int = LEAST,
+    warm_up: int = 1,
+    wait: Callable[[], object] = lambda: None,
     clock: Callable[[], float] = time.perf_counter,
     seed: int = 0,
 ) -> Comparison:
-    """Runs both in turn, after a warm-up, until the ratio of their times is known to `width` or `most` pairs are done.
+    """Time two functions in alternation, after a warm-up, and compare their times with `until_narrow`.
 
-    When to stop is asked of the width alone, never of the answer: to stop as soon as a difference shows would find one
-    where there is none.
+    `wait` is called after each function, before the clock is read: on a GPU it has to synchronize.
     """
-    first(), second()
-    ratios: list[float] = []
 
-    def timed(what: Callable[[], object]) -> float:
+    def timed(function: Callable[[], object]) -> float:
         start = clock()
-        what()
+        function()
+        wait()
         return clock() - start
 
+    for _ in range(warm_up):
+        timed(first)
+        timed(second)
+    pairs = alternate(lambda: timed(first), lambda: timed(second))
+    return until_narrow(pairs, width=width, most=most, least=least, every=10, seed=seed)
+
+
+def alternate(first: Callable[[], float], second: Callable[[], float]) -> Iterator[tuple[float, float]]:
+    """Yield pairs of measurements without end; `first` is called before `second` in every other pair."""
     while True:
-        if len(ratios) % 2:
-            other, one = timed(second), timed(first)
-        else:
-            one, other = timed(first), timed(second)
-        ratios.append(other / one)
-        enough = len(ratios) >= most
-        if enough or (len(ratios) >= least and len(ratios) % 10 == 0):
-            median, (low, high) = statistics.median(ratios), interval(ratios, seed=seed)
-            if enough or max(high - median, median - low) <= width * median:
-                return Comparison(median, low, high, tuple(ratios))
+        yield first(), second()
+        other = second()
+        yield first(), other
+
+
+def until_narrow(
+    pairs: Iterable[tuple[float, float]],
+    *,
+    width: float = WIDTH,
+    most: int = MOST,
+    least: int = LEAST,
+    every: int = 1,
+    seed: int = 0,
+) -> Comparison:
+    """Draw pairs until the interval of the median ratio is within `width` of it, or `most` pairs are done.
+
+    The interval is checked after every `every` pairs from `least` on. Only its width decides when to stop, not whether
+    it excludes 1: stopping as soon as a difference appears would find differences where there are none.
+    """
+    done: list[tuple[float, float]] = []
+    for pair in pairs:
+        done.append(pair)
+        if len(done) < most and (len(done) < least or len(done) % every):
+            continue
+        ratios = [other / one for one, other in done]
+        median, (low, high) = statistics.median(ratios), interval(ratios, seed=seed)
+        if len(done) >= most or max(high - median, median - low) <= width * median:
+            return Comparison(median, low, high, tuple(done))
+    raise ValueError("the pairs ended before the interval was narrow")
 
 
 def ratio_interval(new: Sequence[float], old: Sequence[float], draws: int = 2000, seed: int = 0) -> Comparison:
-    """The ratio of two medians from rounds that were not taken in pairs, with a bootstrap interval of 95 %."""
+    """The ratio of two medians from unpaired rounds, with a 95 % bootstrap interval."""
     drawn = _medians(new, draws, seed) / _medians(old, draws, seed + 1)
     low, high = np.quantile(drawn, (0.025, 0.975))
-    return Comparison(statistics.median(new) / statistics.median(old), float(low), float(high), ())
+    return Comparison(statistics.median(new) / statistics.median(old), float(low), float(high))

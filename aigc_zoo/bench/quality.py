@@ -1,4 +1,4 @@
-"""Which cells there are, played in turn: recipes side by side, or all combinations of a recipe's parts."""
+"""Quality benchmarks: cells of several recipes, or of all combinations of a recipe's components."""
 
 from __future__ import annotations
 
@@ -18,13 +18,15 @@ NONE = "none"
 
 
 def axes_of(catalogue: Catalogue, recipe: str, chosen: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
-    """What stands in each slot in turn: the components asked for, else all that are installed; "none" where a slot may
-    be empty. Raises ConfigError for unknown names, UsageError for slots that the recipe has not."""
+    """The components of each slot: the chosen ones, otherwise all that are installed, with "none" for an optional slot.
+
+    Raises ConfigError for unknown names, UsageError for slots that the recipe does not have.
+    """
     entry = catalogue.find("recipe", recipe).entry
     slots = {option.key: option for option in read(entry) if option.slot in AXES}
     for key in chosen:
         if key not in slots:
-            raise UsageError(f"--{key}: {entry.id} has no such slot; it has {', '.join(slots) or 'none'}")
+            raise UsageError(f"--{key}: {entry.id} has no such slot; its slots are {', '.join(slots) or 'none'}")
     found = {}
     for key, option in slots.items():
         if key in chosen:
@@ -49,7 +51,7 @@ def matrix_cells(
     given: Mapping[str, Any] | None = None,
     **settings: Any,
 ) -> list[Cell]:
-    """A cell for every combination and seed, with the settings `given` to all."""
+    """A cell for every combination and seed, with the options `given` for all."""
     entry = catalogue.find("recipe", recipe).entry
     repeated = {option.key for option in read(entry) if option.repeated}
     axes = axes_of(catalogue, recipe, chosen)
@@ -68,7 +70,7 @@ def matrix_cells(
 
 
 def quality_cells(catalogue: Catalogue, recipes: Sequence[str], seeds: int, **settings: Any) -> list[Cell]:
-    """A cell for every recipe and seed; without names all recipes that are installed."""
+    """A cell for every recipe and seed; all installed recipes by default."""
     ids = list(recipes) or [entry.id for entry in catalogue.items("recipe")]
     for reference in ids:
         catalogue.find("recipe", reference)
@@ -77,8 +79,8 @@ def quality_cells(catalogue: Catalogue, recipes: Sequence[str], seeds: int, **se
     ]
 
 
-def play(suite: Suite, target: float | None = None) -> list[dict[str, Any]]:
-    """All cells, as an entry for each name, in the order of the cells."""
+def run_cells(suite: Suite, target: float | None = None) -> list[dict[str, Any]]:
+    """Run all cells and summarize them in one entry for each name, in the order of the cells."""
     run(suite, "bench_quality.py")
     names = list(dict.fromkeys(entry["name"] for entry in suite.entries))
     return [
@@ -86,9 +88,9 @@ def play(suite: Suite, target: float | None = None) -> list[dict[str, Any]]:
     ]
 
 
-def left(cells: Sequence[Cell]) -> int:
-    """How many cells are still to be played."""
-    return sum(not cell.folder.with_name(cell.folder.name + ".json").exists() for cell in cells)
+def unfinished(cells: Sequence[Cell]) -> int:
+    """Number of cells without a record."""
+    return sum(not cell.directory.with_name(cell.directory.name + ".json").exists() for cell in cells)
 
 
 def default_out(kind: str) -> Path:

@@ -1,4 +1,4 @@
-"""Result files of `zoo bench`: one schema, and what may be compared with what."""
+"""Result files of `zoo bench`: schema, validation, and which files may be compared."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ from aigc_zoo.errors import ConfigError, DataError
 SCHEMA = "aigc_zoo bench 1"
 KINDS = ("speed", "quality", "matrix")
 ENVIRONMENT = ("processor", "cores", "load_before", "threads", "system", "python", "versions", "commit", "gpu")
-"""What every result must say of where it was measured."""
+"""Required keys of the environment of a result."""
 
 ALIKE = ("processor", "cores", "threads", "gpu", "tf32", "deterministic", "versions.torch")
-"""What must be equal before two files' times are compared."""
+"""Keys of the environment that must be equal before times of two files are compared."""
 
 ROUNDS = 20
+"""Minimum number of rounds for a comparison."""
 
 
 def write_results(
@@ -31,7 +32,7 @@ def write_results(
     environment: Mapping[str, Any],
     settings: Mapping[str, Any],
 ) -> None:
-    """Writes a file that `read_results` takes; numbers that are not finite become null."""
+    """Write a file that `read_results` reads; non-finite numbers become null."""
     write_json(
         path,
         nulled(
@@ -47,23 +48,23 @@ def write_results(
 
 
 def read_results(path: Path) -> dict[str, Any]:
-    """A result file. Raises DataError for another schema, for one without its environment, and for damaged ones."""
+    """Read a result file. Raises DataError for another schema, a missing environment or a damaged file."""
     with explain_damage(path):
         found = json_object(path.read_text("utf-8"))
     schema = found.get("schema")
     if schema != SCHEMA:
         raise DataError(
-            f"{path} is no result file of this version: its schema is {schema!r}, not {SCHEMA!r}\n"
-            "measure anew with zoo bench ... --json FILE"
+            f"{path} is not a result file of this version: its schema is {schema!r}, not {SCHEMA!r}\n"
+            "measure again with zoo bench ... --json FILE"
         )
     problem = _problem(found)
     if problem:
-        raise DataError(f"{path}: {problem}: a number that nobody can place is none")
+        raise DataError(f"{path}: {problem}: measure again with zoo bench ... --json FILE")
     return {**found, "entries": [migration.record(entry, path) for entry in found["entries"]]}
 
 
 def is_results(path: Path) -> bool:
-    """Whether a file says that it holds results, of whichever version: a folder may hold other JSON."""
+    """Whether a JSON file has a schema of results, of any version; a folder may contain other JSON files."""
     try:
         found = json_object(path.read_text("utf-8"))
     except (OSError, ValueError):
@@ -76,7 +77,7 @@ def _problem(found: Mapping[str, Any]) -> str:
     if found.get("kind") not in KINDS:
         return f"its kind is {found.get('kind')!r}, not one of {', '.join(KINDS)}"
     if not isinstance(environment, dict):
-        return "it does not say where it was measured"
+        return "it has no environment"
     missing = [key for key in ENVIRONMENT if key not in environment]
     if missing:
         return f"its environment lacks {', '.join(missing)}"
@@ -95,26 +96,27 @@ def _problem(found: Mapping[str, Any]) -> str:
 
 
 def need_alike(new: Mapping[str, Any], old: Mapping[str, Any]) -> None:
-    """Raises ConfigError where times of two files must not be compared, with what differs."""
+    """Raise ConfigError with the difference if times of two files must not be compared."""
     if new["kind"] != old["kind"]:
         raise ConfigError(f"results of {new['kind']} and of {old['kind']} cannot be compared")
     for key in ALIKE:
         mine, theirs = (_at(one["environment"], key) for one in (new, old))
         if mine != theirs:
             raise ConfigError(
-                f"these results cannot be compared: {key} is {mine} here and was {theirs} there\n"
+                f"these results cannot be compared: {key} is {mine} in the new one and {theirs} in the old one\n"
                 "measure both on one machine with the same settings"
             )
-    for which, one in (("here", new), ("there", old)):
+    for which, one in (("new", new), ("old", old)):
         for entry in one["entries"]:
             if "seconds" in entry and len(entry["seconds"]) < ROUNDS:
                 raise ConfigError(
-                    f"{entry['name']} has {len(entry['seconds'])} rounds {which}: fewer than {ROUNDS} say nothing"
+                    f"{entry['name']} has {len(entry['seconds'])} rounds in the {which} result, and a comparison needs "
+                    f"{ROUNDS}: measure it again"
                 )
 
 
 def infinite(value: float | None) -> float:
-    """A time to a target as a number again: a miss is null in JSON and infinite in statistics."""
+    """A time to a target as a number: null in JSON means that the target was missed, so infinity."""
     return math.inf if value is None else float(value)
 
 

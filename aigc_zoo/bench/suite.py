@@ -1,4 +1,4 @@
-"""Running the packaged benchmarks under pytest-benchmark, away from whatever pytest settings lie around."""
+"""Runs the packaged benchmarks under pytest-benchmark, isolated from the user's pytest settings."""
 
 from __future__ import annotations
 
@@ -19,13 +19,11 @@ from aigc_zoo.run.signals import Stop
 
 HERE = Path(__file__).parent
 SECONDS = 4.0
-"""What the rounds of one benchmark may take together, if that allows at least twenty."""
-
-Told = Callable[[str], None]
+"""Time for the rounds of one benchmark, if it allows at least twenty rounds."""
 
 
 class Suite:
-    """What the benchmarks ask for: the catalogue, what to run, and where their entries go. Also a plugin of pytest."""
+    """Settings and results of the benchmarks: catalogue, recipes or cells, and entries. It is also a pytest plugin."""
 
     def __init__(
         self,
@@ -37,10 +35,10 @@ class Suite:
         device: str = "auto",
         data: str | None = None,
         stop: Stop | None = None,
-        told: Told = lambda text: None,
+        log: Callable[[str], None] = lambda text: None,
     ) -> None:
         self.catalogue, self.recipes, self.cells = catalogue, tuple(recipes), tuple(cells)
-        self.seconds, self.device, self.data, self.stop, self.told = seconds, device, data, stop, told
+        self.seconds, self.device, self.data, self.stop, self.log = seconds, device, data, stop, log
         self.entries: list[dict[str, Any]] = []
         self.environment = environment()
         self.done = self.total = 0
@@ -66,13 +64,13 @@ class Suite:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.when == "call" or report.failed:
-            how = "failed" if report.failed else f"{report.duration:.1f} s"
+            outcome = "failed" if report.failed else f"{report.duration:.1f} s"
             self.done += 1
-            self.told(f"{self.done}/{self.total}  {report.nodeid.rpartition('::')[2]}  {how}")
+            self.log(f"{self.done}/{self.total}  {report.nodeid.rpartition('::')[2]}  {outcome}")
 
 
 def run(suite: Suite, file: str, expression: str = "") -> list[dict[str, Any]]:
-    """Runs a packaged benchmark file and returns its entries. An error of a benchmark itself is raised."""
+    """Run a packaged benchmark file and return its entries. An error in a benchmark is raised."""
     errors: list[BaseException] = []
 
     class Errors:
@@ -85,24 +83,24 @@ def run(suite: Suite, file: str, expression: str = "") -> list[dict[str, Any]]:
     words = ["-q", "-c", str(HERE / "pytest.ini"), "--rootdir", str(HERE), "--confcutdir", str(HERE)]
     words += ["-p", "no:cacheprovider", "--import-mode=importlib", "--benchmark-only", "--benchmark-disable-gc"]
     words += ["-k", expression] if expression else []
-    spoken = io.StringIO()
-    with _left_alone(), redirect_stdout(spoken), redirect_stderr(spoken):
+    output = io.StringIO()
+    with _without_pytest_settings(), redirect_stdout(output), redirect_stderr(output):
         code = pytest.main([*words, str(HERE / file)], plugins=[suite, Errors()])
     if errors:
         raise errors[0]
     if code == pytest.ExitCode.INTERRUPTED:
         raise KeyboardInterrupt
     if code not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
-        last = [line for line in spoken.getvalue().splitlines() if line.strip()][-1:]
+        last = [line for line in output.getvalue().splitlines() if line.strip()][-1:]
         raise ZooError(f"the benchmarks in {file} did not run: {' '.join(last)[:200]}")
     return suite.entries
 
 
 @contextmanager
-def _left_alone() -> Iterator[None]:
-    """Without what a user tells pytest to do with tests of their own."""
-    kept = {name: os.environ.pop(name) for name in ("PYTEST_ADDOPTS", "PYTEST_PLUGINS") if name in os.environ}
+def _without_pytest_settings() -> Iterator[None]:
+    """Remove the user's pytest settings from the environment for the time of a run."""
+    saved = {name: os.environ.pop(name) for name in ("PYTEST_ADDOPTS", "PYTEST_PLUGINS") if name in os.environ}
     try:
         yield
     finally:
-        os.environ.update(kept)
+        os.environ.update(saved)

@@ -202,17 +202,17 @@ def _trained(
     kind: str, catalogue: Any, cells: Sequence[Any], settings: Mapping[str, Any], comparison: Comparison
 ) -> int:
     """Train all cells that are not trained yet, print the summaries and return the exit code."""
-    from aigc_zoo.bench.quality import left, play
-    from aigc_zoo.metrics.protocol import described
+    from aigc_zoo.bench.quality import run_cells, unfinished
+    from aigc_zoo.metrics.protocol import describe
     from aigc_zoo.run.signals import stopping
 
-    click.echo(f"{len(cells):,} cells, {left(cells):,} of them to be trained", err=True)
+    click.echo(f"{len(cells):,} cells, {unfinished(cells):,} of them to be trained", err=True)
     with stopping() as stop:
         suite = _suite(catalogue, cells=cells, device=settings["device"], stop=stop)
         try:
-            entries = play(suite, settings["target"])
+            entries = run_cells(suite, settings["target"])
         except KeyboardInterrupt:
-            click.echo(f"stopped; {left(cells):,} cells are left, and the same command resumes them", err=True)
+            click.echo(f"stopped; {unfinished(cells):,} cells are left, and the same command resumes them", err=True)
             return 128 + (stop.signal or 2)
     protocol: Any = None
     for entry in entries:
@@ -221,7 +221,7 @@ def _trained(
             continue
         if entry["protocol"] != protocol:
             protocol = entry["protocol"]
-            click.echo(f"{entry['metric']}: {described(protocol)}")
+            click.echo(f"{entry['metric']}: {describe(protocol)}")
         click.echo(f"{entry['name']}  {_summary(entry)}")
     run_settings = {key: settings[key] for key in ("images", "seconds", "seeds", "target", "data")}
     return _finish(kind, entries, suite, run_settings, settings, comparison)
@@ -249,7 +249,7 @@ def _suite(catalogue: Any, **settings: Any) -> Any:
     from aigc_zoo.bench.suite import Suite
 
     stream = sys.stderr  # pytest replaces sys.stderr while it runs
-    suite = Suite(catalogue, told=lambda text: click.echo(text, file=stream), **settings)
+    suite = Suite(catalogue, log=lambda text: click.echo(text, file=stream), **settings)
     if warning := busy(suite.environment):
         click.echo(f"note: {warning}", err=True)
     return suite

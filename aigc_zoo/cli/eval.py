@@ -100,13 +100,13 @@ def _existing(source: Path, best: bool) -> Path:
 def _print(records: Sequence[Mapping[str, Any]]) -> None:
     """Values under the protocol that they share, then warnings."""
     from aigc_zoo.metrics.kinds import leading, modes_of, warnings
-    from aigc_zoo.metrics.protocol import described, valued
+    from aigc_zoo.metrics.protocol import describe, format_value
 
     shown = None
     for record in leading(records):
-        if (protocol := described(record["protocol"])) != shown:
+        if (protocol := describe(record["protocol"])) != shown:
             click.echo(protocol)
             shown = protocol
-        click.echo(f"  {record['name']:<28} {valued(record)}")
+        click.echo(f"  {record['name']:<28} {format_value(record)}")
     for line in warnings({record["name"]: record["value"] for record in records}, modes_of(records)).values():
         click.echo(line)

@@ -18,7 +18,7 @@ from rich.text import Text
 
 from aigc_zoo.errors import printable
 from aigc_zoo.metrics.kinds import warnings
-from aigc_zoo.metrics.protocol import valued
+from aigc_zoo.metrics.protocol import format_value
 from aigc_zoo.run.progress import Progress, Result
 
 LINE_SECONDS = 10.0
@@ -238,7 +238,7 @@ def summary(result: Result) -> str:
     for record in result.held_out:
         if record["name"] in result.final:
             split = record["protocol"]["split"]
-            lines.append(f"{record['name']}  {record['which']}, held-out split {split}: {valued(record)}")
+            lines.append(f"{record['name']}  {record['which']}, held-out split {split}: {format_value(record)}")
     lines += warnings(result.final).values()
     lines += [f"{what:<12} {directory / name}" for what, name in _FILES.items() if (directory / name).exists()]
     lines += ["", "next", f"  zoo sample {directory} -n 64"]

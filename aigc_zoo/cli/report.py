@@ -34,16 +34,16 @@ def command(sources: tuple[Path, ...], suffix: str, out: Path | None, title: str
     """
     from aigc_zoo.artefacts.atomic import make_folder, write_text
     from aigc_zoo.errors import ConfigError
-    from aigc_zoo.report.collect import boards, collect
+    from aigc_zoo.report.collect import collect, leaderboards
     from aigc_zoo.report.markdown import markdown
     from aigc_zoo.report.page import page
 
     material = collect(sources)
-    unlike = [board for board in boards(material.runs) if board.unlike]
+    unlike = [board for board in leaderboards(material.runs) if board.difference]
     if strict and unlike:
-        first, other = boards(material.runs)[0].runs[0].name, unlike[0].runs[0].name
+        first, other = leaderboards(material.runs)[0].runs[0].name, unlike[0].runs[0].name
         raise ConfigError(
-            f"{first} and {other} cannot be compared: {unlike[0].unlike}\n"
+            f"{first} and {other} cannot be compared: {unlike[0].difference}\n"
             "leave out --strict for one table per protocol, or measure both alike with zoo eval"
         )
     text = page(material, title) if suffix == "html" else markdown(material, title or "Report")

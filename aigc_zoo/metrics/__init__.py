@@ -1,1 +1,1 @@
-"""How good samples are, each value with the protocol that it was measured by."""
+"""Quality metrics of generated samples, each value with the protocol that it was measured by."""

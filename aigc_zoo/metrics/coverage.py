@@ -1,4 +1,4 @@
-"""How samples cover a distribution: modes, density and coverage, duplicates, and whether they are copies."""
+"""Coverage metrics: modes, density and coverage, near-duplicates and memorization of training samples."""
 
 from __future__ import annotations
 
@@ -8,37 +8,33 @@ from torch import Tensor
 from aigc_zoo.errors import DataError
 
 NEIGHBOURS = 5
-"""Of density and coverage, as their authors propose."""
+"""Neighbours for density and coverage, as proposed by Naeem et al., 2020."""
 
 NEAR = 0.01
-"""Two samples are duplicates when they are nearer to each other than this share of the data's own neighbours are."""
+"""Two samples are near-duplicates if they are closer than this quantile of the data's nearest-neighbour distances."""
 
 LEAST, SIGMAS = 20, 3.0
-"""A mode of a mixture counts with so many points within so many deviations, of about 2,500 points."""
-
-
-def modes_found(points: Tensor, centres: Tensor, std: float, *, least: int = LEAST, sigmas: float = SIGMAS) -> int:
-    """How many of the `centres` (modes, d) have at least `least` of the `points` (N, d) within `sigmas` * `std`."""
-    return int((mode_counts(points, centres, std, sigmas=sigmas) >= least).sum())
+"""A mode of a mixture counts as found with this many of about 2,500 points within this many standard deviations."""
 
 
 def mode_counts(points: Tensor, centres: Tensor, std: float, *, sigmas: float = SIGMAS) -> Tensor:
-    """Points (N, d) within `sigmas` * `std` of the `centres` (modes, d), each counted for the nearest: (modes,).
+    """Count the points (N, d) within `sigmas * std` of their nearest centre (modes, d). Returns counts (modes,).
 
-    Points that are near no centre, or not finite, count for none.
+    Points that are near no centre and non-finite points are not counted.
     """
     counts = torch.zeros(len(centres), dtype=torch.int64)
-    reach = sigmas * std
-    for part in torch.split(points.detach().cpu().double(), 4_096):
-        distance, nearest = torch.cdist(part, centres.cpu().double()).min(1)
-        counts += torch.bincount(nearest[distance <= reach], minlength=len(centres))
+    radius = sigmas * std
+    for chunk in torch.split(points.detach().cpu().double(), 4_096):
+        distance, nearest = torch.cdist(chunk, centres.cpu().double()).min(1)
+        counts += torch.bincount(nearest[distance <= radius], minlength=len(centres))
     return counts
 
 
 def mixture_of(points: Tensor, labels: Tensor, modes: int) -> tuple[Tensor, float]:
-    """Centres (modes, d) and common deviation of labelled points (N, d): their means, and the root of the mean square.
+    """Estimate the centres (modes, d) and the common standard deviation of a mixture from labelled points (N, d).
 
-    Of 50,000 points around 8 centres a mean is off by about a hundredth of the deviation.
+    The centres are the means per label, the deviation is the root mean square distance to them per coordinate. With
+    50,000 points around 8 centres the error of a mean is about a hundredth of the deviation.
     """
     points = points.double()
     counts = torch.bincount(labels, minlength=modes).clamp(min=1)
@@ -47,76 +43,77 @@ def mixture_of(points: Tensor, labels: Tensor, modes: int) -> tuple[Tensor, floa
 
 
 def divergence(counts: Tensor, expected: Tensor | None = None) -> float:
-    """KL(p || q) in nats, p the shares of `counts` (modes,) and q those of `expected`, uniform where it is None.
+    """KL(p || q) in nats, where p is `counts` (modes,) normalized and q is `expected` normalized, uniform if None.
 
-    Infinite where nothing was counted, or samples are of modes that are not expected. It is biased upwards by about
-    (modes - 1) / 2N, so compare equal numbers of samples.
+    The result is infinite if all counts are zero or if a mode with samples has no expected ones. It is biased upwards
+    by about (modes - 1) / 2N, so only equal numbers of samples compare.
     """
     p = counts.double()
     q = torch.ones_like(p) if expected is None else expected.double()
     if not float(p.sum()):
         return float("inf")
     p, q = p / p.sum(), q / q.sum()
-    seen = p > 0
-    return float((p[seen] * (p[seen] / q[seen]).log()).sum())
+    support = p > 0
+    return float((p[support] * (p[support] / q[support]).log()).sum())
 
 
 # --- distances between features ---------------------------------------------------------------------------------------
 
 
 def density_coverage(generated: Tensor, reference: Tensor, neighbours: int = NEIGHBOURS) -> tuple[float, float]:
-    """Density and coverage of features (N, D), (M, D), over the balls that reach each real one's k-th neighbour.
+    """Density and coverage (Naeem et al., 2020) of features (N, D) with respect to reference features (M, D).
 
-    Density counts in how many balls a sample lies, over k: 1 for real ones, more where samples crowd the middle.
-    Coverage is the share of balls that hold a sample (Naeem et al., 2020).
+    Both use the balls around the reference features that reach their k-th neighbour. Density is the mean number of
+    balls that contain a sample, divided by k: about 1 for real samples, more where samples crowd the centre of the
+    distribution. Coverage is the fraction of balls that contain a sample.
     """
     if len(reference) <= neighbours:
-        raise DataError(f"density and coverage need more than {neighbours} pictures of the data, not {len(reference)}")
+        raise DataError(f"density and coverage need more than {neighbours} reference samples, not {len(reference)}")
     inside, covered = 0, 0
     reference, generated = reference.double(), generated.double()
-    for part in torch.split(reference, 1_024):
-        radius = _smallest(part, reference, neighbours + 1)[:, -1:]  # the nearest of all is the picture itself
-        hits = torch.cdist(part, generated) < radius
+    for chunk in torch.split(reference, 1_024):
+        radius = _smallest(chunk, reference, neighbours + 1)[:, -1:]  # the nearest neighbour is the sample itself
+        hits = torch.cdist(chunk, generated) < radius
         inside += int(hits.sum())
         covered += int(hits.any(1).sum())
     return inside / (neighbours * len(generated)), covered / len(reference)
 
 
 def duplicate_rate(generated: Tensor, reference: Tensor) -> float:
-    """The share of samples (N, D) with another one as near as only 1 % of the data (M, D) have: about 0.01 for real
-    ones, 1 for a generator that repeats a few pictures.
+    """Fraction of samples (N, D) that have a near-duplicate: about 0.01 for real samples, 1 for a few repeated ones.
 
-    As many of the data are taken as there are samples, since neighbours are nearer among more.
+    A near-duplicate is another sample that is as close as only 1 % of the nearest neighbours in the reference (M, D)
+    are. As many reference samples are used as there are generated ones, since neighbours are closer among more.
     """
     count = min(len(generated), len(reference))
     generated, reference = generated[:count].double(), reference[:count].double()
     near = _smallest(reference, reference, 2)[:, 1].quantile(NEAR)
-    # Equal pictures have equal features up to the rounding of a distance.
+    # Equal images have equal features up to the rounding of a distance.
     return float((_smallest(generated, generated, 2)[:, 1] <= near.clamp(min=1e-6)).double().mean())
 
 
 def nearest(generated: Tensor, reference: Tensor, count: int = 1) -> tuple[Tensor, Tensor]:
-    """Distances (N, count) and rows (N, count) of the nearest of the reference (M, D) to each of the samples (N, D)."""
+    """Distances (N, count) and reference rows (N, count) of the nearest of (M, D) to each of the samples (N, D)."""
     found = [
-        torch.cdist(part, reference.double()).topk(count, largest=False)
-        for part in torch.split(generated.double(), 256)
+        torch.cdist(chunk, reference.double()).topk(count, largest=False)
+        for chunk in torch.split(generated.double(), 256)
     ]
     return torch.cat([one.values for one in found]), torch.cat([one.indices for one in found])
 
 
 def training_gap(generated: Tensor, train: Tensor, held_out: Tensor) -> float:
-    """How near samples are to the training pictures, over how near held-out ones are: the ratio of median distances.
+    """Median distance of samples to the nearest training sample over that of held-out samples (N, D), (M, D), (K, D).
 
-    About 1 for samples that are as new as held-out pictures, 0 for copies (after the three-sample test of Meehan et
-    al., 2020). Features (N, D), (M, D), (K, D).
+    About 1 for samples that are as new as held-out ones, 0 for memorized training samples (after the three-sample test
+    of Meehan et al., 2020).
     """
-    ours, theirs = (nearest(part, train)[0].median() for part in (generated, held_out))
+    ours, theirs = (nearest(features, train)[0].median() for features in (generated, held_out))
     return float(ours / theirs.clamp(min=1e-12))
 
 
 def _smallest(points: Tensor, others: Tensor, count: int) -> Tensor:
-    """The `count` smallest distances (N, count) of each point (N, D) to the others (M, D), in order."""
+    """The `count` smallest distances (N, count) of each point (N, D) to the others (M, D), in ascending order."""
     count = min(count, len(others))
     return torch.cat(
-        [torch.cdist(part, others).topk(count, largest=False).values for part in torch.split(points, 1_024)]
+        [torch.cdist(chunk, others).topk(count, largest=False).values for chunk in torch.split(points, 1_024)]
     )

@@ -1,8 +1,8 @@
-"""A evaluator: metrics of samples against one split of a dataset, for training and for `zoo eval` alike."""
+"""Evaluator: metrics of samples against one split of a dataset, for training and for `zoo eval`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -11,13 +11,13 @@ from torch import Tensor
 from aigc_zoo.errors import ConfigError, DataError
 from aigc_zoo.game import Samples
 from aigc_zoo.metrics import coverage, fidelity
-from aigc_zoo.metrics.features import BATCH, Extractor, Features, joined
+from aigc_zoo.metrics.features import BATCH, Extractor, Features, concatenate
 from aigc_zoo.metrics.fidelity import Value
 from aigc_zoo.metrics.kinds import GROUPS
 from aigc_zoo.metrics.protocol import protocol
-from aigc_zoo.metrics.reference import Progress, Reference, stored
+from aigc_zoo.metrics.reference import Progress, Reference, dataset_batches
 
-__all__ = ["NUM", "REFERENCE_NUM", "Evaluator", "default_num", "stored"]
+__all__ = ["NUM", "REFERENCE_NUM", "Evaluator", "dataset_batches", "default_num"]
 
 NUM = 2_048
 POINTS = 2_500
@@ -26,19 +26,19 @@ SILENT: Progress = lambda what, done, total: None  # noqa: E731
 
 
 def default_num(dimensions: int) -> int:
-    """How many samples are judged unless said: enough for a covariance of so many features."""
+    """Default number of samples: enough for a covariance of this many features."""
     return max(NUM, 2 * dimensions)
 
 
 class Evaluator:
-    """Judges samples by what `extractor` makes of them and of `reference`; one look at each sample serves all metrics.
+    """Compute metrics from features of samples and of `reference`; features are extracted once for all metrics.
 
-    `metrics` are names of groups in `kinds`. `num` samples are asked for (`evaluator.num`). They are compared with
-    `reference_num` of the split, by default all up to 60,000, whose features are computed once and kept in the cache;
-    what compares neighbours takes as many of these as there are samples. `held_out` is a split that was not trained on,
-    for what tells copies. `allow_few` measures on fewer samples than a metric needs, and stamps it.
+    `metrics` are names of groups in `kinds`. `num` is the number of samples per evaluation. They are compared with
+    `reference_num` rows of the split, by default all up to 60,000, whose features are computed once and cached; metrics
+    of neighbours use as many of these as there are samples. `held_out` is a split that was not trained on, for the
+    memorization metric. `allow_few` admits fewer samples than a metric needs, and records it in the protocol.
 
-    Raises ConfigError where extractor, data and metrics do not fit, DataError for too few samples.
+    Raises ConfigError if extractor, dataset and metrics do not fit together, DataError for too few samples.
     """
 
     def __init__(
@@ -55,14 +55,17 @@ class Evaluator:
     ) -> None:
         points = extractor.id == "points"
         if reference.spec.modality != ("points" if points else "image"):
-            what = "points" if points else "pictures"
-            raise ConfigError(f"{extractor.id} looks at {what}, and {reference.name} holds {reference.spec.modality}")
-        # A look at one black picture: what does not fit is said before anything is trained.
-        kind = torch.float32 if points else torch.uint8
-        sight = extractor.look(torch.zeros(1, *reference.spec.shape, dtype=kind))
+            accepted = "points" if points else "images"
+            raise ConfigError(
+                f"extractor {extractor.id} accepts {accepted}, and {reference.name} holds {reference.spec.modality}: "
+                "choose another with --extractor"
+            )
+        # Features of one black image: an extractor that does not fit raises before anything is trained.
+        dtype = torch.float32 if points else torch.uint8
+        probe = extractor.extract(torch.zeros(1, *reference.spec.shape, dtype=dtype))
         self.extractor, self.reference, self.progress, self.allow_few = extractor, reference, progress, allow_few
-        self.dimensions = sight.features.shape[1]
-        self.classes = 0 if sight.logits is None else sight.logits.shape[1]
+        self.dimensions = probe.values.shape[1]
+        self.classes = 0 if probe.logits is None else probe.logits.shape[1]
         self.num = (POINTS if points else default_num(self.dimensions)) if num is None else num
         self.data = Reference(extractor, reference, reference_num or REFERENCE_NUM, progress)
         self.held_out = None if held_out is None else Reference(extractor, held_out, REFERENCE_NUM, progress)
@@ -70,9 +73,18 @@ class Evaluator:
         self.choose(metrics)
 
     def choose(self, metrics: Sequence[str]) -> None:
-        """Measures these groups from now on. Raises ConfigError for one that cannot be, DataError for too few."""
+        """Set the groups to measure. Raises ConfigError for an unavailable one, DataError for too few samples."""
         self.metrics = tuple(metrics)
-        self._check()
+        for group in self.metrics:
+            if reason := self.unavailable_reason(group):
+                raise ConfigError(f"--metrics {group}: {reason}")
+        if self.allow_few:
+            return
+        for count, what in ((self.num, "samples"), (self.data.num, f"images of {self.reference.name}")):
+            if "fid" in self.metrics:
+                fidelity.check_count(count, self.dimensions, what)
+            if "kid" in self.metrics:
+                fidelity.check_kid_count(count, what)
 
     @property
     def reference_num(self) -> int:
@@ -80,143 +92,77 @@ class Evaluator:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names of the metrics that `measure` returns, the first one being the run's own."""
-        return tuple(self._name(kind.name) for group in self.metrics for kind in GROUPS[group].values)
+        """The names of the metrics that `measure` returns; the first one selects the best generator of a run."""
+        return tuple(self._name(info.name) for group in self.metrics for info in GROUPS[group].values)
 
-    def can(self, group: str) -> str:
-        """Why this evaluator cannot measure a group; empty where it can."""
-        needs = GROUPS[group]
-        if needs.logits and not self.classes:
-            return f"{self.extractor.id} is no classifier, which {group} needs"
-        if needs.held_out and self.held_out is None:
+    def unavailable_reason(self, group: str) -> str:
+        """Why this evaluator cannot measure a group; empty if it can."""
+        spec = self.reference.spec
+        if GROUPS[group].logits and not self.classes:
+            return f"{self.extractor.id} is not a classifier, which {group} needs"
+        if GROUPS[group].held_out and self.held_out is None:
             return f"{self.reference.name} has no held-out split, which {group} needs"
-        if group == "modes":
-            if not self.reference.spec.classes:
-                return f"{self.reference.name} has no labels, so its modes are not known"
-            if self.reference.spec.modality != "points" and self.classes != self.reference.spec.classes:
-                return (
-                    f"{self.extractor.id} does not tell the {self.reference.spec.classes} classes of "
-                    f"{self.reference.name} apart"
-                )
+        if group == "modes" and not spec.classes:
+            return f"{self.reference.name} has no labels, which {group} needs"
+        if group == "modes" and spec.modality != "points" and self.classes != spec.classes:
+            return f"{self.extractor.id} does not classify the {spec.classes} classes of {self.reference.name}"
         return ""
 
     def measure(
         self, chunks: Iterable[Tensor], *, weights: str, seed: int | None, num: int | None = None
     ) -> list[dict[str, Any]]:
-        """Metrics of the first `num` samples, pictures as uint8 (n, C, H, W), in chunks of any size: a record for each,
-        of name, value and protocol."""
-        return self.score(self.look(chunks, num), weights=weights, seed=seed)
+        """Metrics of the first `num` samples, images as uint8 (n, C, H, W), in chunks of any size.
 
-    def look(self, chunks: Iterable[Tensor], num: int | None = None) -> Features:
-        """A look at the first `num` samples. Fewer, or of another shape than the data's, are an error."""
+        Returns a record of name, value and protocol for each metric.
+        """
+        return self.score(self.extract(chunks, num), weights=weights, seed=seed)
+
+    def extract(self, chunks: Iterable[Tensor], num: int | None = None) -> Features:
+        """Features of the first `num` samples. Raises for fewer samples, or samples of another shape than the data."""
         num = self.num if num is None else num
         parts, done = [], 0
-        for seen in self.extractor.stream(_first(chunks, num, self.reference.spec.shape)):
-            parts.append(seen)
-            done += len(seen.features)
+        for part in self.extractor.stream(_first(chunks, num, self.reference.spec.shape)):
+            parts.append(part)
+            done += len(part.values)
             self.progress("samples", done, num)
         if done < num:
-            raise DataError(f"{done:,} pictures came where {num:,} were to be judged: say --num {done}")
-        return joined(parts)
+            raise DataError(f"{done:,} samples were given where {num:,} are needed: pass --num {done}")
+        return concatenate(parts)
 
-    def score(self, seen: Features, *, weights: str, seed: int | None) -> list[dict[str, Any]]:
-        """Metrics of samples that were looked at."""
+    def score(self, generated: Features, *, weights: str, seed: int | None) -> list[dict[str, Any]]:
+        """Metrics of samples from their features."""
         records = []
         for group in self.metrics:
-            for kind, value in zip(GROUPS[group].values, self._values(group, seen), strict=True):
-                stamp = self._stamp(kind.name, group, len(seen.features), value.settings, weights, seed)
-                record = {"name": self._name(kind.name), "value": value.value, "protocol": stamp}
+            values = _COMPUTE[group](self, generated)
+            for info, value in zip(GROUPS[group].values, values, strict=True):
+                stamp = self._protocol(info.name, group, len(generated.values), value.settings, weights, seed)
+                record = {"name": self._name(info.name), "value": value.value, "protocol": stamp}
                 if value.interval is not None:
                     record["interval"] = list(value.interval)
                 records.append(record)
         return records
 
-    # --- each group ---------------------------------------------------------------------------------------------------
+    def _name(self, short: str) -> str:
+        return f"{short}-{self.extractor.name}"
 
-    def _values(self, group: str, seen: Features) -> Sequence[Value]:
-        features = seen.features
-        if group in ("isc", "modes") and seen.logits is None and self.reference.spec.modality != "points":
-            raise ConfigError(self.can(group))
-        if group == "fid":
-            made = fidelity.statistics(features, few=self.allow_few)
-            return [Value(fidelity.frechet(made, self.data.statistics(few=self.allow_few)), None, {})]
-        if group == "kid":
-            if not self.allow_few:
-                fidelity.check_kid_count(len(features), "samples")
-            return [fidelity.kernel(features, self.data.features())]
-        if group == "isc":
-            assert seen.logits is not None
-            return [fidelity.inception_score(seen.logits)]
-        if group == "modes":
-            return self._modes(seen)
-        if group == "variance-ratio":
-            sigma = self.data.statistics(few=True).sigma
-            return [Value(float(features.double().var(0).sum() / sigma.trace()), None, {})]
-        if group == "memorisation":
-            assert self.held_out is not None
-            gap = coverage.training_gap(features, self.data.features(), self.held_out.features())
-            return [Value(gap, None, {"held_out": self.held_out.samples.split, "held_out_num": self.held_out.num})]
-        like = self.data.features(len(features))
-        if group == "prc":
-            return fidelity.precision_recall(features, like)
-        if group == "dac":
-            settings = {"neighbours": coverage.NEIGHBOURS}
-            return [Value(value, None, settings) for value in coverage.density_coverage(features, like)]
-        assert group == "duplicates", group
-        return [Value(coverage.duplicate_rate(features, like), None, {"near": coverage.NEAR})]
-
-    def _modes(self, seen: Features) -> Sequence[Value]:
-        """Modes found and the divergence of their shares from the data's: of points by distance, else by class."""
-        classes, labels = self.reference.spec.classes, self.reference.fields["label"]
-        expected = torch.bincount(labels, minlength=classes)
-        settings: dict[str, Any] = {"of": classes}
-        if seen.logits is None:
-            centres, std = coverage.mixture_of(self.reference.fields["real"], labels, classes)
-            counts = coverage.mode_counts(seen.features, centres, std)
-            settings |= {"least": coverage.LEAST, "sigmas": coverage.SIGMAS, "std": round(std, 4)}
-        else:
-            counts = torch.bincount(seen.logits.argmax(1), minlength=classes)
-            settings["least"] = 1
-        found = int((counts >= settings["least"]).sum())
-        return [Value(found, None, settings), Value(coverage.divergence(counts, expected), None, settings)]
-
-    # --- stamps and refusals ------------------------------------------------------------------------------------------
-
-    def _name(self, kind: str) -> str:
-        return f"{kind}-{self.extractor.name}"
-
-    def _check(self) -> None:
-        for group in self.metrics:
-            if reason := self.can(group):
-                raise ConfigError(f"--metrics {group}: {reason}")
-        if self.allow_few:
-            return
-        for count, what in ((self.num, "samples"), (self.data.num, f"pictures of {self.reference.name}")):
-            if "fid" in self.metrics:
-                fidelity.check_count(count, self.dimensions, what)
-            if "kid" in self.metrics:
-                fidelity.check_kid_count(count, what)
-
-    def _stamp(
-        self, kind: str, group: str, count: int, settings: dict[str, Any], weights: str, seed: int | None
+    def _protocol(
+        self, metric: str, group: str, count: int, settings: Mapping[str, Any], weights: str, seed: int | None
     ) -> dict[str, Any]:
         least = min(count, self.data.num)
         few = (group == "fid" and least <= self.dimensions) or (group == "kid" and least < fidelity.KID_LEAST)
-        # What compares neighbours takes equal numbers on both sides.
-        paired = group in ("prc", "dac", "duplicates")
-        alone = group == "isc"  # it looks at samples only
+        no_reference = group == "isc"  # it depends on the samples only
         return protocol(
-            metric=kind,
+            metric=metric,
             num=count,
             shape=self.reference.spec.shape,
             resize=self.reference.resize,
             extractor=self.extractor.id,
             extractor_sha256=self.extractor.digest,
             batch=BATCH,
-            reference="" if alone else self.reference.name,
-            split="" if alone else self.reference.split,
-            reference_num=0 if alone else least if paired else self.data.num,
-            reference_digest="" if alone else self.reference.digest,
+            reference="" if no_reference else self.reference.name,
+            split="" if no_reference else self.reference.split,
+            reference_num=0 if no_reference else least if GROUPS[group].paired else self.data.num,
+            reference_digest="" if no_reference else self.reference.digest,
             weights=weights,
             seed=seed,
             versions=self.extractor.versions,
@@ -226,12 +172,89 @@ class Evaluator:
 
 
 def _first(chunks: Iterable[Tensor], num: int, shape: tuple[int, ...]) -> Iterator[Tensor]:
-    """The first `num` samples; no chunk is asked for after that, since a chunk may be costly to make."""
+    """Yield the first `num` samples, without requesting another chunk, which may be costly to generate."""
     for chunk in chunks:
         if chunk.shape[1:] != shape:
-            seen, wanted = ("x".join(map(str, dims)) for dims in (chunk.shape[1:], shape))
-            raise ConfigError(f"pictures of {seen} cannot be compared with data of {wanted}: say --size, or other data")
+            got, wanted = ("x".join(map(str, dims)) for dims in (chunk.shape[1:], shape))
+            raise ConfigError(f"samples of {got} cannot be compared with data of {wanted}: pass --size, or other data")
         yield chunk[:num]
         num -= len(chunk)
         if num <= 0:
             return
+
+
+# --- one function for each group --------------------------------------------------------------------------------------
+
+
+def _fid(evaluator: Evaluator, generated: Features) -> Sequence[Value]:
+    few = evaluator.allow_few
+    statistics = fidelity.statistics(generated.values, few=few)
+    return [Value(fidelity.frechet(statistics, evaluator.data.statistics(few=few)))]
+
+
+def _kid(evaluator: Evaluator, generated: Features) -> Sequence[Value]:
+    if not evaluator.allow_few:
+        fidelity.check_kid_count(len(generated.values), "samples")
+    return [fidelity.kid(generated.values, evaluator.data.features())]
+
+
+def _isc(evaluator: Evaluator, generated: Features) -> Sequence[Value]:
+    assert generated.logits is not None
+    return [fidelity.inception_score(generated.logits)]
+
+
+def _prc(evaluator: Evaluator, generated: Features) -> Sequence[Value]:
+    return fidelity.precision_recall(generated.values, evaluator.data.features(len(generated.values)))
+
+
+def _dac(evaluator: Evaluator, generated: Features) -> Sequence[Value]:
+    values = coverage.density_coverage(generated.values, evaluator.data.features(len(generated.values)))
+    return [Value(value, settings={"neighbours": coverage.NEIGHBOURS}) for value in values]
+
+
+def _variance_ratio(evaluator: Evaluator, generated: Features) -> Sequence[Value]:
+    sigma = evaluator.data.statistics(few=True).sigma
+    return [Value(float(generated.values.double().var(0).sum() / sigma.trace()))]
+
+
+def _duplicates(evaluator: Evaluator, generated: Features) -> Sequence[Value]:
+    rate = coverage.duplicate_rate(generated.values, evaluator.data.features(len(generated.values)))
+    return [Value(rate, settings={"near": coverage.NEAR})]
+
+
+def _modes(evaluator: Evaluator, generated: Features) -> Sequence[Value]:
+    """Modes found and the divergence of their frequencies from the data's; a mode is a centre of points, or a class."""
+    reference = evaluator.reference
+    classes, labels = reference.spec.classes, reference.fields["label"]
+    settings: dict[str, Any] = {"of": classes}
+    if reference.spec.modality == "points":
+        centres, std = coverage.mixture_of(reference.fields["real"], labels, classes)
+        counts = coverage.mode_counts(generated.values, centres, std)
+        settings |= {"least": coverage.LEAST, "sigmas": coverage.SIGMAS, "std": round(std, 4)}
+    else:
+        assert generated.logits is not None
+        counts = torch.bincount(generated.logits.argmax(1), minlength=classes)
+        settings["least"] = 1
+    divergence = coverage.divergence(counts, torch.bincount(labels, minlength=classes))
+    found = int((counts >= settings["least"]).sum())
+    return [Value(found, settings=settings), Value(divergence, settings=settings)]
+
+
+def _memorization(evaluator: Evaluator, generated: Features) -> Sequence[Value]:
+    held_out = evaluator.held_out
+    assert held_out is not None
+    gap = coverage.training_gap(generated.values, evaluator.data.features(), held_out.features())
+    return [Value(gap, settings={"held_out": held_out.samples.split, "held_out_num": held_out.num})]
+
+
+_COMPUTE: Mapping[str, Callable[[Evaluator, Features], Sequence[Value]]] = {
+    "fid": _fid,
+    "kid": _kid,
+    "isc": _isc,
+    "prc": _prc,
+    "dac": _dac,
+    "variance-ratio": _variance_ratio,
+    "duplicates": _duplicates,
+    "modes": _modes,
+    "memorization": _memorization,
+}

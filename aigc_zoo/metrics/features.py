@@ -1,4 +1,4 @@
-"""Extractors: networks that turn uint8 pictures into the features that metrics compare."""
+"""Feature extractors: networks that map uint8 images to the features and logits that metrics compare."""
 
 from __future__ import annotations
 
@@ -25,27 +25,27 @@ from aigc_zoo.plugins import Catalogue
 from aigc_zoo.random import seeded
 
 BATCH = 64
-"""Pictures a forward pass, recorded in the protocol: kernels may round differently for other numbers."""
+"""Images per forward pass. It is part of the protocol, since kernels may round differently for other batch sizes."""
 
 
 class Features(NamedTuple):
-    """What an extractor makes of samples: features (N, D), and logits (N, classes) where it has any. On the CPU."""
+    """Output of an extractor, on the CPU: features `values` (N, D), and logits (N, classes) if it is a classifier."""
 
-    features: Tensor
+    values: Tensor
     logits: Tensor | None = None
 
 
-def joined(parts: Sequence[Features]) -> Features:
-    """One look at all of the samples."""
+def concatenate(parts: Sequence[Features]) -> Features:
+    """Concatenate the features of consecutive batches."""
     if not parts:
         return Features(torch.zeros(0, 0))
     logits = [part.logits for part in parts if part.logits is not None]
-    return Features(torch.cat([part.features for part in parts]), torch.cat(logits) if logits else None)
+    return Features(torch.cat([part.values for part in parts]), torch.cat(logits) if logits else None)
 
 
 @dataclass(frozen=True)
 class Extractor:
-    """A frozen network in evaluation mode, and what the protocol says of it."""
+    """A frozen network in evaluation mode, with its entries of the protocol."""
 
     id: str
     name: str
@@ -56,29 +56,29 @@ class Extractor:
     note: str = ""
 
     @torch.no_grad()
-    def look(self, images: Tensor) -> Features:
-        """What it makes of pictures (N, C, H, W) uint8; kinds that it does not take are a ConfigError."""
+    def extract(self, images: Tensor) -> Features:
+        """Features of images (N, C, H, W) uint8. Raises ConfigError for images that the network does not accept."""
         # TF32 would round features to ten bits where a GPU offers it: unlike the CPU, and unlike published numbers.
         with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
             try:
-                made: Mapping[str, Tensor] = self.module(images.to(self.device))
+                output: Mapping[str, Tensor] = self.module(images.to(self.device))
             except ValueError as error:
-                raise ConfigError(f"extractor {self.id} does not take these pictures: {error}") from error
-        logits = made.get("logits")
-        return Features(made["features"].cpu(), None if logits is None else logits.cpu())
+                raise ConfigError(f"extractor {self.id} does not accept these images: {error}") from error
+        logits = output.get("logits")
+        return Features(output["features"].cpu(), None if logits is None else logits.cpu())
 
     def features(self, images: Tensor) -> Tensor:
-        """The features (N, D) alone."""
-        return self.look(images).features
+        """Features (N, D) of images, without logits."""
+        return self.extract(images).values
 
     def stream(self, chunks: Iterable[Tensor], batch: int = BATCH) -> Iterator[Features]:
-        """Looks at pictures that come in chunks of any size, always `batch` at a time."""
-        for part in rebatched(chunks, batch):
-            yield self.look(part)
+        """Yield the features of images that come in chunks of any size, `batch` images at a time."""
+        for part in rebatch(chunks, batch):
+            yield self.extract(part)
 
     def classes(self, shape: tuple[int, ...]) -> int:
-        """How many classes it tells apart, 0 where it is no classifier."""
-        logits = self.look(torch.zeros(1, *shape, dtype=torch.uint8)).logits
+        """Number of classes, 0 if it is not a classifier."""
+        logits = self.extract(torch.zeros(1, *shape, dtype=torch.uint8)).logits
         return 0 if logits is None else logits.shape[1]
 
     def has_logits(self, shape: tuple[int, ...]) -> bool:
@@ -86,19 +86,19 @@ class Extractor:
 
 
 class _Coordinates(nn.Module):
-    """Points are their own features."""
+    """Identity: the coordinates of points are their features."""
 
     def forward(self, points: Tensor) -> dict[str, Tensor]:
         return {"features": points.flatten(1).float()}
 
 
 def coordinates() -> Extractor:
-    """What judges points: no network, but the points as they are."""
+    """The extractor for points: the identity, without a network."""
     return Extractor("points", "points", _Coordinates(), "none", torch.device("cpu"), versions_of())
 
 
-def rebatched(chunks: Iterable[Tensor], size: int) -> Iterator[Tensor]:
-    """The same rows in the same order, `size` at a time; the last may be fewer."""
+def rebatch(chunks: Iterable[Tensor], size: int) -> Iterator[Tensor]:
+    """Yield the same rows in the same order, `size` at a time; the last batch may be smaller."""
     rest: Tensor | None = None
     for chunk in chunks:
         rest = chunk if rest is None else torch.cat((rest, chunk))
@@ -116,20 +116,20 @@ def load_extractor(
     weights: Path | None = None,
     device: torch.device | str = "cpu",
 ) -> Extractor:
-    """The extractor that a name means. Raises ConfigError, and DataError for a weights file that is not the right one.
+    """Load an extractor by name. Raises ConfigError, and DataError for a wrong weights file.
 
-    Its target is called without arguments, or, where it has a parameter `weights`, with a `Weights` to ask for tensors
-    that it does not ship. `weights` is the file that they are in, in place of a download; where they are not the
-    published ones, `note` of the result says so, and the digest in every protocol keeps their values apart.
+    The target is called without arguments, or, if it has a parameter `weights`, with `ExtractorWeights` that return
+    tensors which the plugin does not ship. `weights` is a file with these tensors, used instead of a download. If it is
+    not the published file, `note` of the result says so, and the digest in each protocol keeps its values apart.
     """
-    library()  # without torch-fidelity nothing can be measured: say so before anything is trained
+    library()  # nothing can be measured without torch-fidelity: raise before anything is trained
     entry, build = bind(catalogue, "extractor", reference)
-    needy = "weights" in signature(entry.load()).parameters
-    if weights is not None and not needy:
-        raise ConfigError(f"{entry.id} brings its own weights: leave out --extractor-weights {weights}")
-    source = Weights(entry.id, weights)
+    needs_weights = "weights" in signature(entry.load()).parameters
+    if weights is not None and not needs_weights:
+        raise ConfigError(f"{entry.id} ships its own weights: remove --extractor-weights {weights}")
+    source = ExtractorWeights(entry.id, weights)
     with seeded(torch.device("cpu"), "extractor", entry.id):
-        module: nn.Module = build(source) if needy else build()
+        module: nn.Module = build(source) if needs_weights else build()
     module = module.to(device).eval().requires_grad_(False)
     return Extractor(
         id=entry.id,
@@ -146,10 +146,10 @@ def load_extractor(
 
 
 @dataclass(frozen=True)
-class Weights:
-    """What an extractor calls for tensors that it does not ship: from the user's file, or downloaded once.
+class ExtractorWeights:
+    """Callable that returns tensors which an extractor does not ship: from the user's file, or downloaded once.
 
-    A download must be the published file. A user's own may be another, such as weights of a later training: it is read
+    A download must be the published file. A user's file may differ, for example weights of a later training: it is read
     as tensors only, `notes` names it, and its digest is in the protocol.
     """
 
@@ -158,71 +158,71 @@ class Weights:
     notes: list[str] = field(default_factory=list)
 
     def __call__(self, url: str, *, sha256: str, size: int) -> dict[str, Tensor]:
-        """The tensors of the file of that digest and about that size in bytes. Raises DataError, ConfigError."""
+        """The tensors of the file with this digest and about this size in bytes. Raises DataError, ConfigError."""
         if self.file is None:
-            return read_weights(self._downloaded(url, sha256, size), sha256={sha256}, max_bytes=2 * size)
-        data = _bytes(self.file, 2 * size)
+            return read_weights(self._download(url, sha256, size), sha256={sha256}, max_bytes=2 * size)
+        data = _read_bytes(self.file, 2 * size)
         found = hashlib.sha256(data).hexdigest()
         if found != sha256:
             self.notes.append(
                 f"{self.file} is not the published weights file of {self.extractor} (its SHA-256 begins with "
-                f"{found[:16]}, not {sha256[:16]}): values compare only with others of the same file"
+                f"{found[:16]}, not {sha256[:16]}): its values are comparable only with others of the same file"
             )
         return _tensors(self.file, data, 2 * size)
 
-    def _downloaded(self, url: str, sha256: str, size: int) -> Path:
-        """The file where torch.hub, hence torch-fidelity, keeps it too, so that either's download serves both."""
+    def _download(self, url: str, sha256: str, size: int) -> Path:
+        """Download to the path that torch.hub and torch-fidelity use, so that they share the file."""
         path = Path(torch.hub.get_dir()) / "checkpoints" / Path(urlsplit(url).path).name
         try:
             fetch(url, path, f"sha256:{sha256}", 2 * size)
         except ZooError as error:
-            said = "\n".join(str(error).splitlines()[:2])
-            raise type(error)(f"{self.extractor}: {said}\nor name it with --extractor-weights FILE") from error
+            message = "\n".join(str(error).splitlines()[:2])
+            raise type(error)(f"{self.extractor}: {message}\nor pass the file with --extractor-weights FILE") from error
         return path
 
 
 def read_weights(path: Path, *, sha256: Collection[str], max_bytes: int) -> dict[str, Tensor]:
-    """The tensors of a file that `torch.save` wrote, read only when its SHA-256 is one of those. Raises DataError.
+    """Read the tensors of a file written by `torch.save`, if its SHA-256 is one of those. Raises DataError.
 
-    The one place where the zoo reads a pickle: of known content, capped in size, tensors only, from the very bytes that
-    were hashed. A flipped bit would otherwise load and be believed (388 of 400, measured).
+    This is the only place where the zoo reads a pickle: of known content, capped in size, tensors only, from the same
+    bytes that were hashed. Without the check a file with a flipped bit would load (388 of 400, measured).
     """
-    data = _bytes(path, max_bytes)
+    data = _read_bytes(path, max_bytes)
     found = hashlib.sha256(data).hexdigest()
     if found not in sha256:
         wanted = " or ".join(sorted(one[:16] for one in sha256))
         raise DataError(
             f"{path} is not the published weights file: its SHA-256 begins with {found[:16]}, not {wanted}\n"
-            "delete it, or give another with --extractor-weights FILE"
+            "delete it, or pass another file with --extractor-weights FILE"
         )
     return _tensors(path, data, max_bytes)
 
 
-def _bytes(path: Path, max_bytes: int) -> bytes:
+def _read_bytes(path: Path, max_bytes: int) -> bytes:
     try:
         with path.open("rb") as file:
             data = file.read(max_bytes + 1)
     except OSError as error:
         raise DataError(
-            f"the weights file {path} cannot be read: {error.strerror}\nname another with --extractor-weights FILE"
+            f"the weights file {path} cannot be read: {error.strerror}\npass another file with --extractor-weights FILE"
         ) from error
     if len(data) > max_bytes:
         raise DataError(
-            f"{path} is larger than the {max_bytes:,} bytes that such weights may have: give the right file"
+            f"{path} is larger than the limit of {max_bytes:,} bytes for these weights: pass the right file"
         )
     return data
 
 
 def _tensors(path: Path, data: bytes, max_bytes: int) -> dict[str, Tensor]:
-    """The named tensors that these bytes hold, and nothing else."""
-    if zipfile.is_zipfile(io.BytesIO(data)):  # what it unpacks to is capped, too
+    """Load a dictionary of tensors from bytes; any other content is an error."""
+    if zipfile.is_zipfile(io.BytesIO(data)):  # the unpacked size is capped, too
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             if sum(member.file_size for member in archive.infolist()) > max_bytes:
-                raise DataError(f"{path} unpacks to more than the {max_bytes:,} bytes that such weights may have")
+                raise DataError(f"{path} unpacks to more than the limit of {max_bytes:,} bytes for these weights")
     try:
         state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except Exception as error:  # of many kinds, chosen by who wrote the file
-        raise DataError(f"{path} holds something else than named tensors: {type(error).__name__}") from error
+    except Exception as error:  # the type depends on the content of the file
+        raise DataError(f"{path} does not contain a dictionary of tensors: {type(error).__name__}") from error
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise DataError(f"{path} holds something else than named tensors: give the right file")
+        raise DataError(f"{path} does not contain a dictionary of tensors: pass the right file")
     return dict(state)

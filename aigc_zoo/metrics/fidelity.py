@@ -1,10 +1,11 @@
-"""torch-fidelity's functions on features that we extract: none of its wrappers, none of its caches."""
+"""FID, KID, Inception Score, precision and recall: torch-fidelity's functions applied to extracted features."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import torch
@@ -15,7 +16,7 @@ from aigc_zoo.metrics.protocol import versions_of
 
 
 class Library(NamedTuple):
-    """The functions of torch-fidelity that take features: `statistics` and `distance` make the Frechet distance."""
+    """Functions of torch-fidelity that take features; FID is `distance` of two `statistics`."""
 
     statistics: Callable[[Tensor], dict[str, Any]]
     distance: Callable[[dict[str, Any], dict[str, Any], bool], dict[str, float]]
@@ -25,17 +26,18 @@ class Library(NamedTuple):
 
 
 class Value(NamedTuple):
-    """A metric's value, how far it is sure (95 %), and the settings that belong to its protocol."""
+    """A metric's value, its 95 % interval where there is one, and the settings that belong to its protocol."""
 
     value: float
-    interval: tuple[float, float] | None
-    settings: dict[str, Any]
+    interval: tuple[float, float] | None = None
+    settings: Mapping[str, Any] = MappingProxyType({})
 
 
 def library() -> Library:
-    """torch-fidelity, imported only to compute metrics: it imports torchvision, which costs seconds or fails.
+    """Import torch-fidelity. It is imported only to compute metrics, since importing torchvision takes seconds.
 
-    torchvision is locked to a build of torch; a pair that does not match dies with a RuntimeError. Raises ConfigError.
+    torchvision is built for one version of torch and raises RuntimeError with another. Raises ConfigError if the import
+    fails.
     """
     try:
         from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
@@ -45,8 +47,8 @@ def library() -> Library:
     except Exception as error:
         found = versions_of("torchvision")
         raise ConfigError(
-            f"metrics need torch-fidelity, which does not import: {' '.join(str(error).split())[:160]}\n"
-            f"installed are torch {found['torch']} and torchvision {found['torchvision']}, which must be a pair: "
+            f"metrics need torch-fidelity, whose import failed: {' '.join(str(error).split())[:160]}\n"
+            f"installed are torch {found['torch']} and torchvision {found['torchvision']}, which must match: "
             "python -m pip install --upgrade torch torchvision"
         ) from error
     return Library(
@@ -68,39 +70,39 @@ class Statistics:
 
 
 def statistics(features: Tensor, what: str = "samples", *, few: bool = False) -> Statistics:
-    """Mean and covariance of features (N, D), as torch-fidelity takes them; float32 features keep a float32 mean.
+    """Mean and covariance of features (N, D), as torch-fidelity computes them; float32 features keep a float32 mean.
 
-    Raises DataError for N <= D unless `few`, and for features that are not finite.
+    Raises DataError for N <= D unless `few`, and for non-finite features.
     """
     count, dimensions = features.shape
     if not few:
         check_count(count, dimensions, what)
     if not bool(torch.isfinite(features).all()):
-        raise DataError(f"the features of these {what} are not finite: the images hold values out of range")
-    made = library().statistics(features.cpu())
-    return Statistics(torch.from_numpy(made["mu"]), torch.from_numpy(made["sigma"]), count)
+        raise DataError(f"the features of these {what} are not finite: check the samples for NaN and infinity")
+    found = library().statistics(features.cpu())
+    return Statistics(torch.from_numpy(found["mu"]), torch.from_numpy(found["sigma"]), count)
 
 
 def check_count(count: int, dimensions: int, what: str) -> None:
-    """Refuses N <= D: such a covariance is singular, the distance far too large (1.80 for 0 at N = 20, D = 64)."""
+    """Raise DataError for N <= D: the covariance is singular and FID far too large (1.80 for 0 at N = 20, D = 64)."""
     if count <= dimensions:
         raise DataError(
-            f"{count:,} {what} are too few for a Frechet distance of {dimensions:,} features: at least "
-            f"{dimensions + 1:,} are needed (--num, or more pictures)\n--allow-few measures them all the same, and the "
-            "protocol says so"
+            f"{count:,} {what} are too few for FID with {dimensions:,} features: at least {dimensions + 1:,} are "
+            "needed\n"
+            "pass a larger --num or more images, or --allow-few, which the protocol records"
         )
 
 
 def frechet(generated: Statistics, reference: Statistics) -> float:
-    """The squared Frechet distance of two Gaussians, |mu - mu'|^2 + tr(S + S' - 2 (S S')^(1/2)) (Heusel et al., 2017).
+    """FID: squared Frechet distance of two Gaussians, |mu - mu'|^2 + tr(S + S' - 2 (S S')^(1/2)) (Heusel et al., 2017).
 
-    torch-fidelity takes the root through eigenvalues, real parts only, so singular covariances (a generator that
-    repeats one picture) give a finite number; equal statistics may give one just below 0.
+    torch-fidelity computes the root from eigenvalues, real parts only, so singular covariances (a generator that
+    repeats one image) give a finite value; equal statistics may give a value just below 0.
     """
     first, second = ({"mu": s.mu.numpy(), "sigma": s.sigma.numpy()} for s in (generated, reference))
     value = library().distance(first, second, False)["frechet_inception_distance"]
     if not math.isfinite(value):
-        raise DataError("the Frechet distance of these samples is not finite")
+        raise DataError("FID of these samples is not finite")
     return value
 
 
@@ -109,60 +111,60 @@ KID_SUBSETS = 100
 ISC_SPLITS = 10
 PRC_NEIGHBOURS = 3
 SEED = 2020
-"""Of the subsets and the shuffle: torch-fidelity's own default."""
+"""Seed of the subsets and the shuffle, torch-fidelity's default."""
 
 
 def check_kid_count(count: int, what: str) -> None:
-    """Refuses fewer samples than a usual subset has."""
+    """Raise DataError for fewer samples than the usual size of a subset."""
     if count < KID_LEAST:
         raise DataError(
-            f"{count:,} {what} are too few for a kernel distance: at least {KID_LEAST:,} are needed (--num, or more "
-            "pictures)\n--allow-few measures them all the same, and the protocol says so"
+            f"{count:,} {what} are too few for KID: at least {KID_LEAST:,} are needed\n"
+            "pass a larger --num or more images, or --allow-few, which the protocol records"
         )
 
 
-def kernel(generated: Tensor, reference: Tensor) -> Value:
-    """The squared MMD of features (N, D), (M, D) under a cubic kernel, the mean over random subsets (KID, Binkowski
-    et al., 2018): unbiased at any N, so it may fall just below 0.
+def kid(generated: Tensor, reference: Tensor) -> Value:
+    """KID: squared MMD of features (N, D), (M, D) with a cubic kernel, the mean over random subsets.
 
-    The interval is the error of N samples: subsets of m out of N vary by m (1/m - 1/N) of what N themselves would.
+    Binkowski et al., 2018. The estimate is unbiased at any N, so it may be just below 0. The interval is the sampling
+    error of N samples: the variance over subsets of m out of N is m (1/m - 1/N) of that.
     """
     least = min(len(generated), len(reference))
     size = min(KID_LEAST, least // 2)
     if size < 2:
-        raise DataError(f"a kernel distance needs at least 4 samples on either side, not {least}")
-    made = library().kid(
+        raise DataError(f"KID needs at least 4 samples and 4 reference samples, not {least}")
+    found = library().kid(
         generated, reference, kid_subsets=KID_SUBSETS, kid_subset_size=size, rng_seed=SEED, verbose=False
     )
-    value = _finite(made["kernel_inception_distance_mean"], "kernel distance")
-    error = 1.96 * made["kernel_inception_distance_std"] * math.sqrt(size / (least - size))
+    value = _finite(found["kernel_inception_distance_mean"], "KID")
+    error = 1.96 * found["kernel_inception_distance_std"] * math.sqrt(size / (least - size))
     return Value(value, (value - error, value + error), {"subsets": KID_SUBSETS, "subset_size": size, "rng_seed": SEED})
 
 
 def inception_score(logits: Tensor) -> Value:
-    """exp E KL(p(y | x) || p(y)) of logits (N, classes), the mean over ten splits (Salimans et al., 2016).
+    """Inception Score exp E KL(p(y | x) || p(y)) of logits (N, classes), mean over ten splits (Salimans et al., 2016).
 
-    The interval is that of the mean of the splits.
+    The interval is that of the mean over the splits.
     """
     splits = min(ISC_SPLITS, len(logits))
-    made = library().isc(logits, splits, True, SEED)
-    value = _finite(made["inception_score_mean"], "Inception Score")
-    error = 1.96 * made["inception_score_std"] / math.sqrt(max(1, splits - 1))
+    found = library().isc(logits, splits, True, SEED)
+    value = _finite(found["inception_score_mean"], "Inception Score")
+    error = 1.96 * found["inception_score_std"] / math.sqrt(max(1, splits - 1))
     return Value(value, (value - error, value + error), {"splits": splits, "rng_seed": SEED})
 
 
 def precision_recall(generated: Tensor, reference: Tensor) -> tuple[Value, Value]:
-    """The shares of samples within the data's manifold and of data within the samples' (Kynkaanniemi et al., 2019)."""
+    """Fractions of samples within the data manifold and of data within the samples' (Kynkaanniemi et al., 2019)."""
     if min(len(generated), len(reference)) <= PRC_NEIGHBOURS:
-        raise DataError(f"precision and recall need more than {PRC_NEIGHBOURS} samples on either side")
-    made = library().prc(
+        raise DataError(f"precision and recall need more than {PRC_NEIGHBOURS} samples and reference samples")
+    found = library().prc(
         generated, reference, prc_neighborhood=PRC_NEIGHBOURS, prc_batch_size=10_000, save_cpu_ram=True, verbose=False
     )
     settings = {"neighbours": PRC_NEIGHBOURS}
-    return Value(made["precision"], None, settings), Value(made["recall"], None, settings)
+    return Value(found["precision"], None, settings), Value(found["recall"], None, settings)
 
 
 def _finite(value: float, what: str) -> float:
     if not math.isfinite(value):
-        raise DataError(f"the {what} of these samples is not finite")
+        raise DataError(f"{what} of these samples is not finite")
     return value

@@ -1,4 +1,4 @@
-"""The protocol of a number: all that must be equal before two of them may be compared."""
+"""Protocols of metric values: everything that must be equal before two values may be compared."""
 
 from __future__ import annotations
 
@@ -28,37 +28,27 @@ def protocol(
     settings: Mapping[str, Any] | None = None,
     few: bool = False,
 ) -> dict[str, Any]:
-    """The stamp of one value, ready for JSON.
+    """The protocol of one value, ready for JSON.
 
-    num, reference_num   how many samples, and how many of the data's own they were compared with
-    resize               how the data came to their size, "none" where they have it by nature
-    extractor            full id of the network that looked at them; `extractor_sha256` is of its tensors
-    weights              "averaged" or "raw" of a generator, "files" for images from elsewhere
-    seed                 of the noise that the samples were made from, None for images from elsewhere
-    settings             of the metric: subsets, splits, neighbours
-    few                  said where --allow-few let it be measured on fewer samples than it needs
+    num, reference_num   number of samples, and of reference samples they are compared with
+    resize               how the dataset was resized, "none" if it was not
+    extractor            full id of the extractor; `extractor_sha256` is the digest of its tensors
+    weights              "averaged" or "raw" for a generator, "files" for images from elsewhere
+    seed                 seed of the noise, None for images from elsewhere
+    settings             settings of the metric: subsets, splits, neighbours
+    few                  present if --allow-few admitted fewer samples than the metric needs
     """
     stamp = {
-        "metric": metric,
-        "num": num,
-        "shape": list(shape),
-        "resize": resize,
-        "extractor": extractor,
-        "extractor_sha256": extractor_sha256,
-        "batch": batch,
-        "reference": reference,
-        "split": split,
-        "reference_num": reference_num,
-        "reference_digest": reference_digest,
-        "weights": weights,
-        "seed": seed,
+        "metric": metric, "num": num, "shape": list(shape), "resize": resize, "extractor": extractor,
+        "extractor_sha256": extractor_sha256, "batch": batch, "reference": reference, "split": split,
+        "reference_num": reference_num, "reference_digest": reference_digest, "weights": weights, "seed": seed,
         "versions": dict(versions),
-    }
+    }  # fmt: skip
     return stamp | ({"settings": dict(settings)} if settings else {}) | ({"few": True} if few else {})
 
 
 def versions_of(*distributions: str) -> dict[str, str]:
-    """Installed versions of what every metric rests on, and of `distributions`; "unknown" for what is not installed."""
+    """Versions of the distributions that all metrics use, and of `distributions`; "unknown" if not installed."""
     found = {}
     for name in dict.fromkeys((*DISTRIBUTIONS, *distributions)):
         try:
@@ -69,7 +59,7 @@ def versions_of(*distributions: str) -> dict[str, str]:
 
 
 def differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:
-    """What differs between two protocols, one line each as in "num: 2048 against 10000"; empty when all is equal."""
+    """The differences between two protocols, one line each, such as "num: 2048 against 10000"; empty if equal."""
     flat_a, flat_b = _flat(a), _flat(b)
     return [
         f"{key}: {flat_a.get(key, 'not stated')} against {flat_b.get(key, 'not stated')}"
@@ -78,16 +68,11 @@ def differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def same(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
-    """Whether values of these protocols may stand side by side."""
-    return not differences(a, b)
-
-
 _MISSING = object()
 
 
 def _flat(stamp: Mapping[str, Any]) -> dict[str, Any]:
-    """Nested mappings under dotted keys; tuples as the lists that JSON gives back."""
+    """Flatten nested mappings to dotted keys; tuples become lists, as JSON returns them."""
     flat: dict[str, Any] = {}
     for key, value in stamp.items():
         if isinstance(value, Mapping):
@@ -97,11 +82,11 @@ def _flat(stamp: Mapping[str, Any]) -> dict[str, Any]:
     return flat
 
 
-# --- for people -------------------------------------------------------------------------------------------------------
+# --- formatting -------------------------------------------------------------------------------------------------------
 
 
-def described(stamp: Mapping[str, Any]) -> str:
-    """How a value was measured, in a line."""
+def describe(stamp: Mapping[str, Any]) -> str:
+    """One line that says how a value was measured."""
     weights = stamp["weights"] if "files" in stamp["weights"] else f"{stamp['weights']} weights"
     parts = [f"{stamp['num']:,} samples ({weights})"]
     if stamp["reference"]:
@@ -110,16 +95,16 @@ def described(stamp: Mapping[str, Any]) -> str:
     text = " ".join(parts)
     if stamp["resize"] not in ("", "none"):
         text += f", resized: {stamp['resize']}"
-    return f"{text}, fewer than it needs" if stamp.get("few") else text
+    return f"{text}, fewer than needed" if stamp.get("few") else text
 
 
-def valued(record: Mapping[str, Any]) -> str:
-    """A value with its interval, where it has one."""
+def format_value(record: Mapping[str, Any]) -> str:
+    """The value of a record, with its interval if it has one."""
     if record["value"] is None:
         return "not finite"
     text = f"{record['value']:.4g}"
     if record.get("interval"):
         low, high = record["interval"]
         text += f"  [{low:.4g}, {high:.4g}]"
-    of = record["protocol"].get("settings", {}).get("of")
-    return f"{text} of {of:,}" if of and record["name"].startswith("modes") else text
+    total = record["protocol"].get("settings", {}).get("of")
+    return f"{text} of {total:,}" if total and record["name"].startswith("modes") else text

@@ -1,10 +1,11 @@
-"""What metrics compare with: the features of one split of a dataset, computed once and kept."""
+"""Reference features and statistics: extracted once from a split of a dataset and cached."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,18 +17,18 @@ from aigc_zoo.data.pool import Pool
 from aigc_zoo.data.writers import to_uint8
 from aigc_zoo.errors import DataError, StorageError
 from aigc_zoo.game import Samples
-from aigc_zoo.metrics.features import BATCH, Extractor, Features, joined
+from aigc_zoo.metrics.features import BATCH, Extractor, Features, concatenate
 from aigc_zoo.metrics.fidelity import Statistics, statistics
 from aigc_zoo.random import permutation
 
 Progress = Callable[[str, int, int], None]
-"""`progress(what, done, all)`: told while pictures are looked at; what it raises ends the evaluation."""
+"""`progress(what, done, total)`, called while features are extracted; an exception in it ends the evaluation."""
 
 
 class Reference:
-    """The first `num` of a fixed choice of `samples`, as `extractor` sees them; all by default.
+    """Features of `num` fixed random rows of `samples`, by default of all rows.
 
-    Features and statistics are kept in the cache under a key of all that they depend on.
+    Features and statistics are cached on disk under a key of everything that they depend on.
     """
 
     def __init__(
@@ -40,41 +41,43 @@ class Reference:
         self.extractor, self.samples, self.progress = extractor, samples, progress
         self.num = len(samples) if num is None else min(num, len(samples))
         self._statistics: Statistics | None = None
-        self._chosen: tuple[int, Tensor] | None = None
+        self._subset: tuple[int, Tensor] | None = None
 
     def statistics(self, *, few: bool = False) -> Statistics:
-        """Mean and covariance; DataError for too few pictures unless `few`."""
+        """Mean and covariance of the features. Raises DataError for too few samples unless `few`."""
         if self._statistics is None:
-            kept = self._recall("statistics", {"mu", "sigma"}) or self._made(few)
-            self._statistics = Statistics(kept["mu"], kept["sigma"], self.num)
+            tensors = self._load("statistics", {"mu", "sigma"}) or self._compute_statistics(few)
+            self._statistics = Statistics(tensors["mu"], tensors["sigma"], self.num)
         return self._statistics
 
-    def look(self, *, logits: bool = False) -> Features:
-        """Features (num, D), and logits where they are asked for and the extractor has them."""
-        kept = self._recall("features", {"features"}) or self._recall("features", {"features", "logits"})
-        if kept is None or (logits and "logits" not in kept and self.extractor.has_logits(self.samples.spec.shape)):
-            seen = self._pass()
-            kept = {"features": seen.features}
-            if logits and seen.logits is not None:
-                kept["logits"] = seen.logits
-            self._keep("features", kept)
-        return Features(kept["features"], kept.get("logits"))
+    def extract(self, *, logits: bool = False) -> Features:
+        """Features (num, D), with logits if they are requested and the extractor is a classifier."""
+        tensors = self._load("features", {"features"}) or self._load("features", {"features", "logits"})
+        if tensors is None or (
+            logits and "logits" not in tensors and self.extractor.has_logits(self.samples.spec.shape)
+        ):
+            features = self._extract_all()
+            tensors = {"features": features.values}
+            if logits and features.logits is not None:
+                tensors["logits"] = features.logits
+            self._save("features", tensors)
+        return Features(tensors["features"], tensors.get("logits"))
 
     def features(self, count: int | None = None) -> Tensor:
-        """Features (num, D), or of a fixed choice of `count`, which is kept in memory."""
+        """Features (num, D), or those of `count` fixed random rows, which are kept in memory."""
         if count is None or count >= self.num:
-            return self.look().features
-        if self._chosen is None or self._chosen[0] != count:
+            return self.extract().values
+        if self._subset is None or self._subset[0] != count:
             rows = permutation(self.num, "reference features")[:count].sort().values
-            self._chosen = count, self.look().features[rows]
-        return self._chosen[1]
+            self._subset = count, self.extract().values[rows]
+        return self._subset[1]
 
     def rows(self) -> Tensor:
-        """The rows of the dataset that are compared with, in order."""
-        return chosen(len(self.samples), self.num)
+        """The rows of the dataset whose features these are, in ascending order."""
+        return fixed_rows(len(self.samples), self.num)
 
     def key(self) -> dict[str, Any]:
-        """All that the features depend on."""
+        """Everything that the features depend on."""
         return {
             "digest": self.samples.digest,
             "split": self.samples.split,
@@ -88,58 +91,60 @@ class Reference:
             "versions": self.extractor.versions,
         }
 
-    def _made(self, few: bool) -> dict[str, Tensor]:
-        found = statistics(self.look().features, f"pictures of {self.samples.name}", few=few)
-        made = {"mu": found.mu, "sigma": found.sigma}
-        self._keep("statistics", made)
-        return made
+    def _compute_statistics(self, few: bool) -> dict[str, Tensor]:
+        found = statistics(self.extract().values, f"images of {self.samples.name}", few=few)
+        tensors = {"mu": found.mu, "sigma": found.sigma}
+        self._save("statistics", tensors)
+        return tensors
 
-    def _pass(self) -> Features:
+    def _extract_all(self) -> Features:
         parts, done = [], 0
-        for seen in self.extractor.stream(stored(self.samples, self.num)):
-            parts.append(seen)
-            done += len(seen.features)
+        for part in self.extractor.stream(dataset_batches(self.samples, self.num)):
+            parts.append(part)
+            done += len(part.values)
             self.progress(f"{self.samples.name} {self.samples.split}", done, self.num)
-        return joined(parts)
+        return concatenate(parts)
 
-    def _path(self, what: str) -> Any:
+    def _path(self, what: str) -> Path:
         name = sha256(json.dumps({"what": what, **self.key()}).encode()).hexdigest()[:32]
         return cache_folder() / what / f"{name}.safetensors"
 
-    def _recall(self, what: str, names: set[str]) -> dict[str, Tensor] | None:
-        """From the cache; None when it is not there, damaged, or of another key."""
+    def _load(self, what: str, names: set[str]) -> dict[str, Tensor] | None:
+        """Load tensors from the cache; None if the file is missing, damaged or has another key."""
         try:
-            tensors, card = checkpoint.load(self._path(what))
+            tensors, key = checkpoint.load(self._path(what))
         except (DataError, StorageError):
             return None
-        return tensors if card == self.key() and set(tensors) == names else None
+        return tensors if key == self.key() and set(tensors) == names else None
 
-    def _keep(self, what: str, tensors: dict[str, Tensor]) -> None:
+    def _save(self, what: str, tensors: dict[str, Tensor]) -> None:
         path = self._path(what)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             checkpoint.save(path, tensors, self.key())
         except (OSError, StorageError):
-            pass  # a cache that cannot be written costs time at the next evaluation, and must not cost this one
+            pass  # without a writable cache the features are extracted again next time
 
 
-def chosen(length: int, num: int | None = None) -> Tensor:
-    """Rows of a fixed random choice of `num` among `length`, in stored order.
+def fixed_rows(length: int, num: int | None = None) -> Tensor:
+    """`num` fixed random rows of `length`, in ascending order; all rows by default.
 
-    A choice, since the first ones of a folder of classes would all be of one class.
+    The rows are random because the first ones of a folder of classes would all be of one class.
     """
     if num is None or num >= length:
         return torch.arange(length)
     return permutation(length, "reference")[:num].sort().values
 
 
-def stored(
+def dataset_batches(
     samples: Samples, num: int | None = None, *, rows: Tensor | None = None, entry: str = "real"
 ) -> Iterator[Tensor]:
-    """Samples of a dataset, all, the chosen `num` or these `rows`: pictures as uint8 (n, C, H, W), others as they
-    are."""
+    """Yield batches of a dataset: all rows, `num` fixed random ones or the given `rows`.
+
+    Images are uint8 (n, C, H, W), other modalities keep their values.
+    """
     pool = Pool(samples, "cpu")
-    rows = chosen(len(samples), num) if rows is None else rows
+    rows = fixed_rows(len(samples), num) if rows is None else rows
     for first in range(0, len(rows), BATCH):
-        made = pool.rows(rows[first : first + BATCH])[entry]
-        yield to_uint8(made, samples.spec) if samples.spec.modality == "image" else made
+        batch = pool.rows(rows[first : first + BATCH])[entry]
+        yield to_uint8(batch, samples.spec) if samples.spec.modality == "image" else batch

@@ -1,1 +1,1 @@
-"""Reports: runs and results as one page that needs nothing else, or as Markdown."""
+"""Reports of runs and benchmark results as one self-contained HTML page, or as Markdown."""

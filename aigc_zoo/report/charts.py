@@ -1,4 +1,4 @@
-"""Charts as SVG for a page: text stays text, colours follow the page's light or dark mode."""
+"""SVG charts for the HTML page: text stays text, colours follow the light or dark mode of the page."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import re
 from collections.abc import Mapping, Sequence
 
 INK = "#010203"
-"""Replaced by the page's own text colour."""
+"""Placeholder for the text colour of the page."""
 
 IDS = "@chart-"
-"""Before each id of a chart. A page puts numbers in its place, since ids of its charts must not meet."""
+"""Prefix of all ids in a chart. The page replaces it by a number, since ids of several charts must differ."""
 
 COLOURS = ("#3b7dd8", "#e0862f", "#3aa66b", "#c64f6f", "#8a63d2", "#9a8a1f", "#2fa3b5", "#a0653a")
-"""Readable on white and on dark grey alike."""
+"""Colours that are readable on white and on dark grey."""
 
 Points = Sequence[tuple[float, float]]
 
@@ -21,7 +21,7 @@ Points = Sequence[tuple[float, float]]
 def curves(
     series: Mapping[str, Points], *, x: str, y: str, log: bool = False, marks: bool = True, width: float = 6.4
 ) -> str:
-    """A line for each name over its (x, y) points."""
+    """A line chart with one line of (x, y) points for each name."""
     from matplotlib.ticker import EngFormatter, FuncFormatter, NullFormatter
 
     figure, axes = _figure(width, 3.0)
@@ -34,9 +34,9 @@ def curves(
     if log and all(value > 0 for points in series.values() for _, value in points):
         values = [value for points in series.values() for _, value in points]
         axes.set_yscale("log")
-        plain = FuncFormatter(lambda value, place: f"{value:g}")
+        plain = FuncFormatter(lambda value, position: f"{value:g}")
         axes.yaxis.set_major_formatter(plain)
-        # Over less than a power of ten there may be no major tick at all.
+        # Over less than a power of ten there may be no major tick.
         axes.yaxis.set_minor_formatter(plain if max(values) < 10 * min(values) else NullFormatter())
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     axes.set_xlabel(x)
@@ -47,14 +47,14 @@ def curves(
 
 
 def bars(names: Sequence[str], values: Sequence[float], intervals: Sequence[tuple[float, float]], *, x: str) -> str:
-    """A horizontal bar for each name, with its interval."""
+    """A horizontal bar chart with an interval for each bar."""
     figure, axes = _figure(6.4, 0.8 + 0.34 * len(names))
-    places = range(len(names))
+    positions = range(len(names))
     below = [max(0.0, value - low) for value, (low, _) in zip(values, intervals, strict=True)]
     above = [max(0.0, high - value) for value, (_, high) in zip(values, intervals, strict=True)]
-    axes.barh(places, values, color=COLOURS[0], height=0.62)
-    axes.errorbar(values, places, xerr=[below, above], fmt="none", ecolor=INK, elinewidth=1.2, capsize=3)
-    axes.set_yticks(list(places), list(names))
+    axes.barh(positions, values, color=COLOURS[0], height=0.62)
+    axes.errorbar(values, positions, xerr=[below, above], fmt="none", ecolor=INK, elinewidth=1.2, capsize=3)
+    axes.set_yticks(list(positions), list(names))
     axes.invert_yaxis()
     axes.set_xlim(left=0)
     axes.set_xlabel(x)
@@ -84,7 +84,7 @@ def _svg(figure) -> str:  # type: ignore[no-untyped-def]
     from matplotlib import rc_context
 
     target = io.StringIO()
-    # Names come from anyone: a dollar sign in one of them is no formula.
+    # Names are arbitrary text: a dollar sign is not a formula.
     with rc_context({"svg.fonttype": "none", "text.parse_math": False, "svg.hashsalt": "aigc_zoo"}):
         figure.savefig(target, format="svg", metadata={"Date": None, "Creator": None})
     text = target.getvalue()
@@ -92,7 +92,7 @@ def _svg(figure) -> str:  # type: ignore[no-untyped-def]
     text = text.replace(INK, "currentColor").replace(
         "font-family: 'DejaVu Sans', 'Bitstream Vera Sans'", "font-family: inherit"
     )
-    # It takes the width of its place, up to its own.
+    # The chart is as wide as its container, up to its own width.
     width, height = (re.search(rf'{side}="([0-9.]+)pt"', text) for side in ("width", "height"))
     assert width is not None
     assert height is not None

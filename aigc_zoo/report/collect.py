@@ -1,25 +1,25 @@
-"""What a report is made from: run folders and result files, read and checked, whatever their names and texts are."""
+"""Reads and validates the run directories and result files of a report. Their names and texts are untrusted."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from aigc_zoo.artefacts.runs import RunDirectory, read_lines
 from aigc_zoo.bench.results import is_results, read_results
 from aigc_zoo.errors import DataError
-from aigc_zoo.metrics.kinds import improves, modes_of, warnings
-from aigc_zoo.metrics.protocol import described, differences
+from aigc_zoo.metrics.kinds import improves, modes_of, short_name, warnings
+from aigc_zoo.metrics.protocol import describe, differences
 
 FRAMES = 24
-"""Sample grids of a run that a report shows, evenly chosen: more would make the page heavy and tell nothing new."""
+"""Maximum number of sample grids of a run in a report, evenly spaced over training, to limit the size of the page."""
 
 
 @dataclass(frozen=True)
 class RunReport:
-    """One run as its folder tells it."""
+    """A run as read from its directory."""
 
     name: str
     path: Path
@@ -32,12 +32,12 @@ class RunReport:
     nearest: Path | None
 
     @property
-    def own(self) -> str:
-        """The metric that chose the best generator: the first that was measured."""
+    def main_metric(self) -> str:
+        """The metric that selected the best generator: the first one that was measured."""
         return str(self.metrics[0]["name"]) if self.metrics else ""
 
     def history(self, name: str) -> list[Mapping[str, Any]]:
-        """Records of a metric that are numbers, in order of step."""
+        """Finite records of a metric, in order of step."""
         return [line for line in self.metrics if line["name"] == name and line["value"] is not None]
 
     @property
@@ -46,33 +46,33 @@ class RunReport:
 
     @property
     def final(self) -> Mapping[str, Any] | None:
-        """The last record of the run's own metric."""
-        history = self.history(self.own)
+        """The last record of the main metric."""
+        history = self.history(self.main_metric)
         return history[-1] if history else None
 
     @property
     def best(self) -> Mapping[str, Any] | None:
         best: Mapping[str, Any] | None = None
-        for record in self.history(self.own):
-            if best is None or improves(self.own, float(record["value"]), float(best["value"])):
+        for record in self.history(self.main_metric):
+            if best is None or improves(self.main_metric, float(record["value"]), float(best["value"])):
                 best = record
         return best
 
     @property
-    def kernel_distance(self) -> Mapping[str, Any] | None:
-        """That of the final generator against held-out data, where it was measured."""
-        return self.of_held_out("final", f"kid-{self.own.partition('-')[2]}")
+    def kid(self) -> Mapping[str, Any] | None:
+        """KID of the final generator against held-out data, if it was measured."""
+        return self.of_held_out("final", f"kid{self.main_metric.removeprefix(short_name(self.main_metric))}")
 
     def of_held_out(self, which: str, name: str) -> Mapping[str, Any] | None:
-        """The record of the final or the best generator against data that was not trained on."""
+        """The record of the final or the best generator against the held-out split."""
         found = (r for r in self.held_out if r.get("which") == which and r["name"] == name)
         return next(found, None)
 
     @property
     def flags(self) -> dict[str, str]:
-        """What is wrong with the final samples, and what a reader of the numbers has to know."""
+        """Warnings about the final samples, and whether the run resumed inexactly."""
         since = "; ".join(one["changed"] for one in self.card.get("inexact", []))
-        inexact = {"inexact": f"went on inexactly: {since}"} if since else {}
+        inexact = {"inexact": f"resumed inexactly: {since}"} if since else {}
         last = max((int(line["step"]) for line in self.metrics), default=0)
         records = [line for line in self.metrics if line["step"] == last]
         records += [record for record in self.held_out if record.get("which") == "final"]
@@ -92,7 +92,7 @@ class RunReport:
 
     @property
     def speed(self) -> float | None:
-        """Images a second over the whole of training."""
+        """Images per second over all of training."""
         return self.images / self.seconds if self.seconds else None
 
     @property
@@ -101,34 +101,33 @@ class RunReport:
 
 
 @dataclass(frozen=True)
-class Material:
-    """All that a report shows."""
+class ReportData:
+    """Runs and results of a report."""
 
     runs: Sequence[RunReport] = ()
     results: Sequence[Mapping[str, Any]] = ()
-    names: Sequence[str] = field(default=())
 
 
 @dataclass(frozen=True)
-class Board:
-    """Runs whose own metric was measured by one protocol, best first: only these stand side by side."""
+class Leaderboard:
+    """Runs whose main metric was measured with the same protocol, best first."""
 
     metric: str
     protocol: Mapping[str, Any]
     runs: Sequence[RunReport]
-    unlike: str = ""
+    difference: str = ""
 
 
-def collect(sources: Sequence[Path]) -> Material:
-    """Runs and result files at these paths; a folder of runs stands for all of them.
+def collect(sources: Sequence[Path]) -> ReportData:
+    """Read the runs and result files at these paths; a folder of runs means all of them.
 
-    Raises DataError for what is neither, or is damaged, or of another schema.
+    Raises DataError for other paths, damaged files and files of another schema.
     """
     runs: list[RunReport] = []
     results: list[Mapping[str, Any]] = []
     for source in sources:
         if not source.exists():
-            raise DataError(f"{source}: no such run or file of results")
+            raise DataError(f"{source}: no such run or result file")
         if source.is_file():
             results.append(read_results(source))
         elif (source / "card.json").exists():
@@ -137,42 +136,44 @@ def collect(sources: Sequence[Path]) -> Material:
             inside = sorted(path.parent for path in source.glob("*/card.json"))
             files = sorted(path for path in source.glob("*.json") if is_results(path))
             if not inside and not files:
-                raise DataError(f"{source} holds neither runs nor files of results: name a folder with a card.json")
+                raise DataError(
+                    f"{source} contains neither runs nor result files: pass a run directory, which has a card.json"
+                )
             runs += [read_run(path) for path in inside]
             results += [read_results(path) for path in files]
-    names = _unlike([run.path for run in runs])
-    return Material([_named(run, name) for run, name in zip(runs, names, strict=True)], results)
+    names = _unique_names([run.path for run in runs])
+    return ReportData([replace(run, name=name) for run, name in zip(runs, names, strict=True)], results)
 
 
 def read_run(path: Path) -> RunReport:
-    """A run's folder. Raises DataError where its card is missing or damaged, or a line is not what a run writes."""
-    home = RunDirectory(path)
-    card = home.read_card()
-    grids = [(int(grid.stem), grid) for grid in home.samples() if grid.suffix == ".png"]
+    """Read a run directory. Raises DataError if its card is missing or damaged, or a file has another format."""
+    run = RunDirectory(path)
+    card = run.read_card()
+    grids = [(int(grid.stem), grid) for grid in run.samples() if grid.suffix == ".png"]
     try:
         data = card["data"]
         _ = card["recipe"], data["name"], card["versions"], card["seed"]
-        held_out = home.read_held_out()
-        metrics = read_lines(home.metrics_path)
+        held_out = run.read_held_out()
+        metrics = read_lines(run.metrics_path)
         for record in (*metrics, *held_out):
             _ = record["name"], record["value"], record["protocol"]["num"]
     except (KeyError, TypeError) as error:
-        raise DataError(f"{path} is not a run that this version reads: it lacks {error}") from error
+        raise DataError(f"{path} is not a run that this version can read: it lacks {error}") from error
     return RunReport(
         name=path.absolute().name,
         path=path,
         card=card,
-        log=read_lines(home.log_path),
+        log=read_lines(run.log_path),
         metrics=metrics,
         held_out=held_out,
-        finished=home.finished(),
+        finished=run.finished(),
         grids=_evenly(grids),
-        nearest=home.nearest_path if home.nearest_path.exists() else None,
+        nearest=run.nearest_path if run.nearest_path.exists() else None,
     )
 
 
-def boards(runs: Sequence[RunReport]) -> list[Board]:
-    """The runs' own metrics, a table for each protocol; each later one says how it differs from the first."""
+def leaderboards(runs: Sequence[RunReport]) -> list[Leaderboard]:
+    """Group the runs by protocol of their main metric; each later group has its difference to the first."""
     groups: list[tuple[Mapping[str, Any], list[RunReport]]] = []
     for run in runs:
         if run.final is None:
@@ -183,22 +184,24 @@ def boards(runs: Sequence[RunReport]) -> list[Board]:
                 break
         else:
             groups.append((run.final["protocol"], [run]))
-    made: list[Board] = []
+    tables: list[Leaderboard] = []
     for protocol, members in groups:
-        metric = members[0].own
+        metric = members[0].main_metric
         ordered: list[RunReport] = []
         for run in members:
-            place = next((n for n, other in enumerate(ordered) if improves(metric, _value(run), _value(other))), None)
-            ordered.insert(len(ordered) if place is None else place, run)
-        unlike = "; ".join(differences(groups[0][0], protocol)[:4]) if made else ""
-        made.append(Board(metric, protocol, ordered, unlike))
-    return made
+            position = next(
+                (n for n, other in enumerate(ordered) if improves(metric, _value(run), _value(other))), None
+            )
+            ordered.insert(len(ordered) if position is None else position, run)
+        difference = "; ".join(differences(groups[0][0], protocol)[:4]) if tables else ""
+        tables.append(Leaderboard(metric, protocol, ordered, difference))
+    return tables
 
 
-def parts(entries: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[Mapping[str, Any]]]]:
-    """Entries of a result in groups that may stand side by side, each with how it was measured: by one protocol.
+def group_by_protocol(entries: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[Mapping[str, Any]]]]:
+    """Group the entries of a result by protocol, each group with its description.
 
-    What was not measured by any (times, parts that do not fit) stands in the last group.
+    Entries without a protocol (times, incompatible components) form the last group.
     """
     groups: list[tuple[Mapping[str, Any], list[Mapping[str, Any]]]] = []
     rest: list[Mapping[str, Any]] = []
@@ -213,7 +216,7 @@ def parts(entries: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[Mapping[
                 break
         else:
             groups.append((protocol, [entry]))
-    found = [(described(protocol), members) for protocol, members in groups]
+    found = [(describe(protocol), members) for protocol, members in groups]
     return [*found, ("", rest)] if rest else found
 
 
@@ -227,14 +230,10 @@ def _evenly(grids: Sequence[tuple[int, Path]]) -> list[tuple[int, Path]]:
     return [grids[number * (len(grids) - 1) // max(1, count - 1)] for number in range(count)]
 
 
-def _unlike(paths: Sequence[Path]) -> list[str]:
-    """Names of folders, with that of the folder above where two are alike."""
+def _unique_names(paths: Sequence[Path]) -> list[str]:
+    """Names of directories, with the parent's name where two are equal."""
     names = [path.absolute().name for path in paths]
     return [
         f"{path.absolute().parent.name}/{name}" if names.count(name) > 1 else name
         for path, name in zip(paths, names, strict=True)
     ]
-
-
-def _named(run: RunReport, name: str) -> RunReport:
-    return RunReport(**{**vars(run), "name": name})

@@ -1,4 +1,4 @@
-"""A report as one HTML page: no request, no script from elsewhere, everything that came from outside escaped."""
+"""A report as one self-contained HTML page: no requests, no external scripts, all untrusted text escaped."""
 
 from __future__ import annotations
 
@@ -15,40 +15,40 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from aigc_zoo import __version__
-from aigc_zoo.metrics.kinds import SMALL, kind_of, leading
-from aigc_zoo.metrics.protocol import described, valued
+from aigc_zoo.metrics.kinds import SMALL, leading, metric_info
+from aigc_zoo.metrics.protocol import describe, format_value
 from aigc_zoo.report import charts
-from aigc_zoo.report.collect import Board, Material, RunReport, boards, parts
+from aigc_zoo.report.collect import Leaderboard, ReportData, RunReport, group_by_protocol, leaderboards
 
 SHOWN_TERMS = 8
 SHORT = {
-    "duplicates": "near copies",
-    "variance-ratio": "little variance",
-    "modes": "modes lost",
-    "gap": "copies of the data",
+    "duplicates": "near-duplicates",
+    "variance-ratio": "low variance",
+    "modes": "missing modes",
+    "gap": "memorization",
 }
-"""What is wrong, in a table's words."""
+"""Short forms of the warnings for tables."""
 
 
-def page(material: Material, title: str = "") -> str:
-    """The whole page."""
+def page(data: ReportData, title: str = "") -> str:
+    """Render the page."""
     environment = Environment(
         loader=PackageLoader("aigc_zoo.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
     )  # fmt: skip
     environment.filters |= {
-        "described": described, "valued": valued, "number": number, "count": count, "duration": duration,
-        "data": data_url, "sort": sort_key, "kind": lambda name: kind_of(name).title, "leading": leading, "id": id,
+        "describe": describe, "format_value": format_value, "number": number, "count": count, "duration": duration,
+        "data": data_url, "sort": sort_key, "kind": lambda name: metric_info(name).title, "leading": leading, "id": id,
     }  # fmt: skip
-    made = boards(material.runs)
+    tables = leaderboards(data.runs)
     text = environment.get_template("page.html").render(
-        title=title or _title(material),
+        title=title or _title(data),
         version=__version__,
-        boards=made,
-        overview=_overview(made),
-        runs=material.runs,
-        curves={id(run): _curves(run) for run in material.runs},
-        results=[_result(result) for result in material.results],
+        leaderboards=tables,
+        overview=_overview(tables),
+        runs=data.runs,
+        curves={id(run): _curves(run) for run in data.runs},
+        results=[_result(result) for result in data.results],
         small=SMALL,
         short=SHORT,
     )
@@ -58,21 +58,21 @@ def page(material: Material, title: str = "") -> str:
     )
 
 
-def _title(material: Material) -> str:
-    if len(material.runs) == 1 and not material.results:
-        return str(material.runs[0].name)
+def _title(data: ReportData) -> str:
+    if len(data.runs) == 1 and not data.results:
+        return str(data.runs[0].name)
     parts = [
         f"{len(found):,} {what}{'s' if len(found) > 1 else ''}"
-        for found, what in ((material.runs, "run"), (material.results, "result file"))
+        for found, what in ((data.runs, "run"), (data.results, "result file"))
         if found
     ]
     return " and ".join(parts)
 
 
-def _overview(made: Sequence[Board]) -> list[Markup]:
-    """For each table of two runs or more, their own metric over the images that they saw."""
+def _overview(tables: Sequence[Leaderboard]) -> list[Markup]:
+    """For each leaderboard of two runs or more, a chart of their main metric over training images."""
     found = []
-    for board in made:
+    for board in tables:
         series = {
             run.name: [(float(line["images"]), float(line["value"])) for line in run.history(board.metric)]
             for run in board.runs[: len(charts.COLOURS)]
@@ -86,12 +86,12 @@ def _overview(made: Sequence[Board]) -> list[Markup]:
 
 
 def _curves(run: RunReport) -> list[tuple[str, Markup]]:
-    """The run's own charts, each with what it shows."""
+    """The charts of one run, each with its title."""
     found = []
     for name in run.names:
         points = [(float(line["images"]), float(line["value"])) for line in run.history(name)]
-        if len(points) > 1 and name == run.own:
-            log = kind_of(name).better == "lower"
+        if len(points) > 1 and name == run.main_metric:
+            log = metric_info(name).better == "lower"
             found.append((name, Markup(charts.curves({name: points}, x="images", y=name, log=log))))
     terms = list(dict.fromkeys(term for line in run.log for term in line["terms"] if "/_" not in term))[:SHOWN_TERMS]
     losses = {
@@ -111,7 +111,7 @@ def _curves(run: RunReport) -> list[tuple[str, Markup]]:
 
 
 def _result(result: Mapping[str, Any]) -> dict[str, Any]:
-    """A result file, with bars where its entries are times."""
+    """A result file with a bar chart of its times and its entries grouped by protocol."""
     chart = Markup("")
     timed = [entry for entry in result["entries"] if entry.get("median")]
     if result["kind"] == "speed" and timed:
@@ -129,10 +129,10 @@ def _result(result: Mapping[str, Any]) -> dict[str, Any]:
             )
             for name, group in groups.items()
         )
-    return {**result, "chart": chart, "parts": parts(result["entries"])}
+    return {**result, "chart": chart, "groups": group_by_protocol(result["entries"])}
 
 
-# --- how values are written -------------------------------------------------------------------------------------------
+# --- formatting -------------------------------------------------------------------------------------------------------
 
 
 def number(value: Any) -> str:
@@ -148,10 +148,10 @@ def duration(seconds: float | None) -> str:
 
 
 def sort_key(value: Any) -> str:
-    """What a column is sorted by; what is missing comes last."""
+    """Key by which a column is sorted; missing values come last."""
     return "inf" if value is None else repr(float(value))
 
 
 def data_url(path: Path) -> Markup:
-    """A PNG as part of the page."""
+    """A PNG file as a data URL."""
     return Markup("data:image/png;base64,") + base64.b64encode(path.read_bytes()).decode()

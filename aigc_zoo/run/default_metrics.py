@@ -29,7 +29,7 @@ def default_metrics(
     """
     modality = evaluator.reference.spec.modality
     if purpose == "training":
-        return tuple(group for group in TRAINING.get(modality, ()) if not evaluator.can(group))
+        return tuple(group for group in TRAINING.get(modality, ()) if not evaluator.unavailable_reason(group))
     if purpose == "memorization":
         return ("memorisation",) if modality == "image" else ()
     leading = leading or ("modes" if modality == "points" else "fid")

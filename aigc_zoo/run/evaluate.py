@@ -12,7 +12,7 @@ import torch
 from aigc_zoo.data import resolve
 from aigc_zoo.errors import ConfigError, DataError, UsageError
 from aigc_zoo.game import Samples
-from aigc_zoo.metrics.evaluate import SILENT, Evaluator, stored
+from aigc_zoo.metrics.evaluate import SILENT, Evaluator
 from aigc_zoo.metrics.features import Extractor, coordinates, load_extractor
 from aigc_zoo.metrics.kinds import groups_of
 from aigc_zoo.metrics.reference import Progress
@@ -103,7 +103,7 @@ def _extractor(
 
 def _measurable(evaluator: Evaluator, groups: tuple[str, ...], note: Note) -> tuple[str, ...]:
     """The metric groups that can be measured here; `note` receives the reason for each other one."""
-    reasons = {group: evaluator.can(group) for group in groups}
+    reasons = {group: evaluator.unavailable_reason(group) for group in groups}
     for group, reason in reasons.items():
         if reason:
             note(f"left out {group}: {reason}")
@@ -138,7 +138,7 @@ def _evaluate_images(
     if not evaluator.metrics:
         evaluator.choose(default_metrics("evaluation", evaluator, num=count))
     weights = "lossy files" if lossy else "files"
-    return evaluator.measure(stored(fakes, count), weights=weights, seed=None, num=count)
+    return evaluator.measure(dataset_batches(fakes, count), weights=weights, seed=None, num=count)
 
 
 def _is_images(source: Path) -> bool:

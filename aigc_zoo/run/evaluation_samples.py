@@ -12,7 +12,7 @@ from aigc_zoo.engine.ranks import Ranks
 from aigc_zoo.engine.sampler import CHUNK, Sampler
 from aigc_zoo.game import Spec
 from aigc_zoo.metrics.evaluate import Evaluator
-from aigc_zoo.metrics.features import Features, joined
+from aigc_zoo.metrics.features import Features, concatenate
 from aigc_zoo.random import derive
 
 EVALUATION_SEED = 0
@@ -42,15 +42,15 @@ def distributed_features(sampler: Sampler, evaluator: Evaluator, ranks: Ranks) -
         wanted = [min(CHUNK, max(0, count - number * CHUNK)) for number in range(first, first + ranks.world)]
         # A rank that has no sample left computes one more, since all ranks take part in the gather below.
         samples = sampler.chunk(first + ranks.rank)["fake"][: max(1, wanted[ranks.rank])]
-        found = evaluator.extractor.look(_for_extractor(samples, spec))
+        found = evaluator.extractor.extract(_for_extractor(samples, spec))
         features, logits = (_gather(value, sampler.device, ranks) for value in found)
         parts += [
             Features(features[n][:rows], logits[n][:rows] if found.logits is not None else None)
             for n, rows in enumerate(wanted)
             if rows
         ]
-        evaluator.progress("samples", sum(len(part.features) for part in parts), count)
-    return joined(parts)
+        evaluator.progress("samples", sum(len(part.values) for part in parts), count)
+    return concatenate(parts)
 
 
 def _for_extractor(samples: Tensor, spec: Spec) -> Tensor:

@@ -18,7 +18,7 @@ from aigc_zoo.errors import ZooError
 from aigc_zoo.game import Samples, Spec
 from aigc_zoo.metrics.coverage import nearest
 from aigc_zoo.metrics.evaluate import Evaluator
-from aigc_zoo.metrics.reference import stored
+from aigc_zoo.metrics.reference import dataset_batches
 from aigc_zoo.plugins import Catalogue
 from aigc_zoo.run.default_metrics import default_metrics
 from aigc_zoo.run.evaluation_samples import EVALUATION_SEED, evaluation_samples, evaluation_seed
@@ -62,11 +62,11 @@ def evaluate_held_out(
             sampler = generator.sampler(seed=evaluation_seed(EVALUATION_SEED), inputs=inputs)
             chunks = evaluation_samples(sampler, generator.spec, evaluator.num)
             first = next(chunks)
-            features = held_out.look(chain((first,), chunks))
+            features = held_out.extract(chain((first,), chunks))
             found = held_out.score(features, weights=generator.weights, seed=EVALUATION_SEED)
             if which == "final" and memorization.metrics:
                 found += memorization.score(features, weights=generator.weights, seed=EVALUATION_SEED)
-                write_nearest(directory.nearest_path, first, features.features, memorization, generator.spec)
+                write_nearest(directory.nearest_path, first, features.values, memorization, generator.spec)
             records += [{"which": which, "step": step, **record} for record in found]
         if best == last:  # the final generator is the best one
             records += [{**record, "which": "best"} for record in records if record["name"] in held_out.names]
@@ -93,7 +93,7 @@ def write_nearest(path: Path, samples: Tensor, features: Tensor, evaluator: Eval
     count = min(SAMPLES, len(samples))
     rows = nearest(features[:count], evaluator.data.features(), NEIGHBORS)[1]
     indices = evaluator.data.rows()[rows.flatten()]
-    neighbors = torch.cat([*stored(evaluator.reference, rows=indices)]).view(count, NEIGHBORS, *spec.shape)
+    neighbors = torch.cat([*dataset_batches(evaluator.reference, rows=indices)]).view(count, NEIGHBORS, *spec.shape)
     columns = torch.cat((samples[:count, None], neighbors), 1).transpose(0, 1).flatten(0, 1)
     image: Image.Image = grid(columns, Spec(shape=spec.shape, range=(0, 255)), columns=count)
     save_image(image, path)

@@ -1,4 +1,4 @@
-"""Feature extractors: the eyes that metrics look through."""
+"""Feature extractors for metrics."""
 
 from collections.abc import Iterator
 
@@ -13,14 +13,14 @@ def zoo_components() -> Iterator[Component]:
         kind="extractor",
         name="zoo-grey28",
         target=f"{__name__}.grey28:grey28",
-        summary="small convnet for grey 28x28 digits, shipped; 128 features, 99.33 % right on MNIST, 99.95 % on digits",
+        summary="small convnet for grey 28x28 digits; 128 features; accuracy 99.33 % (MNIST), 99.95 % (digits)",
         tags=("grey", "28x28", "offline"),
     )
     yield Component(
         kind="extractor",
         name="zoo-stacked28",
         target=f"{__name__}.stacked28:stacked28",
-        summary="zoo-grey28 on each channel of stacked digits; 384 features, tells their thousand modes apart",
+        summary="zoo-grey28 on each channel of stacked digits; 384 features, classifies their 1,000 modes",
         tags=("colour", "28x28", "offline"),
         shapes=((3, 28, 28),),
     )
@@ -28,7 +28,7 @@ def zoo_components() -> Iterator[Component]:
         kind="extractor",
         name="zoo-rgb32",
         target=f"{__name__}.rgb32:rgb32",
-        summary="small convnet for colour 32x32 pictures, shipped; 128 features, 74.1 % right on CIFAR-10 (JPEG)",
+        summary="small convnet for colour 32x32 images; 128 features; accuracy 74.1 % (CIFAR-10 as JPEG)",
         tags=("colour", "32x32", "offline"),
     )
     yield Component(

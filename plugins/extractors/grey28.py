@@ -1,8 +1,8 @@
-"""zoo-grey28: a small convnet for grey 28x28 digits, so that samples are judged offline and in a second.
+"""zoo-grey28: a small convnet for grey 28x28 digits, for metrics offline and within a second.
 
-Its Frechet distance is `fid-zoo-grey28`, never plain FID: numbers compare with each other, not with published ones.
-`train_grey28.py` made the weights, 396 KB. They read 99.33 % of MNIST's 10,000 test pictures and 99.95 % of the 2,000
-of `digits` aright; data, seed, versions and date are in the file's metadata.
+FID in its features is called `fid-zoo-grey28`, since its values are not comparable with published FID.
+`train_grey28.py` trains the weights, 396 KB. They classify 99.33 % of MNIST's 10,000 test images and 99.95 % of the
+2,000 of `digits` correctly; data, seed, versions and date are in the file's metadata.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ FEATURES = 128
 
 
 class Grey28(nn.Module):
-    """Four convolutions, then the mean over the picture: (N, 1, 28, 28) uint8 -> features (N, 128), logits (N, 10).
+    """Four convolutions and global average pooling: (N, 1, 28, 28) uint8 -> features (N, 128), logits (N, 10).
 
-    `norm` makes what follows each convolution while training; afterwards it is folded into the convolutions.
+    `norm` is the normalization after each convolution in training, which is then folded into the convolutions.
     """
 
     def __init__(self, norm: type[nn.Module] = nn.Identity) -> None:
@@ -37,18 +37,18 @@ class Grey28(nn.Module):
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         if images.dtype != torch.uint8 or tuple(images.shape[1:]) != (1, 28, 28):
-            kind = str(images.dtype).removeprefix("torch.")
+            dtype = str(images.dtype).removeprefix("torch.")
             raise ConfigError(
-                f"zoo-grey28 looks at grey 28x28 pictures, (N, 1, 28, 28) in uint8, not at {tuple(images.shape)} in "
-                f"{kind}: choose another extractor, as in --extractor inception-v3-compat"
+                f"zoo-grey28 accepts grey 28x28 images, (N, 1, 28, 28) uint8, not {tuple(images.shape)} "
+                f"{dtype}: choose another extractor, as in --extractor inception-v3-compat"
             )
         features = self.body(images.float() / 255).mean((2, 3))
         return {"features": features, "logits": self.head(features)}
 
 
 def grey28() -> nn.Module:
-    """The extractor with the weights that are shipped with it."""
-    with torch.device("meta"):  # nothing is initialised that the file replaces, and no random number is drawn
+    """The extractor with its shipped weights."""
+    with torch.device("meta"):  # skips initialization, which the file replaces, and draws no random numbers
         module = Grey28()
     module.load_state_dict(load_file(FILE), assign=True)
     return module

@@ -1,7 +1,7 @@
-"""zoo-rgb32: a small convnet for colour 32x32 pictures, so that samples are judged offline and in seconds.
+"""zoo-rgb32: a small convnet for colour 32x32 images, for metrics offline and within seconds.
 
-Its Frechet distance is `fid-zoo-rgb32`, never plain FID: numbers compare with each other, not with published ones.
-`train_rgb32.py` made the weights; accuracy, data, seed, versions and date are in the file's metadata.
+FID in its features is called `fid-zoo-rgb32`, since its values are not comparable with published FID.
+`train_rgb32.py` trains the weights; accuracy, data, seed, versions and date are in the file's metadata.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ LAYERS = ((3, 32, 5, 2), (32, 64, 3, 1), (64, 96, 3, 2), (96, FEATURES, 3, 1))
 
 
 class Rgb32(nn.Module):
-    """Four convolutions, then the mean over the picture: (N, 3, 32, 32) uint8 -> features (N, 128), logits (N, 10).
+    """Four convolutions and global average pooling: (N, 3, 32, 32) uint8 -> features (N, 128), logits (N, 10).
 
-    `norm` makes what follows each convolution while training; afterwards it is folded into the convolutions.
+    `norm` is the normalization after each convolution in training, which is then folded into the convolutions.
     """
 
     def __init__(self, norm: type[nn.Module] = nn.Identity) -> None:
@@ -37,18 +37,18 @@ class Rgb32(nn.Module):
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         if images.dtype != torch.uint8 or tuple(images.shape[1:]) != (3, 32, 32):
-            kind = str(images.dtype).removeprefix("torch.")
+            dtype = str(images.dtype).removeprefix("torch.")
             raise ConfigError(
-                f"zoo-rgb32 looks at colour 32x32 pictures, (N, 3, 32, 32) in uint8, not at {tuple(images.shape)} in "
-                f"{kind}: choose another extractor, as in --extractor inception-v3-compat"
+                f"zoo-rgb32 accepts colour 32x32 images, (N, 3, 32, 32) uint8, not {tuple(images.shape)} "
+                f"{dtype}: choose another extractor, as in --extractor inception-v3-compat"
             )
         features = self.body(images.float() / 127.5 - 1).mean((2, 3))
         return {"features": features, "logits": self.head(features)}
 
 
 def rgb32() -> nn.Module:
-    """The extractor with the weights that are shipped with it."""
-    with torch.device("meta"):  # nothing is initialised that the file replaces, and no random number is drawn
+    """The extractor with its shipped weights."""
+    with torch.device("meta"):  # skips initialization, which the file replaces, and draws no random numbers
         module = Rgb32()
     module.load_state_dict(load_file(FILE), assign=True)
     return module

@@ -1,9 +1,9 @@
 """Trains the weights of zoo-grey28: `python -m aigc_zoo_plugins.extractors.train_grey28 --out FILE`.
 
-The classifier learns MNIST and the embedded digits together, shifted by up to two pixels, half of them with noise.
-Without noise its features take a faint hiss for a graver fault than a generator that knows ten pictures (noise of 20 of
-255 grey levels: 62; ten pictures of MNIST repeated: 39; with noise in training 0.6 and 39). One seed and one number of
-threads give the same weights; a few minutes on one core. MNIST is looked for as the dataset `mnist` does.
+The classifier is trained on MNIST and the drawn digits together, shifted by up to two pixels, half of them with noise.
+Without noise in training, faint noise in samples would give a larger distance than a generator that repeats ten images
+(noise of 20 of 255 grey levels: 62; ten repeated MNIST images: 39; with noise in training 0.6 and 39). The same seed
+and number of threads give the same weights, in a few minutes on one core. MNIST is located as by the dataset `mnist`.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ BATCH = 128
 EPOCHS = 6
 SHIFT = 2
 NOISE = 48
-SPREAD = 100.0
-"""The summed variance of the features over the training pictures. It fixes the scale of the distance: a generator that
-repeats one picture with average features is about this far from the data, whatever its weights."""
+TOTAL_VARIANCE = 100.0
+"""Total variance of the features over the training images. It sets the scale of FID: a generator that repeats one image
+with average features has about this value."""
 
 
 def main(
@@ -51,15 +51,19 @@ def main(
     seed: int = SEED,
     about: str = __doc__,
 ) -> None:
-    """Trains `network` and writes its file; what is passed here is the default of what can be said in `arguments`."""
+    """Train `network` and write its weights file; the keyword parameters are the defaults of the command line."""
     parser = argparse.ArgumentParser(description=about.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True, help="the safetensors file to write")
-    parser.add_argument("--data", nargs="+", default=[*data], help="datasets, or paths, to learn (train) and test on")
+    parser.add_argument("--data", nargs="+", default=[*data], help="datasets or paths, for training and test")
     parser.add_argument("--epochs", type=int, default=epochs)
-    parser.add_argument("--limit", type=int, help="at most so many pictures of each split: a trial")
-    parser.add_argument("--noise", type=float, default=noise, help="the strongest, in grey levels")
+    parser.add_argument("--limit", type=int, help="maximum number of images of each split, for a trial")
+    parser.add_argument(
+        "--noise", type=float, default=noise, help="maximum standard deviation of the noise, in grey levels"
+    )
     parser.add_argument("--seed", type=int, default=seed)
-    parser.add_argument("--threads", type=int, default=1, help="part of the result, as the seed is")
+    parser.add_argument(
+        "--threads", type=int, default=1, help="number of threads; it affects the weights, as the seed does"
+    )
     given = parser.parse_args(arguments)
 
     threads = torch.get_num_threads()
@@ -90,8 +94,7 @@ def main(
 
 
 def dataset(name: str) -> Mapping[str, Samples]:
-    """The splits of a first-party dataset, found as the core finds it, as families do not import each other; or of a
-    path."""
+    """The splits of a path, or of a first-party dataset found by its entry point: plugins do not import each other."""
     if Path(name).exists():
         return open_path(Path(name))
     for point in entry_points(group=GROUP, name="datasets"):
@@ -101,14 +104,14 @@ def dataset(name: str) -> Mapping[str, Samples]:
             if (component.kind, component.name) == ("dataset", name):
                 module, _, function = component.target.partition(":")
                 data = Path(os.environ["ZOO_DATA"]) / name if os.environ.get("ZOO_DATA") else None
-                where = data if data is not None and data.is_dir() else cache_folder() / "data" / name
-                splits: Mapping[str, Samples] = getattr(importlib.import_module(module), function)(where)
+                directory = data if data is not None and data.is_dir() else cache_folder() / "data" / name
+                splits: Mapping[str, Samples] = getattr(importlib.import_module(module), function)(directory)
                 return splits
     raise SystemExit(f"no dataset {name} is installed")
 
 
 def limited(samples: Samples, limit: int | None) -> tuple[Tensor, Tensor]:
-    """Pictures (N, 1, 28, 28) uint8 and labels (N,) int64, at most `limit`."""
+    """Images (N, 1, 28, 28) uint8 and labels (N,) int64, at most `limit` of them."""
     return samples.fields["real"][:limit], samples.fields["label"][:limit]
 
 
@@ -122,9 +125,9 @@ def fit(
     augment: Callable[[Tensor], Tensor] | None = None,
     noise: float = NOISE,
 ) -> nn.Module:
-    """The trained classifier, its normalisation folded into the convolutions, its features scaled.
+    """Train the classifier, fold its normalization into the convolutions and scale its features.
 
-    `network(norm)` has a `body` of convolutions, each followed by norm and ReLU, whose mean its `head` reads.
+    `network(norm)` has a `body` of convolutions, each followed by norm and ReLU, and a linear `head` on its mean.
     """
     augment = augment or shifted
     with torch.random.fork_rng(devices=[]):
@@ -132,7 +135,7 @@ def fit(
         module = network(nn.BatchNorm2d).to(memory_format=torch.channels_last)
         optimizer = torch.optim.AdamW(module.parameters(), weight_decay=1e-2)
         steps = len(images) // BATCH
-        rate = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, total_steps=epochs * steps)
+        scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, total_steps=epochs * steps)
         for _ in range(epochs):
             order = torch.randperm(len(images))
             for step in range(steps):
@@ -142,29 +145,29 @@ def fit(
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
-                rate.step()
+                scheduler.step()
         return scaled(folded(module.eval()), images)
 
 
 def shifted(images: Tensor) -> Tensor:
-    """Each picture (C, H, W) moved by up to SHIFT pixels either way, black where it left."""
+    """Shift each image (C, H, W) by up to SHIFT pixels in both directions, with black padding."""
     n, channels, height, width = images.shape
     padded = nn.functional.pad(images, [SHIFT] * 4)
     down, right = torch.randint(0, 2 * SHIFT + 1, (2, n, 1))
     rows = (torch.arange(height) + down)[:, None, :, None]
     columns = (torch.arange(width) + right)[:, None, None, :]
-    picture, channel = torch.arange(n)[:, None, None, None], torch.arange(channels)[None, :, None, None]
-    return padded[picture, channel, rows, columns]
+    image, channel = torch.arange(n)[:, None, None, None], torch.arange(channels)[None, :, None, None]
+    return padded[image, channel, rows, columns]
 
 
 def noised(images: Tensor, most: float = NOISE) -> Tensor:
-    """Half of the pictures with normal noise, of a strength between 0 and `most` grey levels for each."""
+    """Add normal noise to half of the images, with a standard deviation between 0 and `most` grey levels for each."""
     strength = (2 * torch.rand(len(images), 1, 1, 1) - 1).clamp(min=0) * most
     return (images + strength * torch.randn(images.shape)).round().clamp(0, 255).to(torch.uint8)
 
 
 def folded(module: nn.Module) -> nn.Module:
-    """The same function without normalisation layers."""
+    """The same function without normalization layers."""
     plain = type(module)()
     layers = list(module.body)
     for target, (convolution, norm) in zip(plain.body[::2], zip(layers[::3], layers[1::3], strict=True), strict=True):
@@ -175,9 +178,9 @@ def folded(module: nn.Module) -> nn.Module:
 
 @torch.no_grad()
 def scaled(module: nn.Module, images: Tensor) -> nn.Module:
-    """The features times a constant, so that their variances over `images` sum to SPREAD; the logits stay."""
+    """Scale the features so that their variances over `images` sum to TOTAL_VARIANCE; the logits do not change."""
     features = torch.cat([module(chunk)["features"] for chunk in images.split(500)]).double()
-    factor = (SPREAD / features.var(0).sum()).sqrt().item()
+    factor = (TOTAL_VARIANCE / features.var(0).sum()).sqrt().item()
     last = module.body[-2]
     last.weight.mul_(factor)
     last.bias.mul_(factor)
@@ -187,7 +190,7 @@ def scaled(module: nn.Module, images: Tensor) -> nn.Module:
 
 @torch.no_grad()
 def accuracy(module: nn.Module, images: Tensor, labels: Tensor) -> float:
-    """The share of pictures whose largest logit is their label's."""
+    """Fraction of images whose largest logit is that of their label."""
     hits = [
         module(chunk)["logits"].argmax(1) == part
         for chunk, part in zip(images.split(500), labels.split(500), strict=True)

@@ -1,4 +1,4 @@
-"""`zoo bench` as a user types it: everything installed takes part, cells are kept, results are compared and refused."""
+"""`zoo bench` on the command line: all installed recipes, stored cells, comparisons and errors."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from aigc_zoo.cli import main
 from aigc_zoo.errors import ConfigError, UsageError
 from aigc_zoo.plugins import catalogue
 
-STRANGER = '''
-"""A stranger's whole plugin: one loss, one recipe."""
+THIRD_PARTY = '''
+"""A complete third-party plugin: one loss, one recipe."""
 from typing import Annotated, Any
 
 import torch.nn.functional as F
@@ -33,8 +33,8 @@ ZOO_API = 1
 
 @hookimpl
 def zoo_components():
-    yield Component(kind="loss", name="soft", target=f"{__name__}:soft", summary="softplus of both")
-    yield Component(kind="recipe", name="mine", target=f"{__name__}:mine", summary="a stranger's recipe")
+    yield Component(kind="loss", name="soft", target=f"{__name__}:soft", summary="softplus of both logits")
+    yield Component(kind="recipe", name="mine", target=f"{__name__}:mine", summary="a third-party recipe")
 
 
 def soft():
@@ -47,59 +47,58 @@ def mine(
     discriminator: Annotated[Any, Slot("discriminator")] = "vanilla",
     loss: Annotated[Any, Slot("loss")] = "soft",
 ):
-    """Its own loss on our networks."""
+    """A loss of its own with first-party networks."""
     return two_player(generator, discriminator, loss, latent=8, optimizer=adam(1e-3), batch_size=16, images=320)
 '''
 
 
 @pytest.fixture(scope="module")
-def stranger(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("plugin") / "stranger.py"
-    path.write_text(STRANGER)
+def third_party(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("plugin") / "third_party.py"
+    path.write_text(THIRD_PARTY)
     return path
 
 
 @pytest.fixture(scope="module")
 def dots(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """200 pictures with one bright dot each."""
-    chance = np.random.default_rng(0)
+    """200 images with one bright dot each."""
+    rng = np.random.default_rng(0)
     images = np.zeros((200, 28, 28, 1), np.uint8)
-    for image, (y, x) in zip(images, chance.integers(4, 24, (200, 2)), strict=True):
+    for image, (y, x) in zip(images, rng.integers(4, 24, (200, 2)), strict=True):
         image[y - 3 : y + 3, x - 3 : x + 3] = 255
     path = tmp_path_factory.mktemp("data") / "dots.npz"
     np.savez(path, images=images)
     return path
 
 
-def told(capsys: pytest.CaptureFixture[str], code: int, *words: object) -> tuple[str, str]:
-    found = main([str(word) for word in words])
+def run(capsys: pytest.CaptureFixture[str], code: int, *words: object) -> tuple[str, str]:
+    exit_code = main([str(word) for word in words])
     out, err = capsys.readouterr()
-    assert found == code, err
+    assert exit_code == code, err
     return out, err
 
 
-def result(path: Path, entries: list[dict[str, Any]], kind: str = "speed", **environment_changes: Any) -> Path:
-    around = {**environment(), **environment_changes}
-    write_results(path, kind, entries, around, {})
+def write_result(path: Path, entries: list[dict[str, Any]], kind: str = "speed", **environment_changes: Any) -> Path:
+    write_results(path, kind, entries, {**environment(), **environment_changes}, {})
     return path
 
 
-def times(name: str, scale: float, rounds: int = 40, yardstick: str = "y") -> dict[str, Any]:
+def times(name: str, scale: float, rounds: int = 40, baseline: str = "y") -> dict[str, Any]:
     seconds = [scale * (0.01 + 0.0001 * (number % 7)) for number in range(rounds)]
     relative = [scale * (2 + 0.02 * (number % 5)) for number in range(rounds)]
-    return {"name": name, "group": "g", "seconds": seconds, "relative": relative, "yardstick": yardstick}
+    return {"name": name, "group": "g", "seconds": seconds, "relative": relative, "baseline": baseline}
 
 
 # --- speed ------------------------------------------------------------------------------------------------------------
 
 
-def test_speed_of_everything_installed_a_strangers_recipe_included(
-    capsys: pytest.CaptureFixture[str], stranger: Path, dots: Path, tmp_path: Path
+def test_speed_of_recipes_including_a_third_party_one(
+    capsys: pytest.CaptureFixture[str], third_party: Path, dots: Path, tmp_path: Path
 ) -> None:
-    """No code of the stranger's knows of benchmarks."""
+    """The third-party plugin has no code for benchmarks."""
     path = tmp_path / "speed.json"
-    words = ["--plugin", stranger, "bench", "speed", "mine", "vanilla", "--data", dots, "--seconds", 0.01]
-    out, _ = told(capsys, 0, *words, "--only", "train_step or sampling", "--json", path)
+    words = ["--plugin", third_party, "bench", "speed", "mine", "vanilla", "--data", dots, "--seconds", 0.01]
+    out, _ = run(capsys, 0, *words, "--only", "train_step or sampling", "--json", path)
     found = read_results(path)
     assert {(entry["group"], entry["name"]) for entry in found["entries"]} == {
         (group, name) for group in ("train-step/cpu", "sampling/cpu") for name in ("local/mine", "zoo/vanilla")
@@ -110,7 +109,7 @@ def test_speed_of_everything_installed_a_strangers_recipe_included(
     assert "terms" in found["entries"][0]
     assert set(ENVIRONMENT) <= set(found["environment"])
     assert "local/mine" in out
-    told(capsys, 0, "report", path, "--out", tmp_path / "page.html")
+    run(capsys, 0, "report", path, "--out", tmp_path / "page.html")
     assert "local/mine" in (tmp_path / "page.html").read_text()
 
 
@@ -119,14 +118,14 @@ def test_data_checkpoints_and_start_up_are_measured(
 ) -> None:
     path = tmp_path / "speed.json"
     words = ["bench", "speed", "vanilla", "--data", dots, "--seconds", 0.01, "--json", path]
-    told(capsys, 0, *words, "--only", "data or checkpoint")
+    run(capsys, 0, *words, "--only", "data or checkpoint")
     groups = {entry["group"] for entry in read_results(path)["entries"]}
     assert groups == {"data/cpu", "checkpoint"}
 
 
-def test_a_recipe_whose_data_are_not_here_says_so(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_a_recipe_without_its_data_is_left_out(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     words = ["bench", "speed", "vanilla", "--data", tmp_path / "none.npz", "--only", "train_step"]
-    assert "left out" in told(capsys, 0, *words)[0]
+    assert "left out" in run(capsys, 0, *words)[0]
 
 
 # --- quality and the matrix -------------------------------------------------------------------------------------------
@@ -135,10 +134,10 @@ TINY = ["--images", 320, "--eval-num", 140, "--eval-every", 10, "--extractor", "
 
 
 def test_quality_trains_each_cell_once(
-    capsys: pytest.CaptureFixture[str], stranger: Path, dots: Path, tmp_path: Path
+    capsys: pytest.CaptureFixture[str], third_party: Path, dots: Path, tmp_path: Path
 ) -> None:
-    words = ["--plugin", stranger, "bench", "quality", "mine", "--data", dots, "--out", tmp_path / "out", *TINY]
-    out, err = told(capsys, 0, *words, "--target", 1e9, "--json", tmp_path / "q.json")
+    words = ["--plugin", third_party, "bench", "quality", "mine", "--data", dots, "--out", tmp_path / "out", *TINY]
+    out, err = run(capsys, 0, *words, "--target", 1e9, "--json", tmp_path / "q.json")
     assert "2 cells, 2 of them to be trained" in err
     (entry,) = read_results(tmp_path / "q.json")["entries"]
     assert entry["name"] == "local/mine" or entry["name"] == "mine"
@@ -147,16 +146,15 @@ def test_quality_trains_each_cell_once(
     assert entry["final"]["std"] > 0
     assert (entry["seconds_to_target"], entry["images_to_target"], entry["reached"]) == (0, 0, 2)
     assert "final" in out
-    again, err = told(capsys, 0, *words, "--target", 0)
+    again, err = run(capsys, 0, *words, "--target", 0)
     assert "2 cells, 0 of them to be trained" in err
     assert "target missed by most (0 of 2 reached it)" in again
-    told(capsys, 0, "report", tmp_path / "q.json", "--out", tmp_path / "page.html")
+    run(capsys, 0, "report", tmp_path / "q.json", "--out", tmp_path / "page.html")
 
 
-def test_a_stopped_matrix_goes_on_where_it_was(
+def test_a_stopped_matrix_resumes(
     capsys: pytest.CaptureFixture[str], dots: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And what does not fit together is told with its reason, not trained."""
     words = ["bench", "matrix", "vanilla", "--data", dots, "--out", tmp_path / "out", *TINY[:-2], "--seeds", 1]
     words += ["--generator", "vanilla,dcgan", "--discriminator", "vanilla", "--loss", "minimax,non-saturating"]
     words += ["--penalty", "none"]
@@ -170,9 +168,9 @@ def test_a_stopped_matrix_goes_on_where_it_was(
         return real(*args, **keywords)
 
     monkeypatch.setattr(cells, "train", interrupted)
-    _, err = told(capsys, 130, *words)
+    _, err = run(capsys, 130, *words)
     assert "3 cells are left" in err
-    _, err = told(capsys, 0, *words, "--json", tmp_path / "m.json")
+    _, err = run(capsys, 0, *words, "--json", tmp_path / "m.json")
     assert "4 cells, 3 of them to be trained" in err
     assert count == 5
     entries = read_results(tmp_path / "m.json")["entries"]
@@ -183,16 +181,16 @@ def test_a_stopped_matrix_goes_on_where_it_was(
     ]
 
 
-def test_what_does_not_fit_says_why(tmp_path: Path, dots: Path) -> None:
-    """A batch that no picture of 28 pixels passes: the network's own sentence is the entry."""
+def test_an_incompatible_cell_has_a_reason(tmp_path: Path, dots: Path) -> None:
+    """Images of 9 pixels are too small for the network, whose error message becomes the entry."""
     cell = cells.Cell("small", "dcgan", 0, tmp_path, data=str(dots), given={"size": 9}, images=64)
-    record = cell.play(catalogue())
+    record = cell.run(catalogue())
     assert "incompatible" in record
     assert cells.summary("small", [record])["incompatible"] == record["incompatible"]
-    assert cell.play(catalogue()) == record
+    assert cell.run(catalogue()) == record
 
 
-def test_seconds_are_a_budget_decided_once(tmp_path: Path, dots: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_budget_of_seconds_becomes_steps_once(tmp_path: Path, dots: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cells, "steps_in", lambda prepared, seconds: 7)
     given = {"extractor": "zoo-grey28", "eval_num": 140}
     cell = cells.Cell("timed", "vanilla", 0, tmp_path, data=str(dots), given=given, seconds=60.0)
@@ -201,21 +199,21 @@ def test_seconds_are_a_budget_decided_once(tmp_path: Path, dots: Path, monkeypat
     assert cell._prepared(catalogue()).steps == 7
 
 
-def test_the_matrix_is_of_all_that_is_installed(stranger: Path, tmp_path: Path) -> None:
-    known = catalogue([stranger])
+def test_the_matrix_has_all_installed_components(third_party: Path, tmp_path: Path) -> None:
+    known = catalogue([third_party])
     axes = axes_of(known, "vanilla", {})
     assert "local/soft" in axes["loss"]
     assert len(axes["generator"]) == len(known.items("generator"))
-    cells_of = matrix_cells(known, "vanilla", {"generator": ["vanilla"]}, 2, out=tmp_path)
+    all_cells = matrix_cells(known, "vanilla", {"generator": ["vanilla"]}, 2, out=tmp_path)
     wanted = 2 * len(axes["discriminator"]) * len(axes["loss"]) * len(axes.get("penalty", [0]))
-    assert len({cell.folder for cell in cells_of}) == len(cells_of) == wanted
+    assert len({cell.directory for cell in all_cells}) == len(all_cells) == wanted
     assert {cell.recipe for cell in quality_cells(known, (), 1, out=tmp_path)} >= {"local/mine", "zoo/dcgan"}
     with pytest.raises(UsageError, match="no such slot"):
         axes_of(known, "mine", {"penalty": ["gp"]})
 
 
 @pytest.mark.parametrize(("num", "leads"), [(2_048, "kid-x"), (10_000, "fid-x")])
-def test_of_few_samples_the_kernel_distance_is_compared(tmp_path: Path, num: int, leads: str) -> None:
+def test_with_few_samples_kid_is_compared(tmp_path: Path, num: int, leads: str) -> None:
     lines = [
         {"step": step, "images": 10 * step, "name": name, "value": value + step * rise, "protocol": {"num": num}}
         for step in (0, 5)
@@ -226,10 +224,10 @@ def test_of_few_samples_the_kernel_distance_is_compared(tmp_path: Path, num: int
     assert found["metric"] == leads
     assert [one["value"] for one in found["values"]] == ([0.5, 5.5] if leads == "kid-x" else [10, 15])
     assert leads not in found["others"]
-    assert not found["flags"], "four tenths of the variance are a draft's"
+    assert not found["flags"], "0.4 of the variance is not a collapse"
 
 
-def test_a_miss_is_infinite() -> None:
+def test_a_missed_target_takes_infinitely_long() -> None:
     def record(seed: int, *values: float) -> dict[str, Any]:
         lines = [{"images": 10 * n, "seconds": float(n), "value": value} for n, value in enumerate(values)]
         flags = ["collapse"] if seed == 2 else []
@@ -250,33 +248,33 @@ def test_a_miss_is_infinite() -> None:
 # --- comparisons ------------------------------------------------------------------------------------------------------
 
 
-def test_results_are_compared_by_their_yardstick(tmp_path: Path) -> None:
-    """A machine that is twice as slow today is no slower code."""
-    old = read_results(result(tmp_path / "old.json", [times("a", 1.0), times("b", 1.0)]))
+def test_results_are_compared_by_their_ratios_to_the_baseline(tmp_path: Path) -> None:
+    """On a machine that is twice as slow today, the code is not slower."""
+    old = read_results(write_result(tmp_path / "old.json", [times("a", 1.0), times("b", 1.0)]))
     today = [{**times("a", 1.0), "seconds": times("a", 2.0)["seconds"]}, times("b", 1.2)]
-    a, b = compared(read_results(result(tmp_path / "new.json", today)), old)
+    a, b = compared(read_results(write_result(tmp_path / "new.json", today)), old)
     assert not a["differs"]
     assert b["median"] == pytest.approx(1.2)
     assert b["low"] > 1
-    other = [{**one, "yardstick": "another"} for one in today]
-    assert compared(read_results(result(tmp_path / "n.json", other)), old)[0]["median"] == pytest.approx(2)
+    other = [{**one, "baseline": "another"} for one in today]
+    assert compared(read_results(write_result(tmp_path / "n.json", other)), old)[0]["median"] == pytest.approx(2)
 
 
 @pytest.mark.parametrize("change", [{"threads": 77}, {"processor": "another"}, {"versions": {"torch": "1"}}])
-def test_unlike_machines_are_not_compared(change: dict[str, Any], tmp_path: Path) -> None:
+def test_results_of_different_machines_are_not_compared(change: dict[str, Any], tmp_path: Path) -> None:
     """B3."""
-    old = read_results(result(tmp_path / "old.json", [times("a", 1.0)], **change))
+    old = read_results(write_result(tmp_path / "old.json", [times("a", 1.0)], **change))
     with pytest.raises(ConfigError, match="cannot be compared"):
-        compared(read_results(result(tmp_path / "new.json", [times("a", 1.0)])), old)
+        compared(read_results(write_result(tmp_path / "new.json", [times("a", 1.0)])), old)
 
 
 def test_too_few_rounds_are_not_compared(tmp_path: Path) -> None:
-    old = read_results(result(tmp_path / "old.json", [times("a", 1.0, rounds=19)]))
-    with pytest.raises(ConfigError, match="19 rounds there"):
-        compared(read_results(result(tmp_path / "new.json", [times("a", 1.0)])), old)
+    old = read_results(write_result(tmp_path / "old.json", [times("a", 1.0, rounds=19)]))
+    with pytest.raises(ConfigError, match="19 rounds in the old result"):
+        compared(read_results(write_result(tmp_path / "new.json", [times("a", 1.0)])), old)
 
 
-def test_conditions_are_read() -> None:
+def test_conditions_are_parsed() -> None:
     row = {"median": 1.2, "low": 1.1, "high": 1.3}
     assert condition("median>1.10")(row)
     assert not condition("low > 1.1")(row)
@@ -285,24 +283,24 @@ def test_conditions_are_read() -> None:
             condition(text)
 
 
-def test_a_pipeline_can_fail_on_it(
+def test_the_exit_code_depends_on_fail_if(
     capsys: pytest.CaptureFixture[str], dots: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = ["bench", "speed", "vanilla", "--data", dots, "--seconds", 0.01, "--only", "sampling"]
     old = tmp_path / "old.json"
-    told(capsys, 0, *words, "--json", old)
+    run(capsys, 0, *words, "--json", old)
     content = json.loads(old.read_text())
     for entry in content["entries"]:
         for key in ("seconds", "relative"):
             entry[key] = [one / 100 for one in entry[key]]
     old.write_text(json.dumps(content))
-    out, _ = told(capsys, 1, *words, "--compare", old, "--fail-if", "median>1.10")
+    out, _ = run(capsys, 1, *words, "--compare", old, "--fail-if", "median>1.10")
     assert "slower  fails median>1.10" in out
-    told(capsys, 2, *words, "--fail-if", "median>1.10")
+    run(capsys, 2, *words, "--fail-if", "median>1.10")
 
 
-def test_a_busy_machine_is_named() -> None:
-    around = environment()
-    assert set(ENVIRONMENT) <= set(around)
-    assert busy({**around, "load_before": 0.0}) == ""
-    assert "worthless" in busy({**around, "load_before": 99.0})
+def test_a_busy_machine_gives_a_warning() -> None:
+    current = environment()
+    assert set(ENVIRONMENT) <= set(current)
+    assert busy({**current, "load_before": 0.0}) == ""
+    assert "not reliable" in busy({**current, "load_before": 99.0})

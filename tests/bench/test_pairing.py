@@ -1,4 +1,4 @@
-"""Comparisons on a simulated clock: no difference where there is none, a small one found, drift and noise included."""
+"""Paired timing on a simulated clock with drift and noise: equal code does not differ, a small difference is found."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from aigc_zoo.bench.pairing import LEAST, MOST, WIDTH, Comparison, Paired, compa
 
 
 class Machine:
-    """A clock and work that takes time on it: each run differs by `noise`, some are interrupted, and all drift."""
+    """A simulated clock, and work on it with noise, interruptions and drift."""
 
     def __init__(self, seed: int, noise: float = 0.05) -> None:
         self.now, self.chance, self.noise = 0.0, random.Random(seed), noise
@@ -21,9 +21,9 @@ class Machine:
 
     def work(self, seconds: float) -> Callable[[], None]:
         def run() -> None:
-            drift = 1 + 0.3 * (self.now % 50) / 50  # as when a neighbour warms the processor up
-            spoiled = 3.0 if self.chance.random() < 0.03 else 1.0
-            self.now += seconds * drift * spoiled * self.chance.lognormvariate(0, self.noise)
+            drift = 1 + 0.3 * (self.now % 50) / 50  # as when other work warms the processor
+            interrupted = 3.0 if self.chance.random() < 0.03 else 1.0
+            self.now += seconds * drift * interrupted * self.chance.lognormvariate(0, self.noise)
 
         return run
 
@@ -33,33 +33,33 @@ def compared(seed: int, slower: float, **settings: float) -> Comparison:
     return compare(machine.work(0.01), machine.work(0.01 * slower), clock=machine.clock, **settings)  # type: ignore[arg-type]
 
 
-def test_identical_code_is_seldom_called_different() -> None:
-    """B1: at 95 % about five of a hundred, and never more than ten."""
+def test_identical_code_seldom_differs() -> None:
+    """B1: about five of a hundred at 95 %, and never more than ten."""
     found = [compared(seed, 1.0) for seed in range(100)]
     assert sum(one.differs for one in found) <= 10
-    assert max(len(one.ratios) for one in found) <= MOST
+    assert max(len(one.pairs) for one in found) <= MOST
 
 
-def test_five_per_cent_are_found() -> None:
+def test_a_difference_of_five_per_cent_is_found() -> None:
     """B2: in at least 18 of 20, with pairs until the interval is within 2 %."""
     found = [compared(seed, 1.05) for seed in range(20)]
     assert sum(one.differs and one.low > 1 for one in found) >= 18
     for one in found:
         within = max(one.high - one.median, one.median - one.low) <= WIDTH * one.median
-        assert within or len(one.ratios) == MOST
-        assert len(one.ratios) >= LEAST
+        assert within or len(one.pairs) == MOST
+        assert len(one.pairs) >= LEAST
 
 
-def test_pairs_end_when_enough_is_known_and_not_before() -> None:
+def test_pairs_end_when_the_interval_is_narrow() -> None:
     quiet = Machine(0, noise=0.001)
     few = compare(quiet.work(0.01), quiet.work(0.01), clock=quiet.clock)
-    assert len(few.ratios) == LEAST
+    assert len(few.pairs) == LEAST
     loud = Machine(0, noise=2.0)
     many = compare(loud.work(0.01), loud.work(0.01), clock=loud.clock, most=60)
-    assert len(many.ratios) == 60
+    assert len(many.pairs) == 60
 
 
-def test_both_come_first_equally_often() -> None:
+def test_each_function_comes_first_equally_often() -> None:
     order: list[str] = []
     machine = Machine(0)
 
@@ -70,7 +70,7 @@ def test_both_come_first_equally_often() -> None:
     assert "".join(order[2:10]) == "ABBAABBA"
 
 
-def test_the_interval_holds_the_truth_as_often_as_it_says() -> None:
+def test_the_interval_has_its_stated_coverage() -> None:
     chance = random.Random(5)
     hits = 0
     for number in range(100):
@@ -80,7 +80,7 @@ def test_the_interval_holds_the_truth_as_often_as_it_says() -> None:
     assert hits >= 88
 
 
-def test_rounds_beside_another_alternate() -> None:
+def test_paired_rounds_are_timed_before_and_after() -> None:
     machine = Machine(0, noise=0.0)
     pair = Paired(machine.work(0.01), machine.clock)
     for _ in range(4):
@@ -100,8 +100,8 @@ def test_ratios_of_unpaired_rounds_have_an_interval() -> None:
 
 
 @pytest.mark.nightly
-def test_a_real_clock_finds_five_per_cent_and_nothing_where_there_is_nothing() -> None:
-    """The same as above, of real arithmetic on this machine: a loop of a millisecond beside one of 5 % more."""
+def test_on_a_real_clock_five_per_cent_are_found_and_identical_code_does_not_differ() -> None:
+    """As above with real arithmetic: a loop of a millisecond beside one with 5 % more turns."""
 
     def work(turns: int) -> Callable[[], None]:
         def run() -> None:

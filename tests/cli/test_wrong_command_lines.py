@@ -56,7 +56,7 @@ WRONG = [
     ("list --kind nope", 2, "is not one of"),
     ("new Bad!Name", 2, "use small letters"),
     ("export nowhere --to x", 65, "no such run or file"),
-    ("report nowhere", 65, "no such run or file"),
+    ("report nowhere", 65, "no such run or result file"),
     ("bench speed --fail-if 'median>1.1'", 2, "--compare OLD.json"),
     ("bench speed --compare nowhere.json", 65, "nowhere.json"),
     ("bench speed --compare bad.json", 65, "bad.json"),

@@ -1,4 +1,4 @@
-"""Pictures and extractors that tests of metrics share."""
+"""Images and extractors for the tests of metrics."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MakeSamples = Callable[..., Samples]
 
 @pytest.fixture(scope="session")
 def digits() -> tuple[Tensor, Tensor]:
-    """1,200 of the zoo's own digits (N, 1, 28, 28) uint8 and their labels, of a seed that no split has."""
+    """1,200 of the zoo's drawn digits (N, 1, 28, 28) uint8 and their labels, with a seed that no split has."""
     images, labels = draw(1_200, seed=77)
     return torch.from_numpy(images), torch.from_numpy(labels)
 
@@ -32,7 +32,7 @@ def grey28() -> Extractor:
 
 
 class Tiny(nn.Module):
-    """Eight features of 4x4 pictures: a fixed linear map of the pixels."""
+    """Eight features of 4x4 images: a fixed linear map of the pixels."""
 
     def __init__(self, seed: int = 0) -> None:
         super().__init__()
@@ -56,30 +56,30 @@ def tiny_extractor(seed: int = 0, versions: dict[str, str] | None = None) -> Ext
 
 
 def tiny_samples(n: int = 200, *, split: str = "train", seed: int = 0, name: str = "squares") -> Samples:
-    """`n` random 4x4 pictures."""
-    pictures = torch.randint(0, 256, (n, 1, 4, 4), dtype=torch.uint8, generator=generator("squares", seed))
-    return image_samples(name, split, pictures)
+    """`n` random 4x4 images."""
+    images = torch.randint(0, 256, (n, 1, 4, 4), dtype=torch.uint8, generator=generator("squares", seed))
+    return image_samples(name, split, images)
 
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty cache of this test's own."""
+    """An empty cache directory for one test."""
     monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
 
 
 @pytest.fixture(scope="session")
 def inception_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Random weights of the architecture, in the form of the published file, that tell pictures apart.
+    """Random weights of InceptionV3 in the format of the published file, whose features differ between images.
 
-    The running statistics are those of a few pictures: without them all of fifty layers' outputs are alike, and every
-    metric reads the rounding of the last bit.
+    The running statistics are those of a few images: without them the outputs after fifty layers are all alike, and the
+    metrics would measure the rounding of the last bit.
     """
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
     class Unloaded(FeatureExtractorInceptionV3):  # type: ignore[misc]
         def load_state_dict(self, *_: object, **__: object) -> None:
-            """Nothing is loaded: only the layers are wanted."""
+            """Load nothing: only the layers are needed."""
 
     path = tmp_path_factory.mktemp("inception") / "random.pth"
     torch.save({}, path)
@@ -95,6 +95,6 @@ def inception_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
         network(torch.randint(0, 256, (6, 3, 24, 24), dtype=torch.uint8))
         for module in network.Mixed_7c.modules():
             if isinstance(module, nn.BatchNorm2d):
-                module.weight.fill_(0.06)  # distances of the size of the published network's
+                module.weight.fill_(0.06)  # distances as large as those of the published network
     torch.save(network.state_dict(), path)
     return path

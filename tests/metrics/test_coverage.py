@@ -1,4 +1,4 @@
-"""Modes of mixtures: what counts, what does not, and how uneven shares are told."""
+"""Modes of mixtures: which samples count, and the divergence of uneven frequencies."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from aigc_zoo.metrics.coverage import divergence, mixture_of, mode_counts, modes_found
+from aigc_zoo.metrics.coverage import LEAST, divergence, mixture_of, mode_counts
 from aigc_zoo.random import generator
 
 
@@ -22,36 +22,40 @@ def around(centres: Tensor, each: int, std: float) -> Tensor:
     return points + std * torch.randn(points.shape, generator=generator("around"))
 
 
+def modes_found(points: Tensor, *, least: int = LEAST, sigmas: float = 3.0) -> int:
+    return int((mode_counts(points, ring(), 0.02, sigmas=sigmas) >= least).sum())
+
+
 def test_real_samples_find_every_mode() -> None:
     points = around(ring(), 312, 0.02)
-    assert modes_found(points, ring(), 0.02) == 8
+    assert modes_found(points) == 8
     counts = mode_counts(points, ring(), 0.02)
-    # Of a normal cloud in the plane 1 - exp(-9/2) = 98.9 % are within three deviations.
+    # 1 - exp(-9/2) = 98.9 % of a normal distribution in the plane are within three standard deviations.
     assert float(counts.sum()) / len(points) == pytest.approx(0.989, abs=0.01)
 
 
 def test_a_mode_counts_from_twenty_samples_on() -> None:
     points = ring()[[0] * 20 + [1] * 19]
-    assert modes_found(points, ring(), 0.02) == 1
-    assert modes_found(points, ring(), 0.02, least=19) == 2
+    assert modes_found(points) == 1
+    assert modes_found(points, least=19) == 2
 
 
-def test_samples_between_the_modes_count_for_none() -> None:
+def test_samples_between_the_modes_are_not_counted() -> None:
     points = torch.zeros(500, 2)
-    assert modes_found(points, ring(), 0.02) == 0
-    assert modes_found(points, ring(), 0.02, sigmas=60) == 1, "a point counts for the nearest centre alone"
+    assert modes_found(points) == 0
+    assert modes_found(points, sigmas=60) == 1, "a point counts only for the nearest centre"
     points[0] = float("nan")
     assert int(mode_counts(points, ring(), 0.02, sigmas=60).sum()) == 499
 
 
-def test_centres_and_deviation_come_from_labelled_points() -> None:
+def test_centres_and_deviation_are_estimated_from_labelled_points() -> None:
     labels = torch.arange(8).repeat_interleave(2_000)
     centres, std = mixture_of(around(ring(), 2_000, 0.02), labels, 8)
     assert torch.allclose(centres.float(), ring(), atol=0.003)
     assert std == pytest.approx(0.02, rel=0.02)
 
 
-def test_divergence_has_its_closed_forms() -> None:
+def test_divergence_matches_closed_forms() -> None:
     assert divergence(torch.tensor([5, 5, 5, 5])) == pytest.approx(0)
     assert divergence(torch.tensor([7, 0, 0, 0])) == pytest.approx(math.log(4)), "one of four modes"
     assert divergence(torch.tensor([3, 1]), torch.tensor([0.75, 0.25])) == pytest.approx(0)

@@ -1,4 +1,4 @@
-"""The extractors that are shipped: what they see, what they refuse, and weights that come from elsewhere."""
+"""The first-party extractors: outputs, errors, training, and weights that are downloaded or given by the user."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from aigc_zoo.errors import ConfigError, DataError, ZooError
 from aigc_zoo.game import Samples
-from aigc_zoo.metrics.features import Extractor, Weights, joined, load_extractor, read_weights, rebatched
+from aigc_zoo.metrics.features import Extractor, ExtractorWeights, concatenate, load_extractor, read_weights, rebatch
 from aigc_zoo.plugins import catalogue
 from aigc_zoo.random import generator
 from aigc_zoo_plugins.datasets.digits import digits as all_digits
@@ -24,37 +24,37 @@ from aigc_zoo_plugins.extractors import inception, rgb32, train_grey28, train_rg
 from aigc_zoo_plugins.extractors.grey28 import FILE, Grey28
 
 
-def stated() -> dict[str, str]:
-    """What the file of weights says of itself."""
+def metadata() -> dict[str, str]:
+    """Metadata of the weights file."""
     with safe_open(FILE, framework="pt") as file:
         return dict(file.metadata())
 
 
 def stated_accuracy(data: str) -> float:
-    return float(dict(part.split("=") for part in stated()["accuracy"].split())[data])
+    return float(dict(part.split("=") for part in metadata()["accuracy"].split())[data])
 
 
 # --- zoo-grey28 -------------------------------------------------------------------------------------------------------
 
 
-def test_the_file_is_small_and_says_how_it_was_made() -> None:
+def test_the_weights_file_is_small_and_records_its_training() -> None:
     assert FILE.stat().st_size <= 500_000
-    assert set(stated()) == {"accuracy", "data", "settings", "versions", "date"}
-    assert "seed=" in stated()["settings"]
-    assert "torch=" in stated()["versions"]
+    assert set(metadata()) == {"accuracy", "data", "settings", "versions", "date"}
+    assert "seed=" in metadata()["settings"]
+    assert "torch=" in metadata()["versions"]
 
 
 def test_features_and_logits_have_their_shapes(grey28: Extractor, digits: tuple[Tensor, Tensor]) -> None:
-    made = grey28.module(digits[0][:5])
-    assert made["features"].shape == (5, 128)
-    assert made["logits"].shape == (5, 10)
-    assert made["features"].dtype == made["logits"].dtype == torch.float32
-    assert torch.equal(grey28.features(digits[0][:5]), made["features"])
+    output = grey28.module(digits[0][:5])
+    assert output["features"].shape == (5, 128)
+    assert output["logits"].shape == (5, 10)
+    assert output["features"].dtype == output["logits"].dtype == torch.float32
+    assert torch.equal(grey28.features(digits[0][:5]), output["features"])
     assert not any(parameter.requires_grad for parameter in grey28.module.parameters())
     assert len(grey28.digest) == 16
 
 
-def test_it_reads_the_zoos_digits_as_well_as_stated(grey28: Extractor) -> None:
+def test_its_accuracy_on_digits_is_as_stated(grey28: Extractor) -> None:
     test = all_digits(Path())["test"]
     accuracy = train_grey28.accuracy(grey28.module, test.fields["real"], test.fields["label"])
     assert accuracy == pytest.approx(stated_accuracy("digits"), abs=0.001)
@@ -62,7 +62,7 @@ def test_it_reads_the_zoos_digits_as_well_as_stated(grey28: Extractor) -> None:
 
 
 @pytest.mark.real_data
-def test_it_reads_mnist_as_well_as_stated(grey28: Extractor, zoo_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_its_accuracy_on_mnist_is_as_stated(grey28: Extractor, zoo_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ZOO_DATA", str(zoo_data))
     test = train_grey28.dataset("mnist")["test"]
     accuracy = train_grey28.accuracy(grey28.module, test.fields["real"], test.fields["label"])
@@ -80,11 +80,11 @@ def test_it_reads_mnist_as_well_as_stated(grey28: Extractor, zoo_data: Path, mon
     ],
     ids=["colour", "32x32", "no channel", "float"],
 )
-def test_other_pictures_are_refused_with_a_way_out(grey28: Extractor, images: Tensor) -> None:
-    with pytest.raises(ConfigError, match="--extractor") as refused:
+def test_other_images_are_refused_with_advice(grey28: Extractor, images: Tensor) -> None:
+    with pytest.raises(ConfigError, match="--extractor") as error:
         grey28.features(images)
-    assert "\n" not in str(refused.value)
-    assert str(tuple(images.shape)) in str(refused.value)
+    assert "\n" not in str(error.value)
+    assert str(tuple(images.shape)) in str(error.value)
 
 
 def test_loading_draws_no_random_number() -> None:
@@ -93,20 +93,20 @@ def test_loading_draws_no_random_number() -> None:
     assert torch.equal(before, torch.get_rng_state())
 
 
-def test_it_takes_no_weights_from_elsewhere(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="brings its own weights: leave out --extractor-weights"):
+def test_an_extractor_with_weights_of_its_own_accepts_no_others(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="ships its own weights: remove --extractor-weights"):
         load_extractor(catalogue(), "zoo-grey28", weights=tmp_path / "some.pth")
 
 
-def test_pictures_are_looked_at_in_batches_of_64_however_they_come(
+def test_features_are_extracted_in_batches_of_64_for_any_chunk_size(
     grey28: Extractor, digits: tuple[Tensor, Tensor]
 ) -> None:
     images = digits[0][:200]
-    assert [len(batch) for batch in rebatched(images.split(7), 64)] == [64, 64, 64, 8]
-    assert [len(batch) for batch in rebatched([images[:130], images[130:130], images[130:192]], 64)] == [64, 64, 64]
-    assert list(rebatched([], 64)) == []
-    whole, again = (joined([*grey28.stream(chunks)]) for chunks in ([images], images.split(7)))
-    assert torch.equal(whole.features, again.features)
+    assert [len(batch) for batch in rebatch(images.split(7), 64)] == [64, 64, 64, 8]
+    assert [len(batch) for batch in rebatch([images[:130], images[130:130], images[130:192]], 64)] == [64, 64, 64]
+    assert list(rebatch([], 64)) == []
+    whole, again = (concatenate([*grey28.stream(chunks)]) for chunks in ([images], images.split(7)))
+    assert torch.equal(whole.values, again.values)
     assert whole.logits is not None
     assert torch.equal(whole.logits, again.logits)
     assert grey28.classes((1, 28, 28)) == 10
@@ -115,30 +115,30 @@ def test_pictures_are_looked_at_in_batches_of_64_however_they_come(
 # --- zoo-rgb32 --------------------------------------------------------------------------------------------------------
 
 
-def test_the_colour_extractor_is_small_and_says_how_it_was_made() -> None:
+def test_the_colour_extractor_is_small_and_records_its_training() -> None:
     assert rgb32.FILE.stat().st_size <= 1_000_000
     with safe_open(rgb32.FILE, framework="pt") as file:
         assert set(file.metadata()) == {"accuracy", "data", "settings", "versions", "date"}
-    made = load_extractor(catalogue(), "zoo-rgb32").look(torch.zeros(2, 3, 32, 32, dtype=torch.uint8))
-    assert made.features.shape == (2, 128)
-    assert made.logits is not None
-    assert made.logits.shape == (2, 10)
+    features = load_extractor(catalogue(), "zoo-rgb32").extract(torch.zeros(2, 3, 32, 32, dtype=torch.uint8))
+    assert features.values.shape == (2, 128)
+    assert features.logits is not None
+    assert features.logits.shape == (2, 10)
     with pytest.raises(ConfigError, match="--extractor"):
-        load_extractor(catalogue(), "zoo-rgb32").look(torch.zeros(2, 1, 28, 28, dtype=torch.uint8))
+        load_extractor(catalogue(), "zoo-rgb32").extract(torch.zeros(2, 1, 28, 28, dtype=torch.uint8))
 
 
 @pytest.mark.real_data
-def test_the_colour_extractor_reads_as_well_as_stated(cifar10: Mapping[str, Samples]) -> None:
+def test_the_accuracy_of_the_colour_extractor_is_as_stated(cifar10: Mapping[str, Samples]) -> None:
     test = cifar10["test"]
     with safe_open(rgb32.FILE, framework="pt") as file:
         stated = float(file.metadata()["accuracy"].partition("=")[2])
     rows = torch.arange(0, 10_000, 5)
     found = train_grey28.accuracy(rgb32.rgb32().eval(), test.fields["real"][rows], test.fields["label"][rows])
-    assert found == pytest.approx(stated, abs=0.03), "a fifth of the pictures"
+    assert found == pytest.approx(stated, abs=0.03), "on a fifth of the images"
     assert found > 0.7
 
 
-def test_colour_pictures_are_mirrored_for_training() -> None:
+def test_colour_images_are_mirrored_for_training() -> None:
     images = torch.zeros(64, 3, 32, 32, dtype=torch.uint8)
     images[:, :, 16, 4] = torch.tensor([10, 20, 30], dtype=torch.uint8)
     with torch.random.fork_rng():
@@ -149,7 +149,7 @@ def test_colour_pictures_are_mirrored_for_training() -> None:
     assert torch.equal(moved.sum((2, 3)), images.sum((2, 3)))
 
 
-# --- its training -----------------------------------------------------------------------------------------------------
+# --- training ---------------------------------------------------------------------------------------------------------
 
 
 def test_training_is_deterministic(digits: tuple[Tensor, Tensor]) -> None:
@@ -160,13 +160,15 @@ def test_training_is_deterministic(digits: tuple[Tensor, Tensor]) -> None:
     for name, value in first.state_dict().items():
         assert torch.equal(value, second.state_dict()[name]), name
     features = first(images)["features"].detach().double()
-    assert float(features.var(0).sum()) == pytest.approx(train_grey28.SPREAD, rel=1e-4)
+    assert float(features.var(0).sum()) == pytest.approx(train_grey28.TOTAL_VARIANCE, rel=1e-4)
 
 
 @pytest.mark.nightly
 @pytest.mark.real_data
-def test_training_again_gives_weights_as_good(zoo_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Bit-equal on one machine; another processor rounds otherwise, so the promise is the accuracy."""
+def test_training_again_gives_the_same_accuracy(
+    zoo_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Weights are bit-identical on one machine; other processors round differently, so accuracy is compared."""
     monkeypatch.setenv("ZOO_DATA", str(zoo_data))
     train_grey28.main(["--out", str(tmp_path / "again.safetensors")])
     with safe_open(tmp_path / "again.safetensors", framework="pt") as file:
@@ -183,11 +185,11 @@ def test_folding_and_scaling_keep_the_function(digits: tuple[Tensor, Tensor]) ->
         module(images)  # fills the running statistics
         module.eval()
         wanted = module(images)["logits"]
-        made = train_grey28.scaled(train_grey28.folded(module), images)(images)["logits"]
-    assert torch.allclose(made, wanted, atol=1e-4)
+        found = train_grey28.scaled(train_grey28.folded(module), images)(images)["logits"]
+    assert torch.allclose(found, wanted, atol=1e-4)
 
 
-def test_augmentation_moves_and_adds_noise_within_its_bounds() -> None:
+def test_augmentation_shifts_and_adds_noise_within_its_bounds() -> None:
     images = torch.zeros(64, 1, 28, 28, dtype=torch.uint8)
     images[:, 0, 14, 14] = 255
     with torch.random.fork_rng():
@@ -196,13 +198,13 @@ def test_augmentation_moves_and_adds_noise_within_its_bounds() -> None:
         noisy = train_grey28.noised(images)
     _, _, rows, columns = moved.nonzero(as_tuple=True)
     assert len(rows) == 64
-    for place in (rows, columns):
-        assert sorted(set(place.tolist())) == [12, 13, 14, 15, 16]
+    for positions in (rows, columns):
+        assert sorted(set(positions.tolist())) == [12, 13, 14, 15, 16]
     untouched = (noisy == images).flatten(1).all(1)
     assert 16 < int(untouched.sum()) < 48
 
 
-def test_the_script_writes_a_file_that_loads(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_training_script_writes_a_file_that_loads(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "trial.safetensors"
     train_grey28.main(["--out", str(out), "--data", "digits", "--limit", "256", "--epochs", "1"])
     with safe_open(out, framework="pt") as file:
@@ -219,14 +221,16 @@ def saved(path: Path, content: object) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def test_a_file_of_known_content_is_read(tmp_path: Path) -> None:
+def test_a_file_with_a_known_digest_is_read(tmp_path: Path) -> None:
     path = tmp_path / "weights.pth"
     digest = saved(path, {"a": torch.arange(3)})
     (read,) = read_weights(path, sha256={digest, "0" * 64}, max_bytes=10_000).values()
     assert torch.equal(read, torch.arange(3))
 
 
-def test_another_file_is_refused_before_it_is_unpickled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_with_another_digest_is_refused_before_it_is_unpickled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "weights.pth"
     digest = saved(path, {"a": torch.arange(3)})
 
@@ -236,7 +240,7 @@ def test_another_file_is_refused_before_it_is_unpickled(tmp_path: Path, monkeypa
     monkeypatch.setattr(torch, "load", never)
     with pytest.raises(DataError, match=f"SHA-256 begins with {digest[:16]}, not 0000.*\n.*--extractor-weights"):
         read_weights(path, sha256={"0" * 64}, max_bytes=10_000)
-    with pytest.raises(DataError, match="larger than the 100 bytes"):
+    with pytest.raises(DataError, match="larger than the limit of 100 bytes"):
         read_weights(path, sha256={digest}, max_bytes=100)
     with pytest.raises(DataError, match=r"nothing\.pth cannot be read: No such file"):
         read_weights(tmp_path / "nothing.pth", sha256={digest}, max_bytes=100)
@@ -256,7 +260,7 @@ def test_code_in_a_file_is_not_executed_even_when_its_digest_is_allowed(tmp_path
         path = tmp_path / f"{number}.pth"
         write({"a": _Hostile(canary)}, path)
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        with pytest.raises(DataError, match="something else than named tensors"):
+        with pytest.raises(DataError, match="does not contain a dictionary of tensors"):
             read_weights(path, sha256={digest}, max_bytes=10_000)
     assert not canary.exists()
 
@@ -264,33 +268,33 @@ def test_code_in_a_file_is_not_executed_even_when_its_digest_is_allowed(tmp_path
 @pytest.mark.parametrize("content", [[torch.zeros(1)], {"a": "text"}])
 def test_other_content_is_refused(content: object, tmp_path: Path) -> None:
     digest = saved(tmp_path / "weights.pth", content)
-    with pytest.raises(DataError, match="something else than named tensors"):
+    with pytest.raises(DataError, match="does not contain a dictionary of tensors"):
         read_weights(tmp_path / "weights.pth", sha256={digest}, max_bytes=10_000)
 
 
-def test_without_a_network_the_flag_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_download_names_the_option(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    weights = Weights("zoo/inception-v3-compat")
-    with pytest.raises(ZooError, match=r"zoo/inception-v3-compat: .*cannot be downloaded") as no:
+    weights = ExtractorWeights("zoo/inception-v3-compat")
+    with pytest.raises(ZooError, match=r"zoo/inception-v3-compat: .*cannot be downloaded") as error:
         weights("https://127.0.0.1:9/weights.pth", sha256=inception.SHA256, size=inception.BYTES)
-    assert str(tmp_path) in str(no.value)
-    assert "--extractor-weights FILE" in str(no.value)
-    assert str(no.value).count("\n") < 3
+    assert str(tmp_path) in str(error.value)
+    assert "--extractor-weights FILE" in str(error.value)
+    assert str(error.value).count("\n") < 3
     assert not list(tmp_path.rglob("*.pth"))
 
 
-def test_a_download_is_kept_where_torch_fidelity_looks_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_downloads_share_the_cache_of_torch_fidelity(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     kept = tmp_path / "hub" / "checkpoints" / "weights.pth"
     kept.parent.mkdir(parents=True)
     digest = saved(kept, {"a": torch.arange(3)})
-    assert list(Weights("x")("https://127.0.0.1:9/weights.pth", sha256=digest, size=2_000)) == ["a"]
+    assert list(ExtractorWeights("x")("https://127.0.0.1:9/weights.pth", sha256=digest, size=2_000)) == ["a"]
 
 
 # --- inception-v3-compat ----------------------------------------------------------------------------------------------
 
 
-def test_inception_equals_torch_fidelitys_up_to_rounding(inception_file: Path) -> None:
+def test_inception_equals_that_of_torch_fidelity_up_to_rounding(inception_file: Path) -> None:
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
     rng = torch.get_rng_state()
@@ -302,23 +306,23 @@ def test_inception_equals_torch_fidelitys_up_to_rounding(inception_file: Path) -
         theirs = FeatureExtractorInceptionV3("x", layers, feature_extractor_weights_path=str(inception_file))
     images = torch.randint(0, 256, (3, 1, 20, 24), dtype=torch.uint8, generator=generator("pictures"))
     features, logits = theirs(images.repeat(1, 3, 1, 1))
-    assert features.std(0).mean() > 1e-3, "the pictures differ"
-    made = ours.look(images)  # grey is repeated; colour goes in as it is
-    assert made.logits is not None
-    for found, wanted in ((made.features, features), (made.logits, logits)):
-        assert float((found - wanted).abs().max()) < 2e-5 * float(wanted.abs().max())
-    assert torch.equal(ours.features(images.repeat(1, 3, 1, 1)), made.features)
+    assert features.std(0).mean() > 1e-3, "features differ between images"
+    found = ours.extract(images)  # the grey channel is repeated
+    assert found.logits is not None
+    for value, wanted in ((found.values, features), (found.logits, logits)):
+        assert float((value - wanted).abs().max()) < 2e-5 * float(wanted.abs().max())
+    assert torch.equal(ours.features(images.repeat(1, 3, 1, 1)), found.values)
     with pytest.raises(ConfigError, match="--extractor NAME"):
         ours.features(images.float())
 
 
 def test_a_users_own_weights_are_taken_and_named(inception_file: Path) -> None:
-    """Their digest is in every protocol, so their values stand beside no others."""
-    made = load_extractor(catalogue(), "inception-v3-compat", weights=inception_file)
+    """Their digest is in every protocol, so their values are not compared with others."""
+    extractor = load_extractor(catalogue(), "inception-v3-compat", weights=inception_file)
     digest = hashlib.sha256(inception_file.read_bytes()).hexdigest()
-    assert digest[:16] in made.note
-    assert inception.SHA256[:16] in made.note
-    assert "\n" not in made.note
+    assert digest[:16] in extractor.note
+    assert inception.SHA256[:16] in extractor.note
+    assert "\n" not in extractor.note
 
 
 def test_inception_says_what_does_not_fit(tmp_path: Path) -> None:
@@ -331,12 +335,12 @@ def test_inception_says_what_does_not_fit(tmp_path: Path) -> None:
         load_extractor(catalogue(), "inception-v3-compat", weights=tmp_path / "none.pth")
 
 
-def test_an_archive_that_unpacks_to_too_much_is_refused(tmp_path: Path) -> None:
+def test_an_archive_that_unpacks_to_too_many_bytes_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "bomb.pth"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("archive/data/0", bytes(3_000_000))
     with pytest.raises(DataError, match="unpacks to more than"):
-        Weights("x", path)("https://127.0.0.1:9/w.pth", sha256="0" * 64, size=1_000_000)
+        ExtractorWeights("x", path)("https://127.0.0.1:9/w.pth", sha256="0" * 64, size=1_000_000)
 
 
 def test_the_published_digest_is_the_one_in_its_name() -> None:

@@ -1,4 +1,4 @@
-"""The same numbers as `torch_fidelity.calculate_metrics`, from PNG folders to values, for every extractor."""
+"""Values equal those of `torch_fidelity.calculate_metrics`, from PNG folders on, for every extractor."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from torch.utils.data import Dataset
 
 from aigc_zoo.cli import main
 from aigc_zoo.metrics import fidelity
-from aigc_zoo.metrics.features import Extractor, joined, load_extractor
+from aigc_zoo.metrics.features import Extractor, concatenate, load_extractor
 from aigc_zoo.plugins import catalogue
 from aigc_zoo.random import generator
 
@@ -31,7 +31,7 @@ NAMES = {
 }
 
 
-class Pictures(Dataset[Tensor]):
+class Images(Dataset[Tensor]):
     def __init__(self, images: Tensor) -> None:
         self.images = images
 
@@ -44,7 +44,7 @@ class Pictures(Dataset[Tensor]):
 
 @contextmanager
 def registered(extractor: Extractor) -> Iterator[str]:
-    """One of our extractors under a name that torch-fidelity knows."""
+    """Register one of our extractors with torch-fidelity; yields its name."""
     from torch_fidelity import register_feature_extractor
     from torch_fidelity.feature_extractor_base import FeatureExtractorBase
     from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY
@@ -55,8 +55,8 @@ def registered(extractor: Extractor) -> Iterator[str]:
             self.network = extractor.module
 
         def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-            made = self.network(images)
-            return tuple(made[name] for name in self.features_list)
+            output = self.network(images)
+            return tuple(output[name] for name in self.features_list)
 
         @staticmethod
         def get_provided_features_list() -> tuple[str, ...]:
@@ -89,20 +89,20 @@ def theirs(fake: Any, real: Any, count: int, **more: Any) -> dict[str, float]:
 
 
 def ours(extractor: Extractor, fake: Tensor, real: Tensor, batch: int = 64) -> dict[str, float]:
-    a, b = (joined([*extractor.stream([images], batch)]) for images in (fake, real))
+    a, b = (concatenate([*extractor.stream([images], batch)]) for images in (fake, real))
     assert a.logits is not None
-    precision, recall = fidelity.precision_recall(a.features, b.features)
+    precision, recall = fidelity.precision_recall(a.values, b.values)
     return {
-        "fid": fidelity.frechet(*(fidelity.statistics(one.features, few=True) for one in (a, b))),
-        "kid": fidelity.kernel(a.features, b.features).value,
+        "fid": fidelity.frechet(*(fidelity.statistics(one.values, few=True) for one in (a, b))),
+        "kid": fidelity.kid(a.values, b.values).value,
         "isc": fidelity.inception_score(a.logits).value,
         "precision": precision.value,
         "recall": recall.value,
     }
 
 
-def pictures(name: str, digits: Tensor) -> tuple[Tensor, Tensor]:
-    """300 + 300 pictures of the kind that an extractor takes, the second ones a little noisy."""
+def fake_and_real(name: str, digits: Tensor) -> tuple[Tensor, Tensor]:
+    """300 images that an extractor accepts with a little noise, and 300 without."""
     real, fake = digits[:300], digits[300:600]
     if name == "zoo-rgb32":
         real, fake = (torch.nn.functional.pad(part, [2] * 4).repeat(1, 3, 1, 1) for part in (real, fake))
@@ -111,12 +111,12 @@ def pictures(name: str, digits: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @pytest.mark.parametrize("name", ["zoo-grey28", "zoo-rgb32"])
-def test_our_extractors_read_the_same_in_torch_fidelitys_own_way(name: str, digits: tuple[Tensor, Tensor]) -> None:
-    """M8. Both look at 64 pictures at a time, so the features are the same and so are the values."""
+def test_our_extractors_have_the_same_values_in_torch_fidelity(name: str, digits: tuple[Tensor, Tensor]) -> None:
+    """M8. Both use batches of 64 images, so features and values are the same."""
     extractor = load_extractor(catalogue(), name)
-    fake, real = pictures(name, digits[0])
-    with registered(extractor) as known:
-        wanted = theirs(Pictures(fake), Pictures(real), 300, feature_extractor=known, batch_size=64)
+    fake, real = fake_and_real(name, digits[0])
+    with registered(extractor) as registered_name:
+        wanted = theirs(Images(fake), Images(real), 300, feature_extractor=registered_name, batch_size=64)
     assert ours(extractor, fake, real) == pytest.approx(wanted, rel=1e-9)
     assert wanted["fid"] > 1
 
@@ -124,7 +124,7 @@ def test_our_extractors_read_the_same_in_torch_fidelitys_own_way(name: str, digi
 @pytest.mark.parametrize("name", ["zoo-grey28", "zoo-rgb32"])
 def test_the_batch_size_changes_no_printed_digit(name: str, digits: tuple[Tensor, Tensor]) -> None:
     extractor = load_extractor(catalogue(), name)
-    few, many = (ours(extractor, *pictures(name, digits[0]), batch=batch) for batch in (7, 64))
+    few, many = (ours(extractor, *fake_and_real(name, digits[0]), batch=batch) for batch in (7, 64))
     assert {key: f"{value:.4g}" for key, value in few.items()} == {key: f"{value:.4g}" for key, value in many.items()}
 
 
@@ -145,7 +145,7 @@ def evaluated(capsys: pytest.CaptureFixture[str], *words: object) -> dict[str, d
 def compare(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, weights: Path, fake: Tensor, real: Tensor
 ) -> dict[str, Any]:
-    """`zoo eval` and torch-fidelity on the same folders and weights; returns our records."""
+    """Compare `zoo eval` with torch-fidelity on the same folders and weights; returns our records."""
     fakes, reals = folder(tmp_path / "fakes", fake), folder(tmp_path / "reals", real)
     found = evaluated(
         capsys, fakes, "--against", reals, "--metrics", "fid,kid,isc,prc", "--extractor", "inception-v3-compat",
@@ -165,8 +165,8 @@ def compare(
 
 @pytest.mark.nightly
 @pytest.mark.real_data
-@pytest.mark.filterwarnings("ignore::UserWarning")  # of torch-fidelity's data loader
-def test_inception_reads_the_same_from_folders_of_photographs(
+@pytest.mark.filterwarnings("ignore::UserWarning")  # from the data loader of torch-fidelity
+def test_inception_has_the_same_values_on_folders_of_photographs(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, inception_file: Path, zoo_data: Path
 ) -> None:
     from aigc_zoo.data.open import open_path
@@ -182,7 +182,7 @@ def test_inception_reads_the_same_from_folders_of_photographs(
 
 @pytest.mark.nightly
 def test_the_fast_inception_is_faster(inception_file: Path) -> None:
-    """At least 1.7 times torch-fidelity's own network at its own batch size, in turns on one machine."""
+    """At least 1.7 times as fast as torch-fidelity's network at its own batch size, measured in alternation."""
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
     fast = load_extractor(catalogue(), "inception-v3-compat", weights=inception_file)
@@ -195,7 +195,7 @@ def test_the_fast_inception_is_faster(inception_file: Path) -> None:
         for which in ("fast", "plain") if number % 2 else ("plain", "fast"):
             start = time.perf_counter()
             if which == "fast":
-                fast.look(images)
+                fast.extract(images)
             else:
                 with torch.no_grad():
                     plain(images)

@@ -1,4 +1,4 @@
-"""Stamps on numbers: what differs is named, what JSON does to them does not count as a difference."""
+"""Protocols: differences are named, and a round trip through JSON makes none."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from aigc_zoo.metrics.protocol import differences, protocol, same, versions_of
+from aigc_zoo.metrics.protocol import differences, protocol, versions_of
 
 STAMP = {
     "metric": "fid",
@@ -26,21 +26,20 @@ STAMP = {
 }
 
 
-def test_equal_protocols_are_the_same_after_json_too() -> None:
+def test_a_protocol_is_unchanged_by_json() -> None:
     stamp = protocol(**STAMP)
-    assert same(stamp, json.loads(json.dumps(stamp)))
+    assert not differences(stamp, json.loads(json.dumps(stamp)))
     assert set(stamp) == set(STAMP)
 
 
 @pytest.mark.parametrize("key", STAMP)
-def test_every_part_counts(key: str) -> None:
+def test_a_difference_in_any_entry_is_found(key: str) -> None:
     other = protocol(**(STAMP | {key: {"torch": "2.16.0"} if key == "versions" else "another"}))
     (difference,) = differences(protocol(**STAMP), other)
     assert difference.startswith(key)
-    assert not same(protocol(**STAMP), other)
 
 
-def test_differences_are_named_in_words() -> None:
+def test_differences_name_both_values() -> None:
     other = protocol(**(STAMP | {"num": 10_000, "versions": {"torch": "2.15.0", "numpy": "2.4.6"}}))
     assert differences(protocol(**STAMP), other) == [
         "num: 2048 against 10000",
@@ -48,13 +47,13 @@ def test_differences_are_named_in_words() -> None:
     ]
 
 
-def test_none_is_not_the_same_as_not_stated() -> None:
+def test_none_differs_from_a_missing_entry() -> None:
     without = protocol(**STAMP)
     del without["seed"]
     assert differences(protocol(**(STAMP | {"seed": None})), without) == ["seed: None against not stated"]
 
 
-def test_versions_of_what_is_missing_are_unknown() -> None:
+def test_the_version_of_a_missing_distribution_is_unknown() -> None:
     found = versions_of("no-such-distribution", "torch")
     assert found["no-such-distribution"] == "unknown"
     assert list(found) == ["aigc-zoo", "torch", "torch-fidelity", "numpy", "no-such-distribution"]

@@ -1,4 +1,4 @@
-"""Run folders and result files as a report meets them, made by hand: fast, and as hostile as they can be."""
+"""Run directories and result files written by hand, with hostile text in them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def make_run(
     held_out: float | None = None,
     **more: Any,
 ) -> Path:
-    """A folder like that of a run: `values` of its own metric by step."""
+    """Write a run directory with `values` of its main metric by step."""
     (path / "samples").mkdir(parents=True)
     card = {
         "recipe": recipe, "slots": {"loss": "zoo/minimax"}, "options": {"lr": 0.001}, "batch_size": 64, "steps": 1000,
@@ -72,26 +72,26 @@ def make_results(path: Path, kind: str = "speed", **more: Any) -> Path:
         {
             "name": name, "group": "train-step/cpu", "median": scale / 100,
             "interval": [scale * 0.0098, scale * 0.0103],
-            "seconds": [scale * one for one in times], "images_per_second": 6400 / scale, "yardstick": "y",
+            "seconds": [scale * one for one in times], "images_per_second": 6400 / scale, "baseline": "y",
             "relative": [scale + 0.01 * (number % 5) for number in range(20)],
         }
         for name, scale in (("zoo/dcgan", 1.0), (HOSTILE, 1.6))
     ]  # fmt: skip
-    entries.append({"name": "acme/gan", "group": "train-step/cpu", "skipped": "its data are not here"})
+    entries.append({"name": "acme/gan", "group": "train-step/cpu", "skipped": "its data is missing"})
     if kind != "speed":
-        spread = {"mean": 3.0, "std": 0.5, "values": [2.5, 3.0, 3.5]}
+        values = {"mean": 3.0, "std": 0.5, "values": [2.5, 3.0, 3.5]}
         entries = [
             {
                 "name": "dcgan x minimax", "metric": "fid-zoo-grey28", "protocol": protocol(), "seeds": [0, 1, 2],
-                "final": spread, "best": spread, "collapse_rate": 1 / 3, "target": 4.0, "seconds_to_target": 12.0,
+                "final": values, "best": values, "collapse_rate": 1 / 3, "target": 4.0, "seconds_to_target": 12.0,
                 "images_to_target": 6400, "reached": 3,
             },
             {
                 "name": "dcgan x other", "metric": "fid-zoo-grey28", "protocol": protocol(num=9_999), "seeds": [0],
-                "final": spread, "best": spread, "collapse_rate": 0.0, "target": None, "seconds_to_target": None,
+                "final": values, "best": values, "collapse_rate": 0.0, "target": None, "seconds_to_target": None,
                 "images_to_target": None, "reached": 0,
             },
-            {"name": "dcgan x gp", "incompatible": "penalty gp looks at samples one by one"},
+            {"name": "dcgan x gp", "incompatible": "penalty gp needs per-sample gradients"},
         ]  # fmt: skip
     result = {
         "schema": "aigc_zoo bench 1",
@@ -106,7 +106,7 @@ def make_results(path: Path, kind: str = "speed", **more: Any) -> Path:
 
 @pytest.fixture
 def sources(tmp_path: Path) -> list[Path]:
-    """Two comparable runs, one of another protocol, one collapsed and hostile, and result files."""
+    """Two comparable runs, a collapsed one with hostile text, one of another protocol, and result files."""
     values = {0: 570.0, 400: 14.0, 800: 3.2, 1000: 3.5}
     good = make_run(tmp_path / "good", values, held_out=3.9)
     make_run(tmp_path / "other", {0: 560.0, 400: 9.0, 800: 2.2, 1000: 2.1})

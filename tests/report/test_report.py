@@ -1,4 +1,4 @@
-"""What a report says, what it refuses, and that nothing in it is taken for markup."""
+"""Reports: content, escaping, and errors for other inputs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from aigc_zoo.cli import main
 from aigc_zoo.errors import DataError
-from aigc_zoo.report.collect import boards, collect, parts
+from aigc_zoo.report.collect import collect, group_by_protocol, leaderboards
 from aigc_zoo.report.markdown import cell, markdown
 from aigc_zoo.report.page import page
 
@@ -20,7 +20,7 @@ from .conftest import HOSTILE, make_results, make_run
 
 
 class Tags(HTMLParser):
-    """Every tag with its attributes, and the text of the page."""
+    """Collects every tag with its attributes, and the text of a page."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -35,23 +35,23 @@ class Tags(HTMLParser):
         self.text.append(data)
 
 
-def test_runs_of_one_protocol_stand_together_best_first(sources: list[Path]) -> None:
-    first, second = boards(collect(sources).runs)
+def test_runs_are_grouped_by_protocol_and_sorted(sources: list[Path]) -> None:
+    first, second = leaderboards(collect(sources).runs)
     assert [run.name for run in first.runs] == ["other", "good", "collapsed"]
     assert [run.name for run in second.runs] == ["more samples"]
-    assert second.unlike == "num: 2048 against 10000"
+    assert second.difference == "num: 2048 against 10000"
     good = first.runs[1]
     assert good.best is not None
     assert good.final is not None
     assert (good.best["step"], good.best["value"], good.final["value"]) == (800, 3.2, 3.5)
-    held = good.of_held_out("final", good.own)
+    held = good.of_held_out("final", good.main_metric)
     assert held is not None
     assert held["value"] == 3.9
     assert not good.flags
     assert "80%" in first.runs[2].flags["duplicates"]
 
 
-def test_a_page_needs_nothing_else(sources: list[Path]) -> None:
+def test_a_page_is_self_contained(sources: list[Path]) -> None:
     text = page(collect(sources))
     found = Tags(text)
     for tag, attributes in found.tags:
@@ -65,14 +65,14 @@ def test_a_page_needs_nothing_else(sources: list[Path]) -> None:
 
 
 @pytest.mark.promise("R30", 1, 1)
-def test_everything_from_outside_is_escaped(sources: list[Path], promise: Any) -> None:
+def test_untrusted_text_is_escaped(sources: list[Path], promise: Any) -> None:
     found = Tags(page(collect(sources), title=HOSTILE))
     assert not [1 for tag, _ in found.tags if tag == "b"]
-    assert "".join(found.text).count('<script>alert("1")</script>') >= 4, "as text: title, recipe, data, entry"
+    assert "".join(found.text).count('<script>alert("1")</script>') >= 4, "title, recipe, data and entry are text"
     promise.kept(hostile_words_in_a_report=4, unescaped_tags=0)
 
 
-def test_ids_of_charts_do_not_meet(sources: list[Path]) -> None:
+def test_ids_of_charts_are_unique(sources: list[Path]) -> None:
     found = Tags(page(collect(sources)))
     ids = [attributes["id"] for _, attributes in found.tags if "id" in attributes]
     assert len(ids) == len(set(ids))
@@ -82,11 +82,11 @@ def test_ids_of_charts_do_not_meet(sources: list[Path]) -> None:
                 assert target in ids
 
 
-def test_a_page_is_the_same_every_time(sources: list[Path]) -> None:
+def test_a_page_is_deterministic(sources: list[Path]) -> None:
     assert page(collect(sources)) == page(collect(sources))
 
 
-def test_markdown_tells_the_same(sources: list[Path]) -> None:
+def test_markdown_has_the_same_content(sources: list[Path]) -> None:
     text = markdown(collect(sources))
     assert "<script>" not in text
     assert "Not comparable with the first table: num: 2048 against 10000" in text
@@ -98,9 +98,11 @@ def test_markdown_tells_the_same(sources: list[Path]) -> None:
     assert cell("a|b\n<c>") == "a\\|b &lt;c\\>"
 
 
-def test_entries_of_unlike_protocols_stand_in_tables_of_their_own(sources: list[Path]) -> None:
+def test_entries_are_grouped_by_protocol(sources: list[Path]) -> None:
     matrix = next(result for result in collect(sources).results if result["kind"] == "matrix")
-    found = [(how[:13], [entry["name"] for entry in entries]) for how, entries in parts(matrix["entries"])]
+    found = [
+        (text[:13], [entry["name"] for entry in entries]) for text, entries in group_by_protocol(matrix["entries"])
+    ]
     assert found == [("2,048 samples", ["dcgan x minimax"]), ("9,999 samples", ["dcgan x other"]), ("", ["dcgan x gp"])]
     assert "9,999 samples" in page(collect(sources))
 
@@ -108,30 +110,30 @@ def test_entries_of_unlike_protocols_stand_in_tables_of_their_own(sources: list[
 # --- the command ------------------------------------------------------------------------------------------------------
 
 
-def told(capsys: pytest.CaptureFixture[str], code: int, *words: object) -> str:
+def run_command(capsys: pytest.CaptureFixture[str], code: int, *words: object) -> str:
     assert main([str(word) for word in words]) == code
     out, err = capsys.readouterr()
     assert len(err.splitlines()) <= 3
     return out if code == 0 else err
 
 
-def test_a_report_of_one_run_is_put_into_its_folder(
+def test_a_report_of_one_run_is_written_to_its_directory(
     sources: list[Path], capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert told(capsys, 0, "report", sources[0]).strip() == str(sources[0] / "report.html")
-    assert told(capsys, 0, "report", *sources, "--format", "md").strip() == "report.md"
-    told(capsys, 0, "report", tmp_path, "--out", tmp_path / "all.html")
+    assert run_command(capsys, 0, "report", sources[0]).strip() == str(sources[0] / "report.html")
+    assert run_command(capsys, 0, "report", *sources, "--format", "md").strip() == "report.md"
+    run_command(capsys, 0, "report", tmp_path, "--out", tmp_path / "all.html")
     assert "more samples" in (tmp_path / "all.html").read_text()
 
 
-def test_unlike_protocols_are_refused_where_a_comparison_was_asked_for(
+def test_strict_refuses_different_protocols(
     sources: list[Path], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    said = told(capsys, 3, "report", *sources, "--strict", "--out", tmp_path / "no.html")
-    assert "num: 2048 against 10000" in said
+    error = run_command(capsys, 3, "report", *sources, "--strict", "--out", tmp_path / "no.html")
+    assert "num: 2048 against 10000" in error
     assert not (tmp_path / "no.html").exists()
-    told(capsys, 0, "report", *sources[:3], "--strict", "--out", tmp_path / "yes.html")
+    run_command(capsys, 0, "report", *sources[:3], "--strict", "--out", tmp_path / "yes.html")
 
 
 @pytest.mark.parametrize(
@@ -139,23 +141,23 @@ def test_unlike_protocols_are_refused_where_a_comparison_was_asked_for(
     [
         ({"schema": "aigc_zoo bench 99"}, "its schema is 'aigc_zoo bench 99'"),
         ({"schema": None}, "its schema is None"),
-        ({"environment": None}, "does not say where it was measured"),
+        ({"environment": None}, "it has no environment"),
         ({"environment": {"cores": 2}}, "environment lacks processor"),
         ({"kind": "guess"}, "its kind is 'guess'"),
         ({"entries": [{}]}, "have no names"),
         ({"entries": [{"name": "a"}]}, "has no times"),
     ],
 )
-def test_results_that_nobody_can_place_are_refused(
+def test_invalid_result_files_are_refused(
     change: dict[str, object], reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert reason in told(capsys, 65, "report", make_results(tmp_path / "r.json", **change))
+    assert reason in run_command(capsys, 65, "report", make_results(tmp_path / "r.json", **change))
 
 
-def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
+def test_other_paths_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such run"):
         collect([tmp_path / "nothing"])
-    with pytest.raises(DataError, match="neither runs nor files"):
+    with pytest.raises(DataError, match="neither runs nor result files"):
         collect([tmp_path])
     (tmp_path / "torn.json").write_text("{")
     with pytest.raises(DataError, match="damaged"):

@@ -136,7 +136,7 @@ def test_metrics_all_measures_all_that_can_be_measured(
     assert main([str(word) for word in words]) == 0
     out, err = capsys.readouterr()
     assert "left out modes: zoo/zoo-grey28 does not tell the 2 classes" in err
-    assert "left out memorisation" in err
+    assert "left out memorization" in err
     names = [line.split()[0] for line in out.splitlines() if "-zoo-grey28" in line.split()[0]]
     assert names == [
         f"{name}-zoo-grey28"
