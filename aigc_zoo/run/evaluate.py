@@ -12,7 +12,7 @@ import torch
 from aigc_zoo.data import resolve
 from aigc_zoo.errors import ConfigError, DataError, UsageError
 from aigc_zoo.game import Samples
-from aigc_zoo.metrics.evaluate import SILENT, Evaluator
+from aigc_zoo.metrics.evaluate import SILENT, Evaluator, dataset_batches
 from aigc_zoo.metrics.features import Extractor, coordinates, load_extractor
 from aigc_zoo.metrics.kinds import groups_of
 from aigc_zoo.metrics.reference import Progress
