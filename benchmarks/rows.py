@@ -5,7 +5,7 @@
 
 A row is the median ratio of pairs, A and B in alternation. Pairs are added until the 95 % interval of the median is
 within 2 % of it (in one process: no wider than 2 %), 400 at most. Nothing else may run meanwhile: the load before is
-part of the result. `tools/speed_table.py` writes the README's table from the results.
+part of the result. `tools/speed_table.py` writes docs/speed.md from the results.
 """
 
 from __future__ import annotations

@@ -114,7 +114,7 @@ def picky(*, margin: Annotated[float, Range(None, 5)] = 1.0) -> str:
 
 
 def gp(*, centre: float = 1.0) -> Any:
-    return lambda critic, batch: centre
+    return lambda discriminator, batch: centre
 
 
 def returns_nothing(*, lr: float = 1.0) -> Any:

@@ -19,6 +19,30 @@ HEAD = """# The command line
 Generated from the commands by `make docs`. A recipe and its components have further options: `zoo train RECIPE --help`
 and `zoo show RECIPE` list them.
 """
+TAIL = """
+## Exit codes
+
+| code | meaning |
+|---|---|
+| 0 | done |
+| 1 | failure |
+| 2 | invalid command line |
+| 3 | configuration or plugin: unknown names, values out of range, components that do not fit |
+| 4 | another process writes this run |
+| 65 | missing or damaged data |
+| 70 | training diverged |
+| 74 | a file cannot be read or written |
+| 130, 143 | stopped by Ctrl-C or SIGTERM, after saving a checkpoint |
+
+## Environment variables
+
+| name | meaning |
+|---|---|
+| `ZOO_DATA` | folder in which named datasets are looked up, as `$ZOO_DATA/NAME`, before they are downloaded |
+| `ZOO_CACHE` | folder for downloads and decoded data; default: the user's cache folder |
+| `ZOO_DISABLE_PLUGINS` | comma-separated distributions or entry points that are not loaded; `*` for all |
+| `ZOO_STRICT` | `1` turns a broken plugin into an error instead of a line on stderr |
+"""
 
 
 def page() -> str:
@@ -32,7 +56,7 @@ def page() -> str:
             if command is None:
                 raise ValueError(f"zoo lists the command {name}, which it does not have")
             sections += _sections(f"zoo {name}", command, context)
-    return "\n".join([HEAD, *sections])
+    return "\n".join([HEAD, *sections, TAIL.strip("\n"), ""])
 
 
 def _sections(name: str, command: click.Command, context: click.Context) -> Iterator[str]:

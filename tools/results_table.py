@@ -1,4 +1,4 @@
-"""Writes README.md's result table from benchmarks/results/*.json; with --check it fails if the table is stale.
+"""Writes the result table of docs/results.md from benchmarks/results/*.json; with --check it fails if the table is stale.
 
 benchmarks/README.md documents the format of result files. A result without its machine, versions, commit or protocol is
 refused.
@@ -16,7 +16,7 @@ from typing import Any
 from aigc_zoo.artefacts import migration
 
 ROOT = Path(__file__).resolve().parent.parent
-README = ROOT / "README.md"
+PAGE = ROOT / "docs" / "results.md"
 RESULTS = ROOT / "benchmarks" / "results"
 BEGIN, END = "<!-- begin: results -->", "<!-- end: results -->"
 
@@ -122,19 +122,19 @@ def _duration(seconds: float) -> str:
     return f"{seconds / 60:.1f} min" if seconds >= 60 else f"{seconds:.0f} s"
 
 
-def filled(readme: str, results: Sequence[Mapping[str, Any]]) -> str:
-    """The README with a new table between its markers."""
-    before, begin, rest = readme.partition(BEGIN)
+def filled(page: str, results: Sequence[Mapping[str, Any]]) -> str:
+    """The page with a new table between its markers."""
+    before, begin, rest = page.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
-        raise ValueError(f"README.md lacks the markers {BEGIN} and {END}")
+        raise ValueError(f"docs/results.md lacks the markers {BEGIN} and {END}")
     return f"{before}{begin}\n{table(results)}\n{end}{after}"
 
 
-def stale(readme: Path = README, results: Path = RESULTS) -> str:
-    """A message if the README's table is stale, empty otherwise."""
-    text = readme.read_text(encoding="utf-8")
-    return "" if filled(text, load(results)) == text else "README.md: the result table is stale: run `make docs`"
+def stale(page: Path = PAGE, results: Path = RESULTS) -> str:
+    """A message if the page's table is stale, empty otherwise."""
+    text = page.read_text(encoding="utf-8")
+    return "" if filled(text, load(results)) == text else "docs/results.md: the result table is stale: run `make docs`"
 
 
 def main(arguments: Sequence[str]) -> str | int:
@@ -143,7 +143,7 @@ def main(arguments: Sequence[str]) -> str | int:
     try:
         if arguments:
             return stale() or 0
-        README.write_text(filled(README.read_text(encoding="utf-8"), load()), encoding="utf-8")
+        PAGE.write_text(filled(PAGE.read_text(encoding="utf-8"), load()), encoding="utf-8")
     except ValueError as error:
         return str(error)
     return 0

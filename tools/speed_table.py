@@ -1,4 +1,4 @@
-"""Writes README.md's speed table from benchmarks/results/speed/*.json; with --check it fails if the table is stale.
+"""Writes the speed table of docs/speed.md from benchmarks/results/speed/*.json; with --check it fails if the table is stale.
 
 `python benchmarks/rows.py ROW` writes the result of a row, `python benchmarks/gpu_suite.py` that of the GPU rows. Rows
 without a result are shown as unmeasured. A result without its environment, or of a busy machine, is refused.
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-README = ROOT / "README.md"
+PAGE = ROOT / "docs" / "speed.md"
 RESULTS = ROOT / "benchmarks" / "results" / "speed"
 BEGIN, END = "<!-- begin: speed -->", "<!-- end: speed -->"
 
@@ -99,12 +99,12 @@ def _value(value: float, aim: str) -> str:
     return f"{value:.3f} x" if value < 1.1 else f"{value:.2f} x"  # near 1 a third digit matters
 
 
-def filled(readme: str, results: Mapping[str, Mapping[str, Any]]) -> str:
-    """The README with a new table between its markers."""
-    before, begin, rest = readme.partition(BEGIN)
+def filled(page: str, results: Mapping[str, Mapping[str, Any]]) -> str:
+    """The page with a new table between its markers."""
+    before, begin, rest = page.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
-        raise ValueError(f"README.md lacks the markers {BEGIN} and {END}")
+        raise ValueError(f"docs/speed.md lacks the markers {BEGIN} and {END}")
     return f"{before}{begin}\n{table(results)}\n{end}{after}"
 
 
@@ -112,13 +112,13 @@ def main(arguments: Sequence[str]) -> str | int:
     if arguments not in ([], ["--check"]):
         return "usage: python tools/speed_table.py [--check]"
     try:
-        text = README.read_text(encoding="utf-8")
+        text = PAGE.read_text(encoding="utf-8")
         fresh = filled(text, load())
     except ValueError as error:
         return str(error)
     if arguments:
-        return 0 if fresh == text else "README.md: the speed table is stale: run `make docs`"
-    README.write_text(fresh, encoding="utf-8")
+        return 0 if fresh == text else "docs/speed.md: the speed table is stale: run `make docs`"
+    PAGE.write_text(fresh, encoding="utf-8")
     return 0
 
 

@@ -20,7 +20,7 @@ def recipe(name: str) -> Recipe:
     """A recipe with networks of width 4 and z of 8, and without dropout, whose noise is the network's own."""
     if name == "vanilla-minimax":
         return small("vanilla", loss="minimax")
-    # At 1e-3 the critics of residual networks win within 20 steps, and losses of 1e-22 have no digits to compare.
+    # At 1e-3 residual discriminators win within 20 steps, and losses of 1e-22 have no digits to compare.
     return small(name) if name in ("dcgan", "gan", "primer", "vanilla") else small(name, lr=1e-4)
 
 

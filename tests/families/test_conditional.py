@@ -1,4 +1,4 @@
-"""Labels in every recipe: made and judged by them, refused where there are none."""
+"""Class labels in every recipe: generator and discriminator are conditional, and data without labels is refused."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def reals(number: int) -> dict[str, Tensor]:
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_every_recipe_makes_and_judges_by_labels(name: str) -> None:
+def test_every_recipe_trains_conditionally(name: str) -> None:
     trainer = Trainer(small(name, conditional=True), SPEC, reals, batch_size=N, steps=3)
     before = {key: value.clone() for key, value in trainer.nets.named_parameters()}
     for _ in range(3):

@@ -256,7 +256,7 @@ def test_dcgan_initial_weights(norm: Any) -> None:
     for net in (dcgan.generator(spec, 100, norm=norm, dense=64), dcgan.discriminator(spec, norm=norm, dense=64)):
         weights = [layer.weight for layer in net if isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d)]
         every = torch.cat([weight.flatten() for weight in weights])
-        if norm == "none":  # He's, as nothing mends the scale
+        if norm == "none":  # He initialization, as no norm rescales the activations
             expected = [(2 / (1.04 * nn.init._calculate_fan_in_and_fan_out(weight)[0])) ** 0.5 for weight in weights]
             assert [weight.std().item() for weight in weights[:-1]] == pytest.approx(expected[:-1], rel=0.05)
         else:
@@ -271,7 +271,7 @@ def test_dcgan_initial_weights(norm: Any) -> None:
         assert all(not bias.any() for bias in biases)
 
 
-def test_dcgan_norms_everything_but_the_critics_first_layer_and_the_outputs() -> None:
+def test_dcgan_norms_everything_but_the_discriminators_first_layer_and_the_outputs() -> None:
     G, D = pair("dcgan", Spec(shape=(3, 64, 64)))
     kinds = [type(layer).__name__ for layer in D if not isinstance(layer, nn.LeakyReLU)]
     assert kinds == ["Conv2d", *["Conv2d", "BatchNorm2d"] * 3, "Flatten", "Linear"]
@@ -350,7 +350,7 @@ def test_vanilla_size_by_hand() -> None:
     assert count_parameters(vanilla.discriminator(spec)) == 785 * 1200 + 241 * 1200 + 241
 
 
-def test_vanilla_critic_sees_samples_in_zero_to_one() -> None:
+def test_vanilla_discriminator_rescales_samples_to_zero_to_one() -> None:
     """As the published code's: so a dropped pixel is a black one, whatever the data's range."""
     x = torch.rand(4, 1, 28, 28)
     logits = []
@@ -373,7 +373,7 @@ def test_vanilla_drops_units_only_while_training() -> None:
 
 
 @pytest.mark.parametrize("build", [module.discriminator for module in FAMILIES.values()])
-def test_critics_can_be_differentiated_twice(build: Callable[..., nn.Module]) -> None:
+def test_discriminators_can_be_differentiated_twice(build: Callable[..., nn.Module]) -> None:
     """As gradient penalties do."""
     D = build(Spec(shape=(1, 28, 28)), width=4)
     x = torch.rand(2, 1, 28, 28, requires_grad=True)

@@ -1,4 +1,4 @@
-"""The recipes of the first families, put together as the option layer does: slots are callables with options bound."""
+"""The general two-player recipe with the defaults of its rows; slots are callables with options bound."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -25,25 +25,25 @@ NETWORKS = {"dcgan": dcgan_networks, "primer": primer_networks, "vanilla": vanil
 SPEC = Spec(shape=(1, 28, 28))
 
 
-def built(name: str, critic: str | None = None, **options: object) -> Recipe:
-    """The recipe with tiny networks; `critic` names another family's discriminator."""
+def built(name: str, other: str | None = None, **options: object) -> Recipe:
+    """The recipe with tiny networks; `other` names the plugin of another discriminator."""
     given = {
         "generator": partial(NETWORKS[name].generator, width=4),
-        "discriminator": partial(NETWORKS[critic or name].discriminator, width=4),
+        "discriminator": partial(NETWORKS[other or name].discriminator, width=4),
         "loss": non_saturating,
     }
     own = {key: value for key, value in DEFAULTS[name].items() if key not in (*LENGTH, *given)}
     return gan(**own | given | options)
 
 
-def slope(critic, batch: Batch) -> Tensor:  # type: ignore[no-untyped-def]
+def r1(discriminator, batch: Batch) -> Tensor:  # type: ignore[no-untyped-def]
     """E |grad D(x)|^2 at the reals, with the logits that the loss already has."""
-    (gradient,) = torch.autograd.grad(critic(batch["real"]).sum(), batch["real"], create_graph=True)
+    (gradient,) = torch.autograd.grad(discriminator(batch["real"]).sum(), batch["real"], create_graph=True)
     return gradient.flatten(1).square().sum(1).mean()
 
 
 def penalised(**fields: float) -> Penalty:
-    return Penalty(make=lambda: slope, name="r1", **fields)
+    return Penalty(make=lambda: r1, name="r1", **fields)
 
 
 def reals(number: int) -> Mapping[str, Tensor]:
@@ -59,9 +59,9 @@ def trained(recipe: Recipe, steps: int = 2) -> Trainer:
 
 
 @pytest.mark.parametrize("name", RECIPES)
-@pytest.mark.parametrize("critic", NETWORKS)
-def test_every_pair_of_networks_trains(name: str, critic: str) -> None:
-    recipe = built(name, critic, latent=5)
+@pytest.mark.parametrize("other", NETWORKS)
+def test_every_pair_of_networks_trains(name: str, other: str) -> None:
+    recipe = built(name, other, latent=5)
     before = Trainer(recipe, SPEC, reals, batch_size=6, steps=2).nets.state_dict()
     after = trained(recipe)
     for key, value in after.nets.named_parameters():
@@ -72,7 +72,7 @@ def test_every_pair_of_networks_trains(name: str, critic: str) -> None:
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_the_losses_are_exchangeable(name: str) -> None:
+def test_losses_are_exchangeable(name: str) -> None:
     recipe = built(name, loss=minimax)
     terms = Trainer(recipe, SPEC, reals, batch_size=6, steps=1).train_step()
     assert terms["generator/loss"] < 0  # E log(1 - D), below zero where the other loss is above
@@ -80,7 +80,7 @@ def test_the_losses_are_exchangeable(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_average_zero_samples_the_weights_themselves(name: str) -> None:
+def test_without_ema_samples_use_the_raw_weights(name: str) -> None:
     assert built(name, ema=0.5).ema == {"G": 0.5}
     assert built(name, ema=0.0).ema == {}
     trainer = trained(built(name, ema=0.0))
@@ -91,7 +91,7 @@ def test_average_zero_samples_the_weights_themselves(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_latent_and_rates_reach_the_game(name: str) -> None:
+def test_latent_and_learning_rates_reach_the_recipe(name: str) -> None:
     recipe = built(name, latent=3, lr=0.5)
     noise = recipe.draw({"real": torch.zeros(4, 1, 28, 28)})
     assert noise["z"].shape == (4, 3)
@@ -99,7 +99,7 @@ def test_latent_and_rates_reach_the_game(name: str) -> None:
     assert {float(player.optimizer(weight).param_groups[0]["lr"]) for player in recipe.players.values()} == {0.5}
 
 
-def test_dcgan_critic_can_have_its_own_rate() -> None:
+def test_the_discriminator_can_have_its_own_learning_rate() -> None:
     recipe = built("dcgan", lr=0.25, discriminator_lr=0.125, beta1=0.5)
     weight = [nn.Parameter(torch.zeros(1))]
     groups = {name: player.optimizer(weight).param_groups[0] for name, player in recipe.players.items()}
@@ -109,7 +109,7 @@ def test_dcgan_critic_can_have_its_own_rate() -> None:
     assert float(still.players["discriminator"].optimizer(weight).param_groups[0]["lr"]) == 0.0
 
 
-def test_what_the_sources_state_is_the_default() -> None:
+def test_defaults_are_those_of_the_sources() -> None:
     weight = [nn.Parameter(torch.zeros(1))]
     group = built("dcgan").players["generator"].optimizer(weight).param_groups[0]
     assert (float(group["lr"]), group["betas"]) == (pytest.approx(2e-4), (0.5, 0.999))
@@ -129,9 +129,9 @@ def test_a_penalty_against_batch_normalisation_is_refused(name: str) -> None:
 
 
 @pytest.mark.parametrize("norm", ["none", "group"])
-def test_a_penalty_joins_a_critic_that_keeps_samples_apart(norm: str) -> None:
-    critic = partial(dcgan_networks.discriminator, width=4, norm=norm)
-    recipe = built("dcgan", discriminator=critic, penalty=(penalised(weight=10.0, every=2),))
+def test_a_penalty_is_added_to_a_discriminator_without_batch_norm(norm: str) -> None:
+    discriminator = partial(dcgan_networks.discriminator, width=4, norm=norm)
+    recipe = built("dcgan", discriminator=discriminator, penalty=(penalised(weight=10.0, every=2),))
     trainer = Trainer(recipe, SPEC, reals, batch_size=6, steps=3)
     first, second, third = (trainer.train_step() for _ in range(3))
     assert first["discriminator/r1"] > 0
@@ -140,7 +140,7 @@ def test_a_penalty_joins_a_critic_that_keeps_samples_apart(norm: str) -> None:
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_an_augmentation_sees_reals_and_fakes(name: str) -> None:
+def test_an_augmentation_is_applied_to_reals_and_fakes(name: str) -> None:
     seen: list[bool] = []
 
     class Negative(nn.Module):
@@ -152,4 +152,4 @@ def test_an_augmentation_sees_reals_and_fakes(name: str) -> None:
     trainer.train_step()  # a trainer tries layouts before its first step
     seen.clear()
     trainer.train_step()
-    assert seen == [False, False, True]  # a real and a fake for the critic, and a fake with its graph
+    assert seen == [False, False, True]  # a real and a fake for the discriminator, and a fake with its graph
