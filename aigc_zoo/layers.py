@@ -1,4 +1,4 @@
-"""Layers that networks of several families share: labels, normalization, ranges of samples, weight constraints."""
+"""Layers that networks of several families share: labels, pooling, normalization, sample ranges, weight constraints."""
 
 from __future__ import annotations
 
@@ -89,6 +89,33 @@ class Projection(Labelled):
 def scored(features: int, classes: int) -> nn.Module:
     """The last layer of a discriminator, (N, features) -> (N, 1): a projection if there are classes, else linear."""
     return Projection(features, classes) if classes else nn.Linear(features, 1)
+
+
+# --- units and pooling ------------------------------------------------------------------------------------------------
+
+
+class Maxout(nn.Module):
+    """Maxout layer (Goodfellow et al., 2013): (N, inputs) -> (N, units), each the maximum of `pieces` linear maps."""
+
+    def __init__(self, inputs: int, units: int, pieces: int) -> None:
+        super().__init__()
+        self.maps = nn.Linear(inputs, units * pieces)
+        self.units = units
+
+    def forward(self, x: Tensor) -> Tensor:
+        largest: Tensor = self.maps(x).unflatten(1, (-1, self.units)).amax(1)
+        return largest
+
+
+class GlobalPool(nn.Module):
+    """Global sum or mean pooling: (N, C, H, W) -> (N, C)."""
+
+    def __init__(self, pool: Literal["sum", "mean"]) -> None:
+        super().__init__()
+        self.pool = pool
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.sum((2, 3)) if self.pool == "sum" else x.mean((2, 3))
 
 
 # --- normalization ----------------------------------------------------------------------------------------------------

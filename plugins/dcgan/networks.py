@@ -6,18 +6,9 @@ from typing import Annotated, Literal
 
 from torch import nn
 
+from aigc_zoo import layers
 from aigc_zoo.game import Spec
-from aigc_zoo.layers import (
-    Concatenated,
-    InRange,
-    Layers,
-    Norm,
-    Projection,
-    WeightConstraint,
-    constrained,
-    halved,
-    normalization,
-)
+from aigc_zoo.layers import Norm, WeightConstraint, halved, normalization
 from aigc_zoo.spec import Range
 
 NAME = "the dcgan networks"
@@ -51,11 +42,11 @@ def generator(
     if classes and norm == "none":
         raise ValueError("labels that condition the norm need one: choose --generator.norm batch or group")
     channels = [width * 2**level for level in reversed(range(levels))]
-    layers: list[nn.Module] = [Concatenated()] if spec.classes and not classes else []
+    net: list[nn.Module] = [layers.Concatenated()] if spec.classes and not classes else []
     inputs = latent + (0 if classes else spec.classes)
     if dense:
-        layers += [nn.Linear(inputs, dense, bias=bias), *normalization(norm, dense, classes=classes, dims=1), nn.ReLU()]
-    layers += [
+        net += [nn.Linear(inputs, dense, bias=bias), *normalization(norm, dense, classes=classes, dims=1), nn.ReLU()]
+    net += [
         nn.Linear(dense or inputs, channels[0] * math.prod(base), bias=bias),
         nn.Unflatten(1, (channels[0], *base)),
         *normalization(norm, channels[0], classes=classes),
@@ -63,9 +54,9 @@ def generator(
     ]
     for before, after in pairwise(channels):
         up = nn.ConvTranspose2d(before, after, 4, 2, 1, bias=bias)
-        layers += [up, *normalization(norm, after, classes=classes), nn.ReLU()]
-    layers += [nn.ConvTranspose2d(channels[-1], spec.shape[0], 4, 2, 1), InRange(spec.range)]
-    return _initialized(layers, weights, norm)
+        net += [up, *normalization(norm, after, classes=classes), nn.ReLU()]
+    net += [nn.ConvTranspose2d(channels[-1], spec.shape[0], 4, 2, 1), layers.InRange(spec.range)]
+    return _initialized(net, weights, norm)
 
 
 def discriminator(
@@ -90,30 +81,27 @@ def discriminator(
     base, levels = halved(spec, NAME)
     bias = norm == "none"
     channels = [width * 2**level for level in range(levels)]
-    layers: list[nn.Module] = [nn.Conv2d(spec.shape[0], width, 4, 2, 1), nn.LeakyReLU(0.2)]
+    net: list[nn.Module] = [nn.Conv2d(spec.shape[0], width, 4, 2, 1), nn.LeakyReLU(0.2)]
     for before, after in pairwise(channels):
-        layers += [nn.Conv2d(before, after, 4, 2, 1, bias=bias), *normalization(norm, after), nn.LeakyReLU(0.2)]
-    layers.append(nn.Flatten())
+        net += [nn.Conv2d(before, after, 4, 2, 1, bias=bias), *normalization(norm, after), nn.LeakyReLU(0.2)]
+    net.append(nn.Flatten())
     features = channels[-1] * math.prod(base)
     score: list[nn.Module] = [nn.Linear(dense or features, 1)]
     if dense:
         score[:0] = [nn.Linear(features, dense, bias=bias), *normalization(norm, dense, dims=1), nn.LeakyReLU(0.2)]
     # Labels bypass the hidden layer: with a projection on it, a generator that has one collapses on MNIST (LOG).
-    layers += [Projection(features, spec.classes, nn.Sequential(*score))] if spec.classes else score
-    return _initialized(layers, weights, norm)
+    net += [layers.Projection(features, spec.classes, nn.Sequential(*score))] if spec.classes else score
+    return _initialized(net, weights, norm)
 
 
-def _initialized(layers: list[nn.Module], weights: WeightConstraint, norm: Norm) -> nn.Module:
+def _initialized(modules: list[nn.Module], weights: WeightConstraint, norm: Norm) -> nn.Module:
     """The network with the paper's initialization, or He's where no norm rescales the activations."""
-    net = Layers(*layers)
+    net = layers.Layers(*modules)
     for layer in net.modules():
         if isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
-            if norm == "none":
-                nn.init.kaiming_normal_(layer.weight, 0.2)
-            else:
-                nn.init.normal_(layer.weight, 0.0, 0.02)
+            nn.init.kaiming_normal_(layer.weight, 0.2) if norm == "none" else nn.init.normal_(layer.weight, 0.0, 0.02)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
         elif isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d | nn.GroupNorm) and layer.affine:
             nn.init.normal_(layer.weight, 1.0, 0.02)
-    return constrained(net, weights)
+    return layers.constrained(net, weights)

@@ -17,7 +17,6 @@ PLAIN = SMALL | {"discriminator": "dcgan.small-plain"}
 # Points have coordinates of size one, which want weaker penalties.
 MLP = {"precision": "fp32", "lr": 1e-3, "generator": "vanilla.points", "discriminator": "vanilla.points"}
 POINTS = MLP | {"images": 600_000, "batch_size": 100}
-
 STUDIO = {"latent": 128, "discriminator_turns": 2, "batch_size": 64, "steps": 200_000}
 RESNET = {"generator": "resnet", "discriminator": "resnet.mean", "latent": 128, "discriminator_turns": 5}
 MIMICRY = RESNET | {"beta1": 0.0, "beta2": 0.9, "lr_schedule": "linear", "batch_size": 64, "steps": 100_000}
@@ -41,9 +40,10 @@ def zoo_components() -> Iterable[Component]:
         summary="The general two-player game, which the other two-player recipes extend",
         paper="arXiv:1406.2661",
         tags=("image", "labels"),
-        notes="The defaults are those of dcgan.",
+        notes="The defaults are those of dcgan. Samples use EMA weights; of the sources only R1 and R3GAN keep an EMA.",
         defaults={"data": "digits", "batch_size": 128, "images": 1_000_000},
     )
+    short = {"images": 600_000}
     yield row(
         name="vanilla",
         summary="The first GAN: two multilayer perceptrons",
@@ -52,32 +52,20 @@ def zoo_components() -> Iterable[Component]:
         notes="Goodfellow et al. (2014), algorithm 1 with one update of D, in the setting of its MNIST experiment "
         "(goodfeli/adversarial, mnist.yaml: z of 100, batches of 100). --loss minimax is equation 1; the default loss "
         "of G is the one that section 3 advises. Departures: z is normal (uniform there), Adam (gradient descent at "
-        "0.1 with momentum 0.5 to 0.7 there), alternating updates (simultaneous there). Samples use EMA weights, "
-        "unlike there.",
+        "0.1 with momentum 0.5 to 0.7 there), alternating updates (simultaneous there).",
         defaults={"generator": "vanilla", "discriminator": "vanilla", "batch_size": 100},
-        presets={
-            "digits": {"images": 600_000},
-            "mnist": {},
-            "ring": MLP | {"images": 600_000},
-            "grid": MLP | {"images": 600_000},
-        },
+        presets={"mnist": {}} | dict.fromkeys(("ring", "grid"), MLP | short) | {"digits": short},
     )
     narrow = {"ema": 0.999, "generator.width": 32}  # a quarter of the width: minutes on two cores instead of days
     fast = {"lr": 2e-4, "discriminator_lr": 1e-4, "images": 256_000}  # on MNIST every sample is black within 500 steps
     yield row(
         name="primer",
         summary="Introductory GAN for digits: a convolutional generator against a small perceptron",
-        notes="An introductory model for MNIST as tutorials have it: Adam at 1e-4, batches of 128, 100 epochs, "
-        "non-saturating loss from logits. Departures: alternating updates, where such tutorials update both networks "
-        "from one forward pass; z is normal. The whole length needs a GPU; the presets are narrower and shorter.",
-        defaults={
-            "generator": "primer",
-            "discriminator": "primer",
-            "lr": 1e-4,
-            "beta1": 0.9,
-            "ema": 0.0,
-            "images": 6_000_000,
-        },
+        notes="A tutorial's model for MNIST: Adam at 1e-4, batches of 128, 100 epochs. Departures: alternating "
+        "updates, where such tutorials update both networks from one forward pass; z is normal. The presets are "
+        "narrower and shorter.",
+        defaults={"generator": "primer", "discriminator": "primer"}
+        | {"lr": 1e-4, "beta1": 0.9, "ema": 0.0, "images": 6_000_000},
         presets={"digits": narrow | fast, "mnist": narrow | {"images": 512_000}},
     )
     fast = TTUR | {"batch_size": 64}
@@ -88,7 +76,7 @@ def zoo_components() -> Iterable[Component]:
         notes="Radford, Metz and Chintala (2015), section 4: Adam at 2e-4 with beta1 0.5, batches of 128, z of 100; D "
         "gets reals and fakes in separate batches, as in the authors' code (soumith/dcgan.torch, main.lua). "
         "Departures: z is normal (uniform there), no weight decay (1e-5 in Newmu/dcgan_code), a million images (25 "
-        "epochs of 350,000 faces there). Samples use EMA weights, unlike there.",
+        "epochs of 350,000 faces there).",
         defaults={},
         presets={
             "digits": fast | {"images": 256_000},
@@ -104,8 +92,7 @@ def zoo_components() -> Iterable[Component]:
         paper="arXiv:1611.04076",
         notes="Mao et al. (2017), eq. 9, with the settings of POSTECH-CVLab/PyTorch-StudioGAN, "
         "src/configs/CIFAR10/LSGAN.yaml. Departures: its networks have 3x3 convolutions between those of stride two, "
-        "here they are DCGAN's; the paper's own runs, on LSUN, use Adam at 1e-3. Samples use EMA weights, unlike "
-        "there.",
+        "here they are DCGAN's; the paper's own runs, on LSUN, use Adam at 1e-3.",
         defaults=STUDIO | {"loss": "least-squares"},
         presets=scaled(
             TTUR | {"generator": "dcgan.narrow", "discriminator": "dcgan.narrow"}, POINTS, discriminator_turns=1
@@ -117,41 +104,32 @@ def zoo_components() -> Iterable[Component]:
         paper="arXiv:1705.02894",
         notes="Lim and Ye (2017), eq. 22, with the settings of POSTECH-CVLab/PyTorch-StudioGAN, "
         "src/configs/CIFAR10/GGAN.yaml. Departure: its networks have 3x3 convolutions between those of stride two, "
-        "here they are DCGAN's. Samples use EMA weights, unlike there.",
+        "here they are DCGAN's.",
         defaults=STUDIO | {"loss": "hinge"},
         presets=scaled(TTUR, POINTS, discriminator_turns=1),
     )
+    spectral = {"lr": 1e-3, "generator": "dcgan.narrow", "discriminator": "dcgan.narrow-spectral"}
     yield row(
         name="sngan",
         summary="Hinge loss, every layer of D with spectral norm one",
         paper="arXiv:1802.05957",
         notes="Miyato et al. (2018), eq. 16 and 17, with the CIFAR-10 settings of kwotsin/mimicry, README.md; "
         "residual networks of width 256 and 128, sum pooling. With labels: class-conditional normalization in G and "
-        "projection in D, as in POSTECH-CVLab/PyTorch-StudioGAN, src/configs/CIFAR10/SNGAN.yaml. Samples use EMA "
-        "weights, unlike there.",
+        "projection in D, as in POSTECH-CVLab/PyTorch-StudioGAN, src/configs/CIFAR10/SNGAN.yaml.",
         defaults=MIMICRY | {"discriminator": "resnet.spectral", "loss": "hinge"},
-        presets=scaled(
-            {"lr": 1e-3, "generator": "dcgan.narrow", "discriminator": "dcgan.narrow-spectral"},
-            POINTS | {"discriminator": "vanilla.points-spectral"},
-            discriminator_turns=1,
-        ),
+        presets=scaled(spectral, POINTS | {"discriminator": "vanilla.points-spectral"}, discriminator_turns=1),
     )
+    points = POINTS | {"images": 1_200_000, "discriminator_turns": 2, "clip": 0.1}
     yield row(
         name="wgan",
         summary="Wasserstein loss, D made Lipschitz by clipping its weights",
         paper="arXiv:1701.07875",
         notes="Arjovsky et al. (2017), algorithm 1: RMSprop at 5e-5, batches of 64, five updates of D, each followed "
         "by clamping its weights to [-0.01, 0.01]; DCGAN's networks. Departure: the authors' code "
-        "(martinarjovsky/WassersteinGAN, main.py) updates D 100 times in each of the first 25 steps. Samples use EMA "
-        "weights, unlike there.",
+        "(martinarjovsky/WassersteinGAN, main.py) updates D 100 times in each of the first 25 steps.",
         defaults={"loss": "wasserstein", "optimizer": "rmsprop", "lr": 5e-5, "clip": 0.01}
         | {"discriminator_turns": 5, "batch_size": 64, "steps": 100_000},
-        presets=scaled(
-            SMALL | {"lr": 5e-4},
-            POINTS | {"images": 1_200_000, "discriminator_turns": 2, "clip": 0.1},
-            digits=1_280_000,
-            mnist=3_000_000,
-        ),
+        presets=scaled(SMALL | {"lr": 5e-4}, points, digits=1_280_000, mnist=3_000_000),
     )
     points = POINTS | {"images": 1_800_000, "lr_schedule": "constant"}
     for name, penalty, paper, source, norm in (
@@ -165,7 +143,7 @@ def zoo_components() -> Iterable[Component]:
             notes=f"{source}, lambda 10, in the game of Gulrajani et al. (2017, algorithm 1) with the CIFAR-10 "
             "settings of kwotsin/mimicry, README.md; residual networks of width 256 and 128, no normalization in D, "
             "mean pooling. Departure: G's batch is as large as D's (twice in igul222/improved_wgan_training, whose "
-            "lambda for points is 0.1, as here). Samples use EMA weights, unlike there.",
+            "lambda for points is 0.1, as here).",
             defaults=MIMICRY | {"loss": "wasserstein", "penalty": penalty},
             presets=scaled(PLAIN, points | {f"penalty.{penalty}.weight": 0.1}, digits=512_000, discriminator_turns=3),
         )
@@ -175,8 +153,7 @@ def zoo_components() -> Iterable[Component]:
         paper="arXiv:1705.07215",
         notes="Kodali et al. (2017): lambda 10, k 1, batches of 64, one update of D, Adam at 2e-4 with beta1 0.5, "
         "DCGAN's networks without batch normalization in D; 200,000 steps as in POSTECH-CVLab/PyTorch-StudioGAN, "
-        "src/configs/CIFAR10/DCGAN.yaml. Departure: normal noise around the reals. Samples use EMA weights, unlike "
-        "there.",
+        "src/configs/CIFAR10/DCGAN.yaml. Departure: normal noise around the reals.",
         defaults={"discriminator": "dcgan.plain", "penalty": "dragan", "batch_size": 64, "steps": 200_000},
         presets=scaled(TTUR | {"generator": "dcgan.narrow", "discriminator": "dcgan.small-plain"}, POINTS),
     )

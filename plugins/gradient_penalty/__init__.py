@@ -21,11 +21,5 @@ PENALTIES = (
 @hookimpl
 def zoo_components() -> Iterable[Component]:
     for name, function, weight, summary, paper in PENALTIES:
-        yield Component(
-            kind="penalty",
-            name=name,
-            target=f"{__name__}.terms:{function}",
-            summary=summary,
-            paper=paper,
-            defaults={"weight": weight},
-        )
+        target, defaults = f"{__name__}.terms:{function}", {"weight": weight}
+        yield Component(kind="penalty", name=name, target=target, summary=summary, paper=paper, defaults=defaults)

@@ -2,7 +2,8 @@
 
 D returns logits (N, ...); those of one sample (patches, say) are summed, so that grad D(x) has the shape of x.
 Gradients are taken in the precision of the step; norms and means are computed in float32 or float64. The papers'
-factors lambda or gamma / 2 are not included: they are the weight of the penalty.
+factors lambda or gamma / 2 are not included: they are the weight of the penalty. R1 and R2 differentiate the logits
+that the loss has computed, without another forward pass.
 """
 
 from collections.abc import Callable
@@ -34,26 +35,17 @@ def zero_centered() -> Term:
 
 
 def r1() -> Term:
-    """R1: E |grad D(x)|^2 at the reals x (Mescheder et al., 2018, arXiv:1801.04406, eq. 9).
-
-    It differentiates the logits that the loss has computed, without another forward pass.
-    """
+    """R1: E |grad D(x)|^2 at the reals x (Mescheder et al., 2018, arXiv:1801.04406, eq. 9)."""
     return lambda discriminator, batch: squared_norms(discriminator, batch["real"]).mean()
 
 
 def r2() -> Term:
-    """R2: E |grad D(x)|^2 at the fakes x (Mescheder et al., 2018, arXiv:1801.04406, eq. 10).
-
-    It differentiates the logits that the loss has computed, without another forward pass.
-    """
+    """R2: E |grad D(x)|^2 at the fakes x (Mescheder et al., 2018, arXiv:1801.04406, eq. 10)."""
     return lambda discriminator, batch: squared_norms(discriminator, batch["fake"]).mean()
 
 
 def r1r2() -> Term:
-    """R1 + R2: E |grad D(x)|^2 at the reals plus at the fakes (Huang et al., 2024, arXiv:2501.05441, eq. 3 and 4).
-
-    It differentiates the logits that the loss has computed, without another forward pass.
-    """
+    """R1 + R2: E |grad D(x)|^2 at the reals plus at the fakes (Huang et al., 2024, arXiv:2501.05441, eq. 3 and 4)."""
     return lambda discriminator, batch: squared_norms(discriminator, batch["real"], batch["fake"]).sum(0).mean()
 
 

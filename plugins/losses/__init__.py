@@ -6,49 +6,19 @@ from aigc_zoo.spec import Component, hookimpl
 
 ZOO_API = 1
 
+# name, summary, paper; the target has the name of the loss, with underscores
+LOSSES = (
+    ("minimax", "Minimax loss: the generator minimizes log(1 - D(G(z)))", "arXiv:1406.2661"),
+    ("non-saturating", "Non-saturating loss: the generator maximizes log D(G(z))", "arXiv:1406.2661"),
+    ("least-squares", "LSGAN: least-squares loss, targets 1 (real) and 0 (fake)", "arXiv:1611.04076"),
+    ("wasserstein", "Wasserstein loss: difference of the mean logits", "arXiv:1701.07875"),
+    ("hinge", "Hinge loss with a margin of 1 for the discriminator", "arXiv:1705.02894"),
+    ("relativistic", "RpGAN: relativistic loss of paired real and fake logits", "arXiv:1807.00734"),
+)
+
 
 @hookimpl
 def zoo_components() -> Iterable[Component]:
-    yield Component(
-        kind="loss",
-        name="minimax",
-        target=f"{__name__}.adversarial:minimax",
-        summary="Minimax loss: the generator minimizes log(1 - D(G(z)))",
-        paper="arXiv:1406.2661",
-        tags=("saturating",),
-    )
-    yield Component(
-        kind="loss",
-        name="non-saturating",
-        target=f"{__name__}.adversarial:non_saturating",
-        summary="Non-saturating loss: the generator maximizes log D(G(z))",
-        paper="arXiv:1406.2661",
-    )
-    yield Component(
-        kind="loss",
-        name="least-squares",
-        target=f"{__name__}.adversarial:least_squares",
-        summary="LSGAN: least-squares loss, targets 1 (real) and 0 (fake)",
-        paper="arXiv:1611.04076",
-    )
-    yield Component(
-        kind="loss",
-        name="wasserstein",
-        target=f"{__name__}.adversarial:wasserstein",
-        summary="Wasserstein loss: difference of the mean logits",
-        paper="arXiv:1701.07875",
-    )
-    yield Component(
-        kind="loss",
-        name="hinge",
-        target=f"{__name__}.adversarial:hinge",
-        summary="Hinge loss with a margin of 1 for the discriminator",
-        paper="arXiv:1705.02894",
-    )
-    yield Component(
-        kind="loss",
-        name="relativistic",
-        target=f"{__name__}.adversarial:relativistic",
-        summary="RpGAN: relativistic loss of paired real and fake logits",
-        paper="arXiv:1807.00734",
-    )
+    for name, summary, paper in LOSSES:
+        target = f"{__name__}.adversarial:{name.replace('-', '_')}"
+        yield Component(kind="loss", name=name, target=target, summary=summary, paper=paper)

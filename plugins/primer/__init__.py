@@ -1,4 +1,4 @@
-"""The introductory model of the article that the zoo grew from: a first convolutional GAN for 28x28 digits."""
+"""Networks of an introductory GAN for 28x28 digits: a convolutional generator and a small perceptron."""
 
 from collections.abc import Iterable
 
@@ -6,20 +6,14 @@ from aigc_zoo.spec import Component, hookimpl
 
 ZOO_API = 1
 
+NETWORKS = (
+    ("generator", "Dense layer to a quarter of each side, then two 5x5 convolutions with upsampling", "image"),
+    ("discriminator", "One hidden ReLU layer of 128 units", "any-shape"),
+)
+
 
 @hookimpl
 def zoo_components() -> Iterable[Component]:
-    yield Component(
-        kind="generator",
-        name="primer",
-        target=f"{__name__}.networks:generator",
-        summary="Dense to a quarter of each side, then two 5x5 convolutions with upsampling",
-        tags=("image", "convolutional", "labels"),
-    )
-    yield Component(
-        kind="discriminator",
-        name="primer",
-        target=f"{__name__}.networks:discriminator",
-        summary="One hidden layer of 128 rectifiers",
-        tags=("any-shape", "perceptron", "labels"),
-    )
+    for kind, summary, tag in NETWORKS:
+        target, tags = f"{__name__}.networks:{kind}", (tag, "introductory", "labels")
+        yield Component(kind=kind, name="primer", target=target, summary=summary, tags=tags)

@@ -1,28 +1,23 @@
 """Residual networks of WGAN-GP and SNGAN (Gulrajani et al., 2017; Miyato et al., 2018)."""
 
 from collections.abc import Iterable
+from functools import partial
 
 from aigc_zoo.spec import Component, hookimpl
 
 ZOO_API = 1
 
+network = partial(Component, name="resnet", tags=("image", "convolutional", "residual", "labels"))
+
 
 @hookimpl
 def zoo_components() -> Iterable[Component]:
-    yield Component(
-        kind="generator",
-        name="resnet",
-        target=f"{__name__}.networks:generator",
-        summary="Residual blocks that double the sides, all of one width",
-        paper="arXiv:1704.00028",
-        tags=("image", "convolutional", "residual", "labels"),
-    )
-    yield Component(
+    summary = "Residual blocks of one width that double the sides"
+    yield network(kind="generator", target=f"{__name__}.networks:generator", summary=summary, paper="arXiv:1704.00028")
+    yield network(
         kind="discriminator",
-        name="resnet",
         target=f"{__name__}.networks:discriminator",
-        summary="Residual blocks that halve the sides, then two that keep them; sum or mean over what is left",
+        summary="Residual blocks that halve the sides, two that keep them, then sum or mean pooling",
         paper="arXiv:1802.05957",
-        tags=("image", "convolutional", "residual", "labels"),
         presets={"mean": {"pool": "mean"}, "spectral": {"weights": "spectral"}},
     )

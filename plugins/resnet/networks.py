@@ -5,19 +5,9 @@ from typing import Annotated, Literal
 
 from torch import Tensor, nn
 
+from aigc_zoo import layers
 from aigc_zoo.game import Spec
-from aigc_zoo.layers import (
-    Concatenated,
-    InRange,
-    Labelled,
-    Layers,
-    Norm,
-    WeightConstraint,
-    constrained,
-    halved,
-    normalization,
-    scored,
-)
+from aigc_zoo.layers import Labelled, Norm, WeightConstraint, halved, normalization
 from aigc_zoo.spec import Range
 
 NAME = "the resnet networks"
@@ -49,14 +39,14 @@ def generator(
     beside = spec.classes - classes
     return _initialized(
         weights,
-        *([Concatenated()] if beside else []),
+        *([layers.Concatenated()] if beside else []),
         nn.Linear(latent + beside, width * math.prod(base)),
         nn.Unflatten(1, (width, *base)),
-        *(Block(width, width, norm, classes, up=True) for _ in range(levels)),
+        *(Block(width, width, norm, classes, scale=2) for _ in range(levels)),
         *normalization(norm, width, classes=classes),
         nn.ReLU(),
         nn.Conv2d(width, spec.shape[0], 3, padding=1),
-        InRange(spec.range),
+        layers.InRange(spec.range),
     )
 
 
@@ -81,67 +71,46 @@ def discriminator(
     _, levels = halved(spec, NAME)
     return _initialized(
         weights,
-        Block(spec.shape[0], width, norm, down=True, first=True),
-        *(Block(width, width, norm, down=True) for _ in range(levels - 2)),
+        Block(spec.shape[0], width, norm, scale=0.5, first=True),
+        *(Block(width, width, norm, scale=0.5) for _ in range(levels - 2)),
         Block(width, width, norm),
         Block(width, width, norm),
         nn.ReLU(),
-        Pool(pool),
-        scored(width, spec.classes),
+        layers.GlobalPool(pool),
+        layers.scored(width, spec.classes),
     )
 
 
 class Block(Labelled):
-    """Pre-activation residual block of two 3x3 convolutions that doubles, halves or keeps the sides.
+    """Pre-activation residual block of two 3x3 convolutions; `scale` 2, 1/2 or 1 is the factor of the sides.
 
-    (N, before, H, W) -> (N, after, H', W'). The first block of a discriminator has neither norm nor ReLU before it, and
-    pools its shortcut before the 1x1 convolution instead of after it, as in both papers' code.
+    (N, before, H, W) -> (N, after, scale H, scale W). The first block of a discriminator has neither norm nor ReLU
+    before it, and pools its shortcut before the 1x1 convolution instead of after it, as in both papers' code.
     """
 
-    def __init__(
-        self,
-        before: int,
-        after: int,
-        norm: Norm,
-        classes: int = 0,
-        *,
-        up: bool = False,
-        down: bool = False,
-        first: bool = False,
-    ) -> None:
+    def __init__(self, before: int, after: int, norm: Norm, classes: int = 0, scale: float = 1, first: bool = False):
         super().__init__()
-        grow = [nn.Upsample(scale_factor=2)] if up else []
-        shrink = [nn.AvgPool2d(2)] if down else []
+        grow = [nn.Upsample(scale_factor=2)] if scale == 2 else []
+        shrink = [nn.AvgPool2d(2)] if scale == 0.5 else []
         begin = [] if first else [*normalization(norm, before, classes=classes), nn.ReLU()]
         middle = [*normalization(norm, after, classes=classes), nn.ReLU()]
         convolutions = (nn.Conv2d(before, after, 3, padding=1), nn.Conv2d(after, after, 3, padding=1))
-        self.residual = Layers(*begin, *grow, convolutions[0], *middle, convolutions[1], *shrink)
-        one = [nn.Conv2d(before, after, 1)] if up or down or before != after else []
-        self.shortcut = Layers(*grow, *(shrink + one if first else one + shrink))
+        self.residual = layers.Layers(*begin, *grow, convolutions[0], *middle, convolutions[1], *shrink)
+        one = [nn.Conv2d(before, after, 1)] if scale != 1 or before != after else []
+        self.shortcut = layers.Layers(*grow, *(shrink + one if first else one + shrink))
 
     def forward(self, x: Tensor, label: Tensor | None) -> Tensor:
         residual: Tensor = self.residual(x, label)
         return residual + self.shortcut(x)
 
 
-class Pool(nn.Module):
-    """Global sum or mean pooling: (N, C, H, W) -> (N, C)."""
-
-    def __init__(self, pool: Literal["sum", "mean"]) -> None:
-        super().__init__()
-        self.pool = pool
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x.sum((2, 3)) if self.pool == "sum" else x.mean((2, 3))
-
-
-def _initialized(weights: WeightConstraint, *layers: nn.Module) -> nn.Module:
+def _initialized(weights: WeightConstraint, *modules: nn.Module) -> nn.Module:
     """The network with Glorot-uniform weights, of gain sqrt 2 in the blocks' 3x3 convolutions, as in SNGAN's code."""
-    net = Layers(*layers)
-    residual = {conv for block in layers if isinstance(block, Block) for conv in block.residual}
+    net = layers.Layers(*modules)
+    residual = {conv for block in modules if isinstance(block, Block) for conv in block.residual}
     for layer in net.modules():
         if isinstance(layer, nn.Linear | nn.Conv2d):
             nn.init.xavier_uniform_(layer.weight, math.sqrt(2) if layer in residual else 1.0)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
-    return constrained(net, weights)
+    return layers.constrained(net, weights)

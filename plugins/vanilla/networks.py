@@ -4,10 +4,10 @@ import math
 from typing import Annotated
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from aigc_zoo.game import Spec
-from aigc_zoo.layers import Concatenated, FromRange, InRange, Layers, WeightConstraint, constrained, scored
+from aigc_zoo.layers import Concatenated, FromRange, InRange, Layers, Maxout, WeightConstraint, constrained, scored
 from aigc_zoo.spec import Range
 
 
@@ -64,15 +64,3 @@ def discriminator(
         scored(width, spec.classes),
     )
     return constrained(net, weights)
-
-
-class Maxout(nn.Module):
-    """Maxout layer (Goodfellow et al., 2013): (N, inputs) -> (N, units), each the maximum of `pieces` linear maps."""
-
-    def __init__(self, inputs: int, units: int, pieces: int) -> None:
-        super().__init__()
-        self.maps = nn.Linear(inputs, units * pieces)
-        self.units = units
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.maps(x).unflatten(1, (-1, self.units)).amax(1)
