@@ -158,7 +158,7 @@ def test_killed_in_the_middle_of_writing(tmp_path, promise):  # R4
     promise.kept(boundaries=1, consistent=1)
 
 
-# --- concurrent writers ------------------------------------------------------------------------------------------------------
+# --- concurrent writers -----------------------------------------------------------------------------------------------
 
 
 def test_the_second_writer_gets_the_process_id_of_the_first(tmp_path):

@@ -176,7 +176,7 @@ def test_no_images_is_an_error_with_the_fix(tmp_path: Path) -> None:
         open_path(zipped(tmp_path / "data", tmp_path / "data.zip"))
 
 
-# --- the cached pool ------------------------------------------------------------------------------------------------
+# --- the cached pool --------------------------------------------------------------------------------------------------
 
 
 def test_files_are_decoded_once(animals, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -248,7 +248,7 @@ def test_an_interruption_leaves_nothing_half_written(animals, cache: Path) -> No
     assert len(open_path(animals[0])["train"]) == 4
 
 
-# --- images in memory ------------------------------------------------------------------------------------------------
+# --- images in memory -------------------------------------------------------------------------------------------------
 
 
 def test_images_in_memory_are_resized_like_files(tmp_path: Path, write_image) -> None:
