@@ -84,6 +84,10 @@ json_values = st.recursive(
 )
 
 
+def resolve_file(path: Path) -> object:
+    return options.resolve(plugins.catalogue(), None, file=migration.card(options.read_file(path), path))
+
+
 @pytest.mark.promise("F", 60, 1_000)
 def test_cards_from_a_file(tmp_path: Path, promise: Any) -> None:
     good = options.resolve(plugins.catalogue(), "dcgan", data="digits").card()

@@ -27,7 +27,7 @@ def explained(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        reason = "a file stands in its place" if isinstance(error, FileExistsError) else error.strerror or str(error)
+        reason = "a file of that name exists" if isinstance(error, FileExistsError) else error.strerror or str(error)
         fix = "free space there, or choose another --out" if error.errno in _FULL else "choose another --out"
         raise StorageError(f"cannot write {path}: {reason}: {fix}") from error
 

@@ -70,7 +70,7 @@ def decode(file: IO[bytes], channels: int, size: int | None = None) -> Array:
 
 
 def square(image: Image.Image, size: int) -> Image.Image:
-    """The centre square of an image of mode L or RGB, resized to `size` pixels a side."""
+    """The center square of an image of mode L or RGB, resized to `size` pixels a side."""
     if image.size == (size, size):
         return image
     side = min(image.size)

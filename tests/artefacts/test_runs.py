@@ -192,7 +192,7 @@ def test_an_unwritable_out(code, tmp_path, monkeypatch):
 
 def test_out_is_a_file(tmp_path):
     (tmp_path / "x").write_bytes(b"photo")
-    with pytest.raises(StorageError, match=r"x: a file stands in its place: choose another --out"):
+    with pytest.raises(StorageError, match=r"x: a file of that name exists: choose another --out"):
         RunDirectory(tmp_path / "x").acquire()
     assert (tmp_path / "x").read_bytes() == b"photo"
 
