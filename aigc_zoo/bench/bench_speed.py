@@ -96,19 +96,9 @@ def measure(
     ratios = [one / base for one, base in zip(seconds, pair.seconds, strict=True)]
     median = statistics.median(seconds)
     images = more.pop("images", None)
-    suite.add(
-        {
-            "name": name,
-            "group": group,
-            "median": median,
-            "interval": list(interval(seconds)),
-            "seconds": seconds,
-            "baseline": BASELINE,
-            "relative": ratios,
-            **({"images_per_second": images / median} if images else {}),
-            **more,
-        }
-    )
+    entry = {"name": name, "group": group, "median": median, "interval": list(interval(seconds)), "seconds": seconds}
+    entry |= {"baseline": BASELINE, "relative": ratios}
+    suite.add(entry | ({"images_per_second": images / median} if images else {}) | more)
 
 
 def bench_train_step(suite: Suite, benchmark: Any, recipe: str) -> None:

@@ -52,18 +52,7 @@ def main(
     about: str = __doc__,
 ) -> None:
     """Train `network` and write its weights file; the keyword parameters are the defaults of the command line."""
-    parser = argparse.ArgumentParser(description=about.splitlines()[0])
-    parser.add_argument("--out", type=Path, required=True, help="the safetensors file to write")
-    parser.add_argument("--data", nargs="+", default=[*data], help="datasets or paths, for training and test")
-    parser.add_argument("--epochs", type=int, default=epochs)
-    parser.add_argument("--limit", type=int, help="maximum number of images of each split, for a trial")
-    parser.add_argument(
-        "--noise", type=float, default=noise, help="maximum standard deviation of the noise, in grey levels"
-    )
-    parser.add_argument("--seed", type=int, default=seed)
-    parser.add_argument(
-        "--threads", type=int, default=1, help="number of threads; it affects the weights, as the seed does"
-    )
+    parser = _parser(about, data, epochs, noise, seed)
     given = parser.parse_args(arguments)
 
     threads = torch.get_num_threads()
@@ -91,6 +80,22 @@ def main(
         torch.set_num_threads(threads)
     given.out.write_bytes(save({name: value.contiguous() for name, value in module.state_dict().items()}, metadata))
     print(f"{given.out}: {given.out.stat().st_size} bytes, {seconds:.0f} s, accuracy {metadata['accuracy']}")  # noqa: T201
+
+
+def _parser(about: str, data: Sequence[str], epochs: int, noise: float, seed: int) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=about.splitlines()[0])
+    parser.add_argument("--out", type=Path, required=True, help="the safetensors file to write")
+    parser.add_argument("--data", nargs="+", default=[*data], help="datasets or paths, for training and test")
+    parser.add_argument("--epochs", type=int, default=epochs)
+    parser.add_argument("--limit", type=int, help="maximum number of images of each split, for a trial")
+    parser.add_argument(
+        "--noise", type=float, default=noise, help="maximum standard deviation of the noise, in grey levels"
+    )
+    parser.add_argument("--seed", type=int, default=seed)
+    parser.add_argument(
+        "--threads", type=int, default=1, help="number of threads; it affects the weights, as the seed does"
+    )
+    return parser
 
 
 def dataset(name: str) -> Mapping[str, Samples]:

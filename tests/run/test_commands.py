@@ -135,7 +135,7 @@ def test_metrics_all_measures_all_that_can_be_measured(
     words = ("eval", folder, "--against", blobs, "--extractor", "zoo-grey28", "--allow-few", "--metrics", "all")
     assert main([str(word) for word in words]) == 0
     out, err = capsys.readouterr()
-    assert "left out modes: zoo/zoo-grey28 does not tell the 2 classes" in err
+    assert "left out modes: zoo/zoo-grey28 does not classify the 2 classes" in err
     assert "left out memorization" in err
     names = [line.split()[0] for line in out.splitlines() if "-zoo-grey28" in line.split()[0]]
     assert names == [
