@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from aigc_zoo.game import Spec, count_parameters
-from aigc_zoo.layers import ConditionalNorm, Projection, halved
+from aigc_zoo.layers import ConditionalNorm, Maxout, Projection, halved
 from aigc_zoo_plugins.dcgan import networks as dcgan
 from aigc_zoo_plugins.primer import networks as primer
 from aigc_zoo_plugins.resnet import networks as resnet
@@ -337,7 +337,7 @@ def test_primer_starts_from_the_articles_seven_by_seven() -> None:
 
 
 def test_vanilla_maxout_is_the_largest_of_its_maps() -> None:
-    unit = vanilla.Maxout(3, 4, 5)
+    unit = Maxout(3, 4, 5)
     x = torch.randn(6, 3)
     maps = [x @ unit.maps.weight[i * 4 : i * 4 + 4].T + unit.maps.bias[i * 4 : i * 4 + 4] for i in range(5)]
     torch.testing.assert_close(unit(x), torch.stack(maps).amax(0))
