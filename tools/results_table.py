@@ -1,4 +1,4 @@
-"""Writes the result table of docs/results.md from benchmarks/results/*.json; with --check it fails if the table is stale.
+"""Writes the table of docs/results.md from benchmarks/results/*.json; with --check it fails if the table is stale.
 
 benchmarks/README.md documents the format of result files. A result without its machine, versions, commit or protocol is
 refused.

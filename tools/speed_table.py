@@ -1,4 +1,4 @@
-"""Writes the speed table of docs/speed.md from benchmarks/results/speed/*.json; with --check it fails if the table is stale.
+"""Writes the table of docs/speed.md from benchmarks/results/speed/*.json; with --check it fails if it is stale.
 
 `python benchmarks/rows.py ROW` writes the result of a row, `python benchmarks/gpu_suite.py` that of the GPU rows. Rows
 without a result are shown as unmeasured. A result without its environment, or of a busy machine, is refused.

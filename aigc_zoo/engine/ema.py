@@ -1,4 +1,4 @@
-"""Exponential moving averages (EMA) of networks."""
+"""Exponential averages (EMA) of network weights."""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ from aigc_zoo.engine.sampler import Sampler
 from aigc_zoo.engine.trainer import Trainer
 from aigc_zoo.errors import ConfigError
 from aigc_zoo.game import Nets, all_losses
+from aigc_zoo.run.recording import RecordingBatch
 from aigc_zoo.testing.assertions import (
     differing,
     equal,
@@ -25,7 +26,6 @@ from aigc_zoo.testing.fixtures import seeded
 from aigc_zoo.testing.subjects import ComponentSubject
 from aigc_zoo.testing.trainers import (
     BATCH,
-    RecordingBatch,
     batch_of,
     batch_with_label,
     detached_terms,

@@ -188,15 +188,3 @@ def forward_buffers(module: nn.Module) -> set[str]:
         if norm or getattr(inner, "statistics", False) is True:
             names |= {f"{name}.{key}" if name else key for key, _ in inner.named_buffers(recurse=False)}
     return names
-
-
-class RecordingBatch(dict[str, Tensor]):
-    """A batch that records which entries are read, in `read`."""
-
-    def __init__(self, entries: Mapping[str, Tensor]) -> None:
-        super().__init__(entries)
-        self.read: set[str] = set()
-
-    def __getitem__(self, key: str) -> Tensor:
-        self.read.add(key)
-        return super().__getitem__(key)
