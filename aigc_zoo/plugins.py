@@ -1,4 +1,4 @@
-"""The catalogue: all components that are installed, what a name means, and who listens to a run."""
+"""The catalogue of installed components, the resolution of their names, and the listeners of a run."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["Catalogue", "Entry", "Found", "Record", "catalogue", "describe_probl
 
 @dataclass(frozen=True)
 class Found:
-    """What a reference means; `note` says so where other namespaces have the name too."""
+    """The component and preset of a reference; `note` lists components of the same name in other namespaces."""
 
     entry: Entry
     preset: str = ""
@@ -31,7 +31,7 @@ class Found:
 
 
 class Catalogue:
-    """All components that are installed, by kind and name, and the plugins that listen to runs."""
+    """All installed components by kind and name, and the plugins that listen to runs."""
 
     def __init__(self, manager: Manager) -> None:
         self.records = list(manager.records)
@@ -44,7 +44,7 @@ class Catalogue:
         }
 
     def with_entries(self, kind: type[Entry]) -> Catalogue:
-        """The same catalogue, of entries that load in another way: `SketchedEntry` reads signatures without torch."""
+        """The same catalogue with another class of entries; `StaticEntry` reads signatures without importing torch."""
         other = copy(self)
         other._entries = {
             key: kind(entry.component, entry.namespace, entry.distribution, entry.version, entry.base)
@@ -76,13 +76,13 @@ class Catalogue:
 
     @property
     def problems(self) -> list[dict[str, Any]]:
-        """What is wrong, by plugin, for programs."""
+        """Plugins that could not be loaded, with status and reason, as JSON values."""
         keys = ("distribution", "version", "entry_point", "status", "reason")
         bad = (record for record in self.records if record.status not in ("ok", "disabled"))
         return [{key: getattr(record, key) for key in keys} for record in bad]
 
     def items(self, kind: str | None = None, pattern: str = "*") -> list[Entry]:
-        """Components in natural order, ours first; `pattern` has shell wildcards and meets the name or the id."""
+        """Components in natural order, those of `zoo/` first; the shell pattern matches the name or the id."""
         return [
             entry
             for entry in self._entries.values()
@@ -90,7 +90,7 @@ class Catalogue:
         ]
 
     def find(self, kind: str, reference: str, namespace: str | None = None) -> Found:
-        """The component that `[namespace/]name[.preset]` means.
+        """Resolve `[namespace/]name[.preset]` to a component.
 
         To a user (`namespace` None) a short name means ours, else the only one there is. In a recipe of `namespace` it
         means that namespace's, then ours, so that no installation changes a recipe. Anything else is a ConfigError.
@@ -119,7 +119,7 @@ class Catalogue:
         return Found(entry, preset or "", note)
 
     def find_any(self, reference: str) -> Found:
-        """The component that a user's reference means, of whichever kind; recipes come first."""
+        """Resolve a user's reference to a component of any kind, recipes first."""
         space, name, _ = _split("component", reference)
         kinds = [entry.kind for entry in self.items() if entry.name == name and space in ("", entry.namespace)]
         if not kinds:
@@ -127,7 +127,7 @@ class Catalogue:
         return self.find(kinds[0], reference)
 
     def listen(self, hook: str, **arguments: Any) -> None:
-        """Tell everyone who listens. Who fails is named on stderr, once, and hears no more."""
+        """Call a hook of every listener. A listener that fails is reported on stderr once and disabled."""
         for record, impl in tuple(self._listeners[hook]):
             try:
                 with redirect_stdout(sys.stderr):
@@ -138,7 +138,7 @@ class Catalogue:
                 sys.stderr.write(printable(f"zoo: {record.label} is switched off: {hook}: {in_a_line(error)}") + "\n")
 
     def _unknown(self, kind: str, reference: str, space: str, name: str) -> ConfigError:
-        """Who cannot be found, with what was probably meant or is probably missing."""
+        """The error for an unknown component, with a suggestion or the broken plugin that may provide it."""
         every = kind == "component"
         known = self.items(None if every else kind)
         close = did_you_mean(reference, [entry.id if "/" in reference else entry.name for entry in known])
@@ -154,7 +154,7 @@ class Catalogue:
 
 
 def catalogue(files: Sequence[Path] = ()) -> Catalogue:
-    """What is installed, discovered once per process; `files` are plugins of a single file (`--plugin FILE.py`)."""
+    """The catalogue, discovered once per process; `files` are single-file plugins (`--plugin FILE.py`)."""
     return _discover(tuple(Path(file).absolute() for file in files))
 
 
@@ -168,12 +168,12 @@ def _discover(files: tuple[Path, ...]) -> Catalogue:
 
 
 def describe_problems(catalogue: Catalogue) -> list[str]:
-    """A line for each plugin that could not be taken."""
+    """A line for each plugin that could not be loaded."""
     return [f"zoo: {record}" for record in catalogue.records if record.status not in ("ok", "disabled")]
 
 
 def needs(distribution: str, version: str) -> str:
-    """What to do about a plugin that is not there: `needs aigc-zoo-acme>=0.2: python -m pip install aigc-zoo-acme`."""
+    """How to install a missing plugin: `needs aigc-zoo-acme>=0.2: python -m pip install aigc-zoo-acme`."""
     if distribution.endswith(".py"):
         return f"needs the plugin file {distribution}: zoo --plugin {distribution} ..."
     return f"needs {distribution}{f'>={version}' if version else ''}: python -m pip install {distribution}"

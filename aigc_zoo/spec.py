@@ -1,4 +1,4 @@
-"""The plugin API: what a distribution says of the components that it brings. Standard library and pluggy only."""
+"""The plugin API: how a distribution describes its components. Imports the standard library and pluggy only."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ def _is_shape(shape: object) -> bool:
 
 @dataclass(frozen=True)
 class Slot:
-    """Marks a parameter that takes another component: `generator: Annotated[Any, Slot("generator")] = "dcgan"`.
+    """Marks a parameter whose value is another component: `generator: Annotated[Any, Slot("generator")] = "dcgan"`.
 
     The parameter receives the chosen component's target with its options bound, never a name.
     """
@@ -166,23 +166,23 @@ class Slot:
 
 @dataclass(frozen=True)
 class Range:
-    """Bounds of a numeric option, both included; None leaves a side open."""
+    """Inclusive bounds of a numeric option; None means unbounded."""
 
     low: float | None = None
     high: float | None = None
 
 
 class Hooks:
-    """What a plugin may implement, with `@hookimpl`. The last four are called while training, on rank 0 only."""
+    """Hooks that a plugin implements with `@hookimpl`. The last four are called during training, on rank 0 only."""
 
     @hookspec
     def zoo_components(self) -> Iterable[Component]:
-        """The components of this plugin; constant, and without importing what they need."""
+        """The components of this plugin: constant data, returned without importing their targets."""
         raise AssertionError("a specification, never called")
 
     @hookspec
     def zoo_run_start(self, run: Path) -> None:
-        """A run starts or continues in the folder `run`."""
+        """A run starts or resumes in the directory `run`."""
 
     @hookspec
     def zoo_log(self, run: Path, step: int, scalars: Mapping[str, float]) -> None:
@@ -190,11 +190,11 @@ class Hooks:
 
     @hookspec
     def zoo_checkpoint_saved(self, run: Path, path: Path) -> None:
-        """A checkpoint stands, whole, at `path`."""
+        """A checkpoint was saved to `path`."""
 
     @hookspec
     def zoo_run_end(self, run: Path, error: BaseException | None) -> None:
-        """The run ended; `error` is None when it reached its end or its target."""
+        """The run ended; `error` is None if it reached its end or its target."""
 
 
 HOOKS = tuple(name for name in vars(Hooks) if name.startswith("zoo_"))

@@ -620,9 +620,9 @@ def test_what_a_component_raises_names_it(zoo: Catalogue) -> None:
     with pytest.raises(ConfigError, match=r"^loss zoo/picky of aigc-zoo 0.3 failed: IndexError"):
         loss()
     entry = zoo.find("recipe", "zoo/game").entry
-    with pytest.raises(ConfigError, match=r"^recipe zoo/game: too small$"), options.blame(entry):
+    with pytest.raises(ConfigError, match=r"^recipe zoo/game: too small$"), options.explain_errors(entry):
         raise ValueError("too small")
-    with pytest.raises(UsageError, match=r"^mine$"), options.blame(entry):
+    with pytest.raises(UsageError, match=r"^mine$"), options.explain_errors(entry):
         raise UsageError("mine")
 
 

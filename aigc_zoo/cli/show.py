@@ -28,9 +28,9 @@ def command(zoo: Globals, reference: str, kind: str | None, as_json: bool) -> No
 
     REFERENCE is [namespace/]name[.preset]. Where several kinds have the name, the recipe is shown.
     """
-    from aigc_zoo.options.sketch import SketchedEntry
+    from aigc_zoo.options.static_signatures import StaticEntry
 
-    catalogue = zoo.catalogue().with_entries(SketchedEntry)  # signatures are read from source: no torch
+    catalogue = zoo.catalogue().with_entries(StaticEntry)  # signatures are read from source: no torch
     found = catalogue.find(kind, reference) if kind else catalogue.find_any(reference)
     entry = found.entry
     if found.note:

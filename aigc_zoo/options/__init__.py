@@ -1,6 +1,6 @@
-"""From a callable's signature to options, from options to a checked configuration, from that to a built recipe."""
+"""Options from signatures, configurations from options, and recipes built from configurations."""
 
-from aigc_zoo.options.binding import bind, blame, component_options, parse_call
+from aigc_zoo.options.binding import bind, component_options, explain_errors, parse_call
 from aigc_zoo.options.configuration import (
     Configuration,
     build,
@@ -19,9 +19,9 @@ __all__ = [
     "Option",
     "RunSettings",
     "bind",
-    "blame",
     "build",
     "component_options",
+    "explain_errors",
     "options_of",
     "parse_call",
     "read_file",

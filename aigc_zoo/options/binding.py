@@ -1,4 +1,4 @@
-"""Components with their options bound, and who is to blame when their code raises."""
+"""Components with bound options, and error messages that name the component whose code raised."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from aigc_zoo.discovery import Entry
 from aigc_zoo.errors import ConfigError, UsageError, ZooError, in_a_line
-from aigc_zoo.options.layers import preset_layers
+from aigc_zoo.options.overlays import preset_overlays
 from aigc_zoo.options.signatures import read, signature_options
 from aigc_zoo.options.values import Option, Value, checked, spelling, suggestion
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 
 def component_options(catalogue: Catalogue, kind: str, reference: str, namespace: str | None = None) -> list[Option]:
-    """The options of one component of any kind, with the defaults of its preset where the reference names one."""
+    """The options of a component of any kind; the defaults are those of the preset if the reference names one."""
     found = catalogue.find(kind, reference, namespace)
     options = read(found.entry)
     if not found.preset or kind == "recipe":
         return options
-    for layer in preset_layers(catalogue, found.entry, found.preset):
+    for layer in preset_overlays(catalogue, found.entry, found.preset):
         values, stated = checked(options, layer.values, where=layer.where), set(map(spelling, layer.values))
         options = [
             replace(one, default=values[one.key], source=layer.source) if spelling(one.key) in stated else one
@@ -41,7 +41,7 @@ def bind(
     options: Mapping[str, Any] | None = None,
     namespace: str | None = None,
 ) -> tuple[Entry, Any]:
-    """A component that is not a recipe, and its target with options bound (a penalty: as a `game.Penalty`).
+    """A component other than a recipe, and its target with bound options; a penalty's is a `game.Penalty`.
 
     Raises ConfigError for an unknown component or option and for a bad value, and when the target raises.
     """
@@ -51,7 +51,7 @@ def bind(
 
 
 def bound(entry: Entry, values: Mapping[str, Value]) -> Any:
-    """What a slot's parameter receives: the target with its options, a penalty with its weight and interval, too."""
+    """The value of a slot's parameter: the target with bound options; a penalty with its weight and interval."""
     values = dict(values)
     if entry.kind != "penalty":
         return partial(call, entry, **arguments(entry, values))
@@ -65,7 +65,7 @@ def bound(entry: Entry, values: Mapping[str, Value]) -> Any:
 
 
 def arguments(entry: Entry, values: Mapping[str, Value]) -> dict[str, Any]:
-    """Values as the target takes them: paths are text until here, so that they can stand in a card."""
+    """The keyword arguments of the target; paths are strings until here, as a card stores them."""
     options = {option.key: option for option in read(entry)}
     return {key: _as_taken(options[key], value) for key, value in values.items()}
 
@@ -77,14 +77,14 @@ def _as_taken(option: Option, value: Value) -> Any:
 
 
 def call(entry: Entry, /, *positional: Any, **keywords: Any) -> Any:
-    """Call a component's target; what it raises is explained with its name."""
-    with blame(entry):
+    """Call a component's target; its errors become messages that name the component."""
+    with explain_errors(entry):
         return entry.load()(*positional, **keywords)
 
 
 @contextmanager
-def blame(entry: Entry) -> Iterator[None]:
-    """Turns what a component's code raises into a ConfigError that names it.
+def explain_errors(entry: Entry) -> Iterator[None]:
+    """Turn errors of a component's code into a ConfigError that names the component.
 
     A ValueError is meant for the user, so its sentence stands as it is; anything else also names the distribution.
     """

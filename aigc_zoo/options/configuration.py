@@ -1,4 +1,4 @@
-"""A recipe's configuration: defaults, presets, a file and flags, laid over one another, checked, and built."""
+"""The configuration of a recipe: resolved from defaults, presets, a file and flags, validated, and built."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from aigc_zoo.discovery import Entry
 from aigc_zoo.errors import ConfigError, UsageError
 from aigc_zoo.options.binding import arguments, bound, call
-from aigc_zoo.options.layers import BY_RECIPE, Draft, Layer, prefix
+from aigc_zoo.options.overlays import BY_RECIPE, Draft, Overlay, prefix
 from aigc_zoo.options.settings import RUN_SETTINGS, RunSettings
 from aigc_zoo.options.signatures import read
 from aigc_zoo.options.values import Option, Value, spelling
@@ -47,7 +47,7 @@ class Configuration:
     built: Recipe | None = field(default=None, compare=False, repr=False)
 
     def card(self) -> dict[str, Any]:
-        """As JSON states it; `resolve(file=card)` gives an equal configuration."""
+        """The configuration as JSON; `resolve(file=card)` returns an equal configuration."""
 
         def listed(values: Mapping[str, Any]) -> dict[str, Any]:
             return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
@@ -80,7 +80,7 @@ def resolve(
     """
     given = dict(given or {}) | ({} if data is None else {"data": os.fspath(data)})
     draft, preset = _draft(catalogue, reference, file, given.get("data"))
-    draft.lay(Layer(given, origin))
+    draft.lay(Overlay(given, origin))
     values = draft.values()
     chosen = _configured(draft, values, preset)
     run = chosen.run.card()
@@ -134,13 +134,13 @@ def options_of(
     file: Mapping[str, Any] | None = None,
     automatic: bool = False,
 ) -> list[Option]:
-    """All options of a recipe with these choices for its slots, in the order of its signature.
+    """All options of a recipe with the given components in its slots, in the order of its signature.
 
     Their defaults are those of the recipe, of the preset in the reference, and of the file; `automatic` adds the preset
     that is named like the data. `Option.source` names the component or preset that states a default.
     """
     draft, _ = _draft(catalogue, reference, file, data, automatic)
-    draft.lay(Layer(slots_given or {}, "cli"))
+    draft.lay(Overlay(slots_given or {}, "cli"))
     defaults = {**draft.values(), **_slots(draft, lambda entry: entry.name if entry.namespace == "zoo" else entry.id)}
     return [replace(option, default=defaults[option.key], source=draft.source_of(option)) for option in draft.options()]
 
@@ -163,14 +163,14 @@ def unknown_option(
     file: Mapping[str, Any] | None = None,
     also: tuple[str, ...] = (),
 ) -> str:
-    """What to say of a key that means nothing; `also` names what the caller knows beside settings and options."""
+    """The message for an unknown key; `also` lists names that the caller accepts beside settings and options."""
     draft, _ = _draft(catalogue, reference, file, data)
-    draft.lay(Layer(slots_given or {}, "cli"))
+    draft.lay(Overlay(slots_given or {}, "cli"))
     return draft.unknown(key, also)
 
 
 def read_file(path: Path) -> dict[str, Any]:
-    """A card from a JSON file, or from a run's folder."""
+    """Read a card from a JSON file or a run directory."""
     path = path / "card.json" if path.is_dir() else path
     try:
         card = json.loads(path.read_text(encoding="utf-8"))
@@ -211,8 +211,8 @@ def _draft(
     data: str | None,
     automatic: bool = True,
 ) -> tuple[Draft, str]:
-    """A recipe with all layers but what the user gives by hand, and the preset among them."""
-    layer = _layer_of(file) if file else Layer({})
+    """A recipe with all overlays except the user's own values, and the name of its preset."""
+    layer = _layer_of(file) if file else Overlay({})
     found, settled = _recipe(catalogue, reference, (file or {}).get("recipe"))
     draft = Draft(catalogue, found.entry)
     draft.notes += [found.note] if found.note else []
@@ -226,7 +226,7 @@ def _draft(
 
 
 def _recipe(catalogue: Catalogue, reference: str | None, filed: str | None) -> tuple[Found, bool]:
-    """The recipe that is meant, and whether its preset is settled: one was named, or a file tells all."""
+    """The recipe of a reference or a file, and whether its preset is fixed by either."""
     of_file = catalogue.find("recipe", filed) if filed else None
     if reference is None:
         if of_file is None:
@@ -243,7 +243,7 @@ def _recipe(catalogue: Catalogue, reference: str | None, filed: str | None) -> t
 
 
 def _preset_for(draft: Draft, data: str | None) -> str:
-    """The preset named like the dataset, which by default is that of the recipe at its defaults; said in a note."""
+    """The preset with the name of the dataset, by default the recipe's own dataset; a note announces it."""
     presets = draft.entry.component.presets
     if not presets:
         return ""
@@ -265,7 +265,7 @@ _RECORDED = (
 )
 
 
-def _layer_of(file: Mapping[str, Any]) -> Layer:
+def _layer_of(file: Mapping[str, Any]) -> Overlay:
     where = " (configuration file)"
     if file.get("schema", 1) != 1:
         raise ConfigError(f"schema {file['schema']}: this version reads schema 1{where}")
@@ -281,4 +281,4 @@ def _layer_of(file: Mapping[str, Any]) -> Layer:
             raise ConfigError(f"{section} is not an object of keys and values{where}")
         values |= file.get(section, {}) if section != "set_by" else {}
     recorded = {spelling(key): str(by) for key, by in file["set_by"].items()} if "set_by" in file else None
-    return Layer(values, "file", where, recorded=recorded)
+    return Overlay(values, "file", where, recorded=recorded)

@@ -1,4 +1,4 @@
-"""What an option is, and the one validator of values, for flags, files and Python."""
+"""Options and the validation of their values, the same for flags, files and Python."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _TAKEN: Mapping[type, tuple[type, ...]] = {
 
 @dataclass(frozen=True)
 class Option:
-    """Something that can be set: "lr", "generator.width", "penalty.NAME.weight", or a slot, whose value is a name.
+    """An option such as "lr", "generator.width" or "penalty.NAME.weight", or a slot, whose value is a component's name.
 
     `low` and `high` are included. `optional` allows None (written "none"), `repeated` makes a tuple. `owner` is the
     full id of the component, "" for settings of a run; `slot` the kind of component that a slot takes. `source` names
@@ -71,7 +71,7 @@ class Option:
 
 
 def spelling(key: str) -> str:
-    """The form in which keys are compared: hyphens and underscores are the same."""
+    """The normalized spelling of a key: hyphens and underscores are equivalent."""
     return key.replace("-", "_")
 
 
@@ -93,7 +93,7 @@ def suggestion(key: str, keys: Iterable[str]) -> str:
 
 
 def convert(option: Option, raw: Any) -> Value:
-    """The value that `raw`, text or typed, means for this option; ValueError with the reason where it means none."""
+    """The value of an option from text or a typed value. Raises ValueError with the reason if it is invalid."""
     if raw is None or (option.optional and isinstance(raw, str) and raw.lower() == "none"):
         if not option.optional:
             raise ValueError("a value is needed")
@@ -134,7 +134,7 @@ def _typed(kind: type, raw: Any) -> Scalar:
 def checked(
     options: Sequence[Option], given: Mapping[str, Any], error: type[ZooError] = ConfigError, where: str = ""
 ) -> dict[str, Value]:
-    """The values of all options, by key: those given, checked, over the defaults."""
+    """The values of all options by key: the given ones, validated, over the defaults."""
     names = {spelling(option.key): option for option in options}
     values = {option.key: option.default for option in options}
     for key, raw in given.items():

@@ -102,7 +102,7 @@ class Prepared:
 
     def _trainer(self, batch_size: int, ranks: Ranks, dtype: torch.dtype) -> Trainer:
         settings = self.settings
-        with options.blame(self.catalogue.find("recipe", self.configuration.recipe).entry):
+        with options.explain_errors(self.catalogue.find("recipe", self.configuration.recipe).entry):
             return Trainer(
                 self.recipe,
                 self.train.spec,

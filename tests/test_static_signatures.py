@@ -9,16 +9,16 @@ from pathlib import Path
 import pytest
 
 from aigc_zoo.options.signatures import read, signature_options
-from aigc_zoo.options.sketch import SketchedEntry, sketch
+from aigc_zoo.options.static_signatures import StaticEntry, static_signature
 from aigc_zoo.plugins import catalogue
 
 LIST_OPTIONS = """
 import sys
 from aigc_zoo.options.signatures import read
-from aigc_zoo.options.sketch import SketchedEntry
+from aigc_zoo.options.static_signatures import StaticEntry
 from aigc_zoo.plugins import catalogue
 
-for entry in catalogue().with_entries(SketchedEntry).items():
+for entry in catalogue().with_entries(StaticEntry).items():
     for option in read(entry):
         print(entry.kind, entry.id, option)
 assert not {"torch", "numpy"} & set(sys.modules), entry.id
@@ -86,7 +86,7 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def test_constants_choices_bounds_and_help_are_read(module: str) -> None:
-    target = sketch(f"{module}:plain")
+    target = static_signature(f"{module}:plain")
     assert target is not None
     options = {option.key: option for option in signature_options(target, ("spec", "latent"))}
     assert list(options) == ["width", "mode", "path", "sizes"]
@@ -98,7 +98,7 @@ def test_constants_choices_bounds_and_help_are_read(module: str) -> None:
 
 
 def test_classes_are_read(module: str) -> None:
-    target = sketch(f"{module}:Net")
+    target = static_signature(f"{module}:Net")
     assert target is not None
     (gain,) = signature_options(target, ("spec",))
     assert (gain.default, gain.help) == (pytest.approx(3.14159, rel=1e-5), "how much.")
@@ -106,10 +106,10 @@ def test_classes_are_read(module: str) -> None:
 
 @pytest.mark.parametrize("name", ["computed", "decorated", "imported", "missing"])
 def test_unsupported_targets_are_not_sketched(module: str, name: str) -> None:
-    assert sketch(f"{module}:{name}") is None
+    assert static_signature(f"{module}:{name}") is None
 
 
 def test_an_entry_falls_back_to_importing_its_target() -> None:
-    entry = catalogue().with_entries(SketchedEntry).find("loss", "minimax").entry
-    assert isinstance(entry, SketchedEntry)
+    entry = catalogue().with_entries(StaticEntry).find("loss", "minimax").entry
+    assert isinstance(entry, StaticEntry)
     assert callable(entry.load())

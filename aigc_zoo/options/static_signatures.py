@@ -15,16 +15,16 @@ _LIGHT = ("typing", "pathlib", "collections.abc", "aigc_zoo.spec")
 """Modules from which a signature's types and defaults are imported; names of all others become placeholders."""
 
 
-class SketchedEntry(Entry):
+class StaticEntry(Entry):
     """An entry that loads a function with the target's signature and docstring but no body, where that is possible."""
 
     def load(self) -> Callable[..., Any]:
         if self.target.partition(":")[0] in sys.modules:
             return super().load()
-        return sketch(self.target) or super().load()
+        return static_signature(self.target) or super().load()
 
 
-def sketch(target: str) -> Callable[..., Any] | None:
+def static_signature(target: str) -> Callable[..., Any] | None:
     """A function or class with signature and docstring of `package.module:name`, or None if the source is too complex.
 
     The parent packages of the module are imported, among them its manifest. Of the module itself only the constants and
@@ -40,7 +40,7 @@ def sketch(target: str) -> Callable[..., Any] | None:
         shell = _shell(found)
         if shell is None:
             return None
-        space: dict[str, Any] = {"__name__": f"sketch of {module}"}
+        space: dict[str, Any] = {"__name__": f"signature of {module}"}
         body = ast.fix_missing_locations(ast.Module([*_background(tree, shell), shell], []))
         exec(compile(body, spec.origin, "exec"), space)
         made: Callable[..., Any] = space[name]

@@ -1,4 +1,4 @@
-"""Layers of option values: signature < defaults < preset < configuration file < flags."""
+"""Overlays of option values: signature < defaults < preset < configuration file < flags."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ UNRECORDED = "?"
 
 
 @dataclass(frozen=True)
-class Layer:
+class Overlay:
     """Values of one origin, by flat key ("lr", "generator.width").
 
     origin     "" for defaults, else preset, file, cli or python
@@ -48,7 +48,7 @@ class Layer:
         return (UsageError if self.origin == "cli" else ConfigError)(message + self.where)
 
     def origin_of(self, key: str) -> str:
-        """Who set a key: by the card's record where this layer is a card."""
+        """The origin of a key; a card records the origins of its values."""
         if self.recorded is None:
             return self.origin
         origin = self.recorded.get(key, UNRECORDED)
@@ -57,17 +57,17 @@ class Layer:
 
 @dataclass(frozen=True)
 class Given:
-    """One value as it was written, the layer that it stands in, and the value of a lower layer that it covers."""
+    """One value as it was written, its overlay, and the value of a lower overlay that it replaces."""
 
     key: str
     raw: Any
-    layer: Layer
+    layer: Overlay
     origin: str
     beneath: Given | None = None
 
 
-def preset_layers(catalogue: Catalogue, entry: Entry, preset: str) -> Iterator[Layer]:
-    """The layers of one preset: the preset that it builds on, if any, then its own values.
+def preset_overlays(catalogue: Catalogue, entry: Entry, preset: str) -> Iterator[Overlay]:
+    """The overlays of one preset: the preset that it builds on, if any, then its own values.
 
     Raises ConfigError where that other preset does not exist or builds on a third.
     """
@@ -84,12 +84,12 @@ def preset_layers(catalogue: Catalogue, entry: Entry, preset: str) -> Iterator[L
         below = base.component.presets[name]
         if "preset" in below:
             raise ConfigError(f"preset {base.name}.{name} builds on another preset: state that one instead{where}")
-        yield Layer(below, "preset", where, base.namespace, source=f"preset {base.name}.{name}")
-    yield Layer(values, "preset", where, entry.namespace, source=f"preset {entry.name}.{preset}")
+        yield Overlay(below, "preset", where, base.namespace, source=f"preset {base.name}.{name}")
+    yield Overlay(values, "preset", where, entry.namespace, source=f"preset {entry.name}.{preset}")
 
 
 class Draft:
-    """A recipe's slots and option values while layers are laid over one another."""
+    """A recipe's slots and option values while overlays are added."""
 
     def __init__(self, catalogue: Catalogue, entry: Entry) -> None:
         self.catalogue, self.entry = catalogue, entry
@@ -100,22 +100,22 @@ class Draft:
                 "the command line has an option of this name, so a recipe cannot"
             )
         self.chosen: dict[str, tuple[Entry, ...]] = {}
-        self.chosen_by: dict[str, Layer] = {}
+        self.chosen_by: dict[str, Overlay] = {}
         self.given: dict[str, Given] = {}
         self.notes: list[str] = []
         slots = {option.key: option.default for option in self.parameters.values() if option.slot}
-        self.lay(Layer(slots, namespace=entry.lineage[0].namespace))
+        self.lay(Overlay(slots, namespace=entry.lineage[0].namespace))
         for ancestor in entry.lineage:
             where = f" (defaults of recipe {ancestor.id})"
-            self.lay(Layer(ancestor.component.defaults, "", where, ancestor.namespace, source=ancestor.id))
+            self.lay(Overlay(ancestor.component.defaults, "", where, ancestor.namespace, source=ancestor.id))
         self.usual = set(self.components())
 
     def lay_preset(self, preset: str) -> None:
-        for layer in preset_layers(self.catalogue, self.entry, preset):
+        for layer in preset_overlays(self.catalogue, self.entry, preset):
             self.lay(layer)
 
-    def lay(self, layer: Layer) -> None:
-        """Lay one layer on top; slots first, because a new choice drops the options of the former component."""
+    def lay(self, layer: Overlay) -> None:
+        """Add one overlay; slots first, because a new choice drops the options of the former component."""
         written = {spelling(key): (key, value) for key, value in layer.values.items()}
         for key in BY_RECIPE:  # None leaves these to the layers below: a card states both lengths, one of them as null
             if written.get(key, ("", 0))[1] in (None, "none"):
@@ -131,7 +131,7 @@ class Draft:
         for name, (key, raw) in written.items():
             self.given[name] = Given(key, raw, layer, layer.origin_of(name), self.given.get(name))
 
-    def _choose(self, slot: Option, raw: Any, layer: Layer) -> None:
+    def _choose(self, slot: Option, raw: Any, layer: Overlay) -> None:
         found = [self.catalogue.find(slot.slot, name, layer.namespace) for name in _references(slot, raw, layer)]
         entries = tuple(one.entry for one in found)
         names = [entry.name for entry in entries]
@@ -152,7 +152,7 @@ class Draft:
             self.chosen_by[slot.key] = replace(layer, recorded=None if unrecorded else layer.recorded)
         for one in found:
             self.notes += [one.note] if one.note else []
-            for preset in preset_layers(self.catalogue, one.entry, one.preset) if one.preset else ():
+            for preset in preset_overlays(self.catalogue, one.entry, one.preset) if one.preset else ():
                 values = {prefix(slot, one.entry) + key: value for key, value in preset.values.items()}
                 self.lay(replace(preset, values=values, slot=slot.key))
 
@@ -181,7 +181,7 @@ class Draft:
         return values
 
     def needs_recipe(self) -> bool:
-        """Whether the recipe must be built to learn its dataset, batch size or length, or if a card's are its own."""
+        """Whether dataset, batch size or length can only be known from the built recipe."""
         given = [self.given.get(key) for key in BY_RECIPE]
         stated = given[0] and given[1] and (given[2] or given[3])
         return not stated or any(one and one.origin == UNRECORDED and one.beneath is None for one in given)
@@ -211,11 +211,11 @@ class Draft:
         return given.layer.source if given is not None else option.source
 
     def components(self) -> list[Entry]:
-        """The recipe, those that it extends, and all that its slots hold."""
+        """The recipe, those that it extends, and the components in its slots."""
         return [*self.entry.lineage, *(entry for entries in self.chosen.values() for entry in entries)]
 
     def unknown(self, key: str, also: tuple[str, ...] = ()) -> str:
-        """The message for a key that means nothing, with the one that was probably meant."""
+        """The message for an unknown key, with a suggestion."""
         close = suggestion(key, [*RUN_SETTINGS, *also, *(option.key for option in self.options())])
         head, _, rest = spelling(key).partition(".")
         slot = self.parameters.get(head)
@@ -227,7 +227,7 @@ class Draft:
         return f"no option {flag_of(key)} with {slot.flag} {holds}{hint}"
 
     def _having(self, slot: Option, rest: str) -> Iterator[str]:
-        """Components for a slot that have an option, the recipe's own first; those that do not load have none."""
+        """Components for a slot that have a given option, the recipe's defaults first; those that fail to load are skipped."""
         for entry in sorted(self.catalogue.items(slot.slot), key=lambda entry: entry not in self.usual):
             with suppress(ConfigError):
                 start = spelling(prefix(slot, entry)).removeprefix(f"{slot.key}.")
@@ -241,14 +241,14 @@ def prefix(slot: Option, entry: Entry) -> str:
 
 
 def value_of(option: Option, given: Given) -> Value:
-    """The checked value of what was written."""
+    """The validated value of an option."""
     try:
         return convert(option, given.raw)
     except ValueError as reason:
         raise given.layer.error(f"{option.flag} {shown(given.raw)}: {reason}") from None
 
 
-def _references(slot: Option, raw: Any, layer: Layer) -> list[str]:
+def _references(slot: Option, raw: Any, layer: Overlay) -> list[str]:
     """The names in a slot's value, which may be one, several or "none"."""
     if slot.repeated and isinstance(raw, list | tuple):  # --penalty a --penalty b
         raw = ",".join(map(str, raw))
