@@ -21,7 +21,15 @@ class Bare:
     """Bare training loop of a two-player recipe; each call of `step` is a train step of discriminator and generator."""
 
     def __init__(
-        self, recipe: Recipe, samples: Samples, *, batch_size: int, device: torch.device, precision: str, seed: int = 0
+        self,
+        recipe: Recipe,
+        samples: Samples,
+        *,
+        steps: int,
+        batch_size: int,
+        device: torch.device,
+        precision: str,
+        seed: int = 0,
     ) -> None:
         torch.manual_seed(seed)
         self.recipe, self.batch_size, self.device, self.steps_done = recipe, batch_size, device, 0
@@ -39,7 +47,7 @@ class Bare:
         if self.bf16:  # losses and penalties are float32, as in the engine
             for net in self.nets.values():
                 net.register_forward_hook(lambda net, inputs, output: output.float())
-        self.steps = recipe.steps or recipe.images // (batch_size * recipe.rounds)
+        self.steps = steps  # of the whole training, which schedules refer to
 
     def step(self) -> None:
         recipe, fakes = self.recipe, {}

@@ -99,7 +99,7 @@ def bench_train_step(benchmark: Any, recipe: str, precision: str, engine: str) -
         benchmark.pedantic(step)
         return
     chosen, device = run.precision.name, run.device
-    bare = Bare(run.recipe, run.train, batch_size=run.batch_size, device=device, precision=chosen)
+    bare = Bare(run.recipe, run.train, steps=run.steps, batch_size=run.batch_size, device=device, precision=chosen)
     rounds = rounds_of(step)
     for _ in range(WARM_UP):
         bare.step()

@@ -160,7 +160,7 @@ def _against_bare(recipe: str, precision: str, most: int) -> dict[str, Any]:
     run = prepared(recipe, precision=precision)
     trainer = run.trainer()
     device, chosen = run.device, run.precision.name
-    loop = Bare(run.recipe, run.train, batch_size=run.batch_size, device=device, precision=chosen)
+    loop = Bare(run.recipe, run.train, steps=run.steps, batch_size=run.batch_size, device=device, precision=chosen)
     wait = torch.cuda.synchronize if device.type == "cuda" else lambda: None
     found = measure.pairs(trainer.train_step, loop.step, most=most, wait=wait)
     images = run.batch_size * run.recipe.rounds

@@ -93,7 +93,7 @@ def test_a_generator_of_the_same_name_captures_nothing(acme: Catalogue) -> None:
 
 def test_a_preset_builds_on_a_preset_of_another_recipe(acme: Catalogue) -> None:
     tiny = options.resolve(acme, "acme/soft-lsgan.tiny")
-    assert (tiny.run["images"], tiny.run["steps"], tiny.options["lr"]) == (640, None, 1e-3)
+    assert (tiny.run.images, tiny.run.steps, tiny.options["lr"]) == (640, None, 1e-3)
     assert tiny.slots["discriminator"] == "zoo/dcgan"
     assert tiny.options["discriminator.norm"] == "batch"  # lsgan.digits chooses dcgan.narrow, above the row's defaults
     again = options.resolve(acme, None, file=tiny.card())
@@ -103,7 +103,7 @@ def test_a_preset_builds_on_a_preset_of_another_recipe(acme: Catalogue) -> None:
 def test_flags_stand_above_presets_and_defaults(acme: Catalogue) -> None:
     given = {"lr": 0.25, "penalty": "gp", "steps": 3}
     chosen = options.resolve(acme, "acme/soft-lsgan.tiny", given=given)
-    assert (chosen.options["lr"], chosen.slots["penalty"], chosen.run["steps"]) == (0.25, ("zoo/gp",), 3)
+    assert (chosen.options["lr"], chosen.slots["penalty"], chosen.run.steps) == (0.25, ("zoo/gp",), 3)
     assert chosen.set_by["lr"] == "cli"
     assert "penalty.r1.weight" not in chosen.options
 
@@ -206,4 +206,4 @@ def test_no_recipe_of_the_repository_is_built_to_learn_its_defaults(
     monkeypatch.setattr(options.configuration, "call", fail)
     for entry in acme.items("recipe"):
         for name in (entry.id, *(f"{entry.id}.{preset}" for preset in entry.component.presets)):
-            assert options.resolve(acme, name).run["data"]
+            assert options.resolve(acme, name).run.data

@@ -129,6 +129,7 @@ def test_the_bare_loop_trains_the_recipe(tools: dict[str, ModuleType], recipe: s
     loop = tools["bare"].Bare(
         small(recipe),
         image_samples("noise", "train", pixels),
+        steps=100,
         batch_size=8,
         device=torch.device("cpu"),
         precision=precision,

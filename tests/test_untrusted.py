@@ -30,7 +30,7 @@ CALLS = {"extractall", "extract", "unpack_archive", "load_state_dict_from_url", 
 NAMED = {"eval", "exec", "torch.load", "torch.save", "torch.jit.load", "os.system"}
 ALLOWED = {
     "aigc_zoo/metrics/features.py: torch.load": "published extractor weights of a known SHA-256, weights_only, capped",
-    "aigc_zoo/options/static_signatures.py: exec": "constants of an installed plugin's own module, which building it would import",
+    "aigc_zoo/options/static_signatures.py: exec": "constants of a plugin's own module, as importing it would",
     "plugins/extractors/inception.py: torch.save": "an empty dictionary in memory, for torch-fidelity's constructor",
 }
 

@@ -62,7 +62,7 @@ class Evaluator:
             )
         # Features of one black image: an extractor that does not fit raises before anything is trained.
         dtype = torch.float32 if points else torch.uint8
-        probe = extractor.extract(torch.zeros(1, *reference.spec.shape, dtype=dtype))
+        probe = extractor.extract_features(torch.zeros(1, *reference.spec.shape, dtype=dtype))
         self.extractor, self.reference, self.progress, self.allow_few = extractor, reference, progress, allow_few
         self.dimensions = probe.values.shape[1]
         self.classes = 0 if probe.logits is None else probe.logits.shape[1]
@@ -115,9 +115,9 @@ class Evaluator:
 
         Returns a record of name, value and protocol for each metric.
         """
-        return self.score(self.extract(chunks, num), weights=weights, seed=seed)
+        return self.score(self.extract_features(chunks, num), weights=weights, seed=seed)
 
-    def extract(self, chunks: Iterable[Tensor], num: int | None = None) -> Features:
+    def extract_features(self, chunks: Iterable[Tensor], num: int | None = None) -> Features:
         """Features of the first `num` samples. Raises for fewer samples, or samples of another shape than the data."""
         num = self.num if num is None else num
         parts, done = [], 0

@@ -56,7 +56,7 @@ class Extractor:
     note: str = ""
 
     @torch.no_grad()
-    def extract(self, images: Tensor) -> Features:
+    def extract_features(self, images: Tensor) -> Features:
         """Features of images (N, C, H, W) uint8. Raises ConfigError for images that the network does not accept."""
         # TF32 would round features to ten bits where a GPU offers it: unlike the CPU, and unlike published numbers.
         with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
@@ -69,16 +69,16 @@ class Extractor:
 
     def features(self, images: Tensor) -> Tensor:
         """Features (N, D) of images, without logits."""
-        return self.extract(images).values
+        return self.extract_features(images).values
 
     def stream(self, chunks: Iterable[Tensor], batch: int = BATCH) -> Iterator[Features]:
         """Yield the features of images that come in chunks of any size, `batch` images at a time."""
         for part in rebatch(chunks, batch):
-            yield self.extract(part)
+            yield self.extract_features(part)
 
     def classes(self, shape: tuple[int, ...]) -> int:
         """Number of classes, 0 if it is not a classifier."""
-        logits = self.extract(torch.zeros(1, *shape, dtype=torch.uint8)).logits
+        logits = self.extract_features(torch.zeros(1, *shape, dtype=torch.uint8)).logits
         return 0 if logits is None else logits.shape[1]
 
     def has_logits(self, shape: tuple[int, ...]) -> bool:

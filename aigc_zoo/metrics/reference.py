@@ -50,7 +50,7 @@ class Reference:
             self._statistics = Statistics(tensors["mu"], tensors["sigma"], self.num)
         return self._statistics
 
-    def extract(self, *, logits: bool = False) -> Features:
+    def extract_features(self, *, logits: bool = False) -> Features:
         """Features (num, D), with logits if they are requested and the extractor is a classifier."""
         tensors = self._load("features", {"features"}) or self._load("features", {"features", "logits"})
         if tensors is None or (
@@ -66,10 +66,10 @@ class Reference:
     def features(self, count: int | None = None) -> Tensor:
         """Features (num, D), or those of `count` fixed random rows, which are kept in memory."""
         if count is None or count >= self.num:
-            return self.extract().values
+            return self.extract_features().values
         if self._subset is None or self._subset[0] != count:
             rows = permutation(self.num, "reference features")[:count].sort().values
-            self._subset = count, self.extract().values[rows]
+            self._subset = count, self.extract_features().values[rows]
         return self._subset[1]
 
     def rows(self) -> Tensor:
@@ -92,7 +92,7 @@ class Reference:
         }
 
     def _compute_statistics(self, few: bool) -> dict[str, Tensor]:
-        found = statistics(self.extract().values, f"images of {self.samples.name}", few=few)
+        found = statistics(self.extract_features().values, f"images of {self.samples.name}", few=few)
         tensors = {"mu": found.mu, "sigma": found.sigma}
         self._save("statistics", tensors)
         return tensors

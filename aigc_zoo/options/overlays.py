@@ -227,7 +227,7 @@ class Draft:
         return f"no option {flag_of(key)} with {slot.flag} {holds}{hint}"
 
     def _having(self, slot: Option, rest: str) -> Iterator[str]:
-        """Components for a slot that have a given option, the recipe's defaults first; those that fail to load are skipped."""
+        """Components for a slot that have a given option, the recipe's defaults first; broken ones are skipped."""
         for entry in sorted(self.catalogue.items(slot.slot), key=lambda entry: entry not in self.usual):
             with suppress(ConfigError):
                 start = spelling(prefix(slot, entry)).removeprefix(f"{slot.key}.")

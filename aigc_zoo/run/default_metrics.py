@@ -31,7 +31,7 @@ def default_metrics(
     if purpose == "training":
         return tuple(group for group in TRAINING.get(modality, ()) if not evaluator.unavailable_reason(group))
     if purpose == "memorization":
-        return ("memorisation",) if modality == "image" else ()
+        return ("memorization",) if modality == "image" else ()
     leading = leading or ("modes" if modality == "points" else "fid")
     enough = min(evaluator.num if num is None else num, evaluator.reference_num) >= KID_LEAST
     return (leading, "kid") if leading == "fid" and enough else (leading,)  # KID is unbiased with few samples

@@ -42,7 +42,7 @@ def distributed_features(sampler: Sampler, evaluator: Evaluator, ranks: Ranks) -
         wanted = [min(CHUNK, max(0, count - number * CHUNK)) for number in range(first, first + ranks.world)]
         # A rank that has no sample left computes one more, since all ranks take part in the gather below.
         samples = sampler.chunk(first + ranks.rank)["fake"][: max(1, wanted[ranks.rank])]
-        found = evaluator.extractor.extract(_for_extractor(samples, spec))
+        found = evaluator.extractor.extract_features(_for_extractor(samples, spec))
         features, logits = (_gather(value, sampler.device, ranks) for value in found)
         parts += [
             Features(features[n][:rows], logits[n][:rows] if found.logits is not None else None)

@@ -62,7 +62,7 @@ def evaluate_held_out(
             sampler = generator.sampler(seed=evaluation_seed(EVALUATION_SEED), inputs=inputs)
             chunks = evaluation_samples(sampler, generator.spec, evaluator.num)
             first = next(chunks)
-            features = held_out.extract(chain((first,), chunks))
+            features = held_out.extract_features(chain((first,), chunks))
             found = held_out.score(features, weights=generator.weights, seed=EVALUATION_SEED)
             if which == "final" and memorization.metrics:
                 found += memorization.score(features, weights=generator.weights, seed=EVALUATION_SEED)

@@ -136,7 +136,7 @@ def test_presets_set_options_that_exist_to_other_than_their_defaults(name: str, 
             (component,) = [one for one in EVERY if (one.kind, one.name) == (key, part)]
             assert all(chosen.options[f"{key}.{name}"] == one for name, one in component.presets.get(small, {}).items())
             continue
-        assert (chosen.options | chosen.run)[key] == value
-        assert (plain.options | plain.run)[key] != value, f"{key} says what is the default anyway"
+        assert (chosen.options | chosen.run.card())[key] == value
+        assert (plain.options | plain.run.card())[key] != value, f"{key} says what is the default anyway"
     game = build(catalogue(), chosen)
     assert set(game.players) == {"discriminator", "generator"}

@@ -115,10 +115,10 @@ def test_defaults_are_those_of_the_sources() -> None:
     assert (float(group["lr"]), group["betas"]) == (pytest.approx(2e-4), (0.5, 0.999))
     group = built("primer").players["generator"].optimizer(weight).param_groups[0]
     assert (float(group["lr"]), group["betas"]) == (pytest.approx(1e-4), (0.9, 0.999))
-    runs = {name: resolve(catalogue(), name, data="nothing").run for name in RECIPES}
+    runs = {name: resolve(catalogue(), name, data="nothing").run.card() for name in RECIPES}
     assert (runs["primer"]["batch_size"], runs["primer"]["images"]) == (128, 100 * 60_000)
     assert {name: run["batch_size"] for name, run in runs.items()} == {"dcgan": 128, "primer": 128, "vanilla": 100}
-    assert {resolve(catalogue(), name).run["data"] for name in RECIPES} == {"digits"}
+    assert {resolve(catalogue(), name).run.data for name in RECIPES} == {"digits"}
 
 
 @pytest.mark.parametrize("name", ["primer", "vanilla", "dcgan"])

@@ -119,12 +119,12 @@ def test_the_colour_extractor_is_small_and_records_its_training() -> None:
     assert rgb32.FILE.stat().st_size <= 1_000_000
     with safe_open(rgb32.FILE, framework="pt") as file:
         assert set(file.metadata()) == {"accuracy", "data", "settings", "versions", "date"}
-    features = load_extractor(catalogue(), "zoo-rgb32").extract(torch.zeros(2, 3, 32, 32, dtype=torch.uint8))
+    features = load_extractor(catalogue(), "zoo-rgb32").extract_features(torch.zeros(2, 3, 32, 32, dtype=torch.uint8))
     assert features.values.shape == (2, 128)
     assert features.logits is not None
     assert features.logits.shape == (2, 10)
     with pytest.raises(ConfigError, match="--extractor"):
-        load_extractor(catalogue(), "zoo-rgb32").extract(torch.zeros(2, 1, 28, 28, dtype=torch.uint8))
+        load_extractor(catalogue(), "zoo-rgb32").extract_features(torch.zeros(2, 1, 28, 28, dtype=torch.uint8))
 
 
 @pytest.mark.real_data
@@ -307,7 +307,7 @@ def test_inception_equals_that_of_torch_fidelity_up_to_rounding(inception_file: 
     images = torch.randint(0, 256, (3, 1, 20, 24), dtype=torch.uint8, generator=generator("pictures"))
     features, logits = theirs(images.repeat(1, 3, 1, 1))
     assert features.std(0).mean() > 1e-3, "features differ between images"
-    found = ours.extract(images)  # the grey channel is repeated
+    found = ours.extract_features(images)  # the grey channel is repeated
     assert found.logits is not None
     for value, wanted in ((found.values, features), (found.logits, logits)):
         assert float((value - wanted).abs().max()) < 2e-5 * float(wanted.abs().max())

@@ -195,7 +195,7 @@ def test_the_fast_inception_is_faster(inception_file: Path) -> None:
         for which in ("fast", "plain") if number % 2 else ("plain", "fast"):
             start = time.perf_counter()
             if which == "fast":
-                fast.extract(images)
+                fast.extract_features(images)
             else:
                 with torch.no_grad():
                     plain(images)
