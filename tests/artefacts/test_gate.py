@@ -13,7 +13,7 @@ ALLOWED = {
     ("artefacts/atomic.py", "open"): "the module that writes",
     ("artefacts/lock.py", "open"): "lock files, which have no content of a run",
     ("report/charts.py", "savefig"): "into memory",
-    ("testing/packed.py", "copytree"): "into a temporary folder, to build an author's project",
+    ("testing/wheel.py", "copytree"): "into a temporary folder, to build an author's project",
     ("data/download.py", "open"): "PATH.part, checked and renamed by the same module",
 }
 WRITING = {"write_text", "write_bytes", "savefig", "save_file", "touch", "symlink_to", "copyfile", "copy2", "copytree"}

@@ -16,7 +16,7 @@ from aigc_zoo.artefacts.runs import RunDirectory
 from aigc_zoo.errors import ConfigError
 from aigc_zoo.report.collect import read_run
 
-from .conftest import TINY, prints
+from .conftest import TINY, digests_of
 
 FORMER = {"ema": "average", "discriminator_lr": "critic_lr", "discriminator_turns": "critic_turns"}
 
@@ -59,7 +59,7 @@ def test_it_resumes_exactly(blobs: Path, done: Run, tmp_path: Path) -> None:
     shutil.copytree(done.path, older)
     make_older(older)
     resumed = aigc_zoo.train("dcgan", str(blobs), out=older, **TINY)
-    expected, found = prints(done.path), prints(older)
+    expected, found = digests_of(done.path), digests_of(older)
     assert expected.pop("metrics.jsonl") != found.pop("metrics.jsonl"), "its first lines keep their names on the disk"
     assert found == expected
     assert resumed.metrics == done.metrics
