@@ -66,7 +66,7 @@ def test_the_package_does_not_unpickle_execute_or_extract(promise: Any) -> None:
     [
         "import pickle", "from pickle import loads", "torch.load(f, weights_only=True)", "np.load(f)", "yaml.load(f)",
         "import yaml", "torch.hub.load('a', 'b')", "archive.extractall(p)", "np.load(f, allow_pickle=True)", "eval(x)",
-        "subprocess.run(c, shell=True)", "torch.save(x, f)", "np.save(f, x)",
+        "subprocess.run(c, shell=True)", "torch.save(x, f)", "np.save(f, x)", "archive.extract(m)",
     ],
 )  # fmt: skip
 def test_the_check_finds_unsafe_calls(code: str) -> None:

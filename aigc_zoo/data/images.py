@@ -47,7 +47,7 @@ def open_images(
     """The splits in a folder or a zip of images: "train", and "test" and "val" where there are such folders.
 
     The samples have one channel if all images are grey, otherwise three. Images of one size keep it unless `size` is
-    given; images of several sizes are cropped to the centre square and resized to `size`, by default 64. Up to
+    given; images of several sizes are cropped to the center square and resized to `size`, by default 64. Up to
     `skip_bad` files that cannot be read are left out and recorded. Raises DataError that names the files that cannot be
     read and the fix.
     """

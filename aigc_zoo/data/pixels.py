@@ -17,7 +17,7 @@ MOST_PIXELS = 89_000_000
 """Limit on the pixels of an image; Pillow only warns at its own, slightly higher limit."""
 
 METHOD = "centre crop, Lanczos"
-"""Resizing method: the centre square by Pillow's Lanczos filter, which is antialiased when it shrinks an image."""
+"""Resizing method: the center square by Pillow's Lanczos filter, which is antialiased when it shrinks an image."""
 
 _GREY = ("1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "I;16N")
 _SIXTEEN = ("I", "I;16", "I;16L", "I;16B", "I;16N")
@@ -56,7 +56,7 @@ def read_header(file: IO[bytes]) -> Header:
 def decode(file: IO[bytes], channels: int, size: int | None = None) -> Array:
     """Pixels (channels, H, W), uint8, of the upright first frame, cropped and resized to a square of `size` if given.
 
-    Transparent images are composited on black. 16 bits become 8 by division by 257 (16-bit colour: by Pillow, which
+    Transparent images are composited on black. 16 bits become 8 by division by 257 (16-bit color: by Pillow, which
     takes the high byte), 1 bit becomes 0 and 255. Raises any exception of Pillow's for a damaged file.
     """
     with _opened(file) as image:
@@ -111,8 +111,8 @@ def _orientation(image: Image.Image) -> int:
 def _grey_palette(image: Image.Image) -> bool:
     if image.mode not in ("P", "PA"):
         return False
-    colours = np.array(image.getpalette("RGB") or [0, 1, 2], np.uint8).reshape(-1, 3)
-    return bool((colours == colours[:, :1]).all())
+    colors = np.array(image.getpalette("RGB") or [0, 1, 2], np.uint8).reshape(-1, 3)
+    return bool((colors == colors[:, :1]).all())
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:

@@ -117,7 +117,7 @@ def animate(paths: Sequence[Path], out: Path) -> None:
 
 
 def _to_arrays(samples: Tensor, spec: Spec) -> np.ndarray:
-    """(N, C, H, W) -> uint8 (N, H, W) for grey, (N, H, W, 3 or 4) for colour; other channels are put side by side."""
+    """(N, C, H, W) -> uint8 (N, H, W) for grey, (N, H, W, 3 or 4) for color; other channels are put side by side."""
     if samples.ndim != 4:
         raise DataError(f"images must have the shape (N, C, H, W), not {tuple(samples.shape)}")
     images = to_uint8(samples.detach().cpu(), spec)

@@ -198,7 +198,8 @@ def test_help_of_a_recipe_lists_options_in_groups(zoo: Run, monkeypatch: pytest.
         "--pen.width INTEGER Of the line. [1 to 99; default: 9 from preset squares]",
         "--pen.soft-edge / --no-pen.soft-edge [default: true]",
         "repeatable; default: local/smooth]",
-        "--penalty.smooth.weight FLOAT What the penalty is multiplied by. [0 or more; default: 5.0]",
+        "--penalty.smooth.weight FLOAT Factor of the penalty in the discriminator's loss. "
+        "[0 or more; default: 5.0 from local/smooth]",
     ):
         assert part in text
     other = zoo("config", "doodle", "--pen", "flat", "-h")[1]

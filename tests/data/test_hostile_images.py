@@ -40,9 +40,9 @@ def chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
-def png(width: int, height: int, depth: int, colour: int, rows: bytes) -> bytes:
+def png(width: int, height: int, depth: int, color: int, rows: bytes) -> bytes:
     """A PNG written byte by byte, for modes and sizes that Pillow does not write."""
-    head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0))
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, color, 0, 0, 0))
     return b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
 
@@ -101,10 +101,10 @@ FILES: dict[str, tuple[str, Callable[[], bytes], Any]] = {
     "16 bit": ("a.png", lambda: saved(of(DEEP)), wide(DEEP)),
     "16 bit tiff": ("a.tif", lambda: saved(of(DEEP), "TIFF"), wide(DEEP)),
     "16 bit tiff, big end": ("a.tif", lambda: saved(Image.fromarray(DEEP.astype(">u2")), "TIFF"), wide(DEEP)),
-    "16 bit colour": ("a.png", lambda: deep_color(DEEP_COLOR), (DEEP_COLOR >> 8).astype(np.uint8)),
+    "16 bit color": ("a.png", lambda: deep_color(DEEP_COLOR), (DEEP_COLOR >> 8).astype(np.uint8)),
     "palette": ("a.png", lambda: palette(False), np.array([[(255, 0, 0), (0, 255, 0), (0, 0, 255)]])),
     "transparent palette": ("a.png", lambda: palette(True), np.array([[(255, 0, 0), (0, 0, 0), (0, 0, 255)]])),
-    "colour": ("a.png", lambda: saved(of(COLOR)), COLOR),
+    "color": ("a.png", lambda: saved(of(COLOR)), COLOR),
     "alpha": ("a.png", lambda: saved(of(np.concatenate([COLOR, ALPHA], -1))), on_black(COLOR, ALPHA)),
     "alpha webp": (
         "a.webp",
@@ -196,7 +196,7 @@ def peak() -> int:
 
 @pytest.mark.promise("R27", 1, 1)
 def test_bombs_take_no_memory(tmp_path: Path, promise: Any) -> None:
-    outcome(written("colour", tmp_path))  # imports everything that is imported lazily
+    outcome(written("color", tmp_path))  # imports everything that is imported lazily
     peak()
     before = peak()
     for name in (name for name in FILES if name.endswith("bomb")):

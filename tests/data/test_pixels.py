@@ -131,9 +131,9 @@ def test_a_palette_of_greys_is_grey(grey: bool) -> None:
         assert pixels.read_header(file_of(image)).grey is grey
 
 
-def test_the_centre_square_is_resized_without_aliasing() -> None:
+def test_the_center_square_is_resized_without_aliasing() -> None:
     stripes = np.zeros((64, 128), np.uint8)
-    stripes[:, 32:96] = np.where(np.arange(64) % 2, 255, 0)  # the finest possible, only in the centre square
+    stripes[:, 32:96] = np.where(np.arange(64) % 2, 255, 0)  # the finest possible, only in the center square
     small = np.asarray(pixels.square(Image.fromarray(stripes), 16)).astype(int)
     assert small.shape == (16, 16)
     assert np.abs(small[:, 2:-2] - 127.5).max() < 6

@@ -66,7 +66,7 @@ def assert_exact_resume(tmp_path: Path, name: str, mapped: bool = False, accumul
 @pytest.mark.parametrize("name", RECIPES)
 def test_resume_is_exact(name: str, tmp_path: Path, promise: Any) -> None:
     lazy_penalties = {"penalty": ("r1", "gp"), "penalty__r1__every": 2, "penalty__gp__every": 3}
-    options = {} if name in ("dcgan", "lsgan", "hinge", "wgan") else lazy_penalties
+    options = {} if name in ("dcgan", "gan", "lsgan", "hinge", "wgan") else lazy_penalties
     assert_exact_resume(tmp_path, name, augmentation="diffaugment", **options)
     promise.kept(resumes=promise.count, identical=promise.count)
 

@@ -132,5 +132,5 @@ def test_incomplete_weights_are_refused(changes: dict[str, object], message: str
 def test_only_recipes_publish_weights() -> None:
     weights = {"a": Weights(url="https://x/y", sha256=SHA, bytes=1, licence="MIT")}
     Component(kind="recipe", name="x", target="a:b", summary="s", weights=weights)
-    with pytest.raises(ValueError, match="not a recipe's"):
+    with pytest.raises(ValueError, match="must be a recipe's"):
         Component(kind="loss", name="x", target="a:b", summary="s", weights=weights)
