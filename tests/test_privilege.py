@@ -109,10 +109,31 @@ def test_directories_entry_points_and_packages_agree() -> None:
         for name, folder in folders.items()
         for path in folder.rglob("__init__.py")
     }
+    assert packages_of(ROOT) == packages
+
+
+def packages_of(folder: Path) -> set[str]:
+    """The packages that setup.py of a source tree lists."""
     script = "from distutils.core import run_setup; print(*run_setup('setup.py', stop_after='init').packages)"
     code = f"import setuptools; {script}"
-    listed = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert set(listed.stdout.split()) == packages
+    listed = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=True)
+    return set(listed.stdout.split())
+
+
+def test_a_new_family_is_one_folder_and_one_line(tmp_path: Path) -> None:
+    """A folder below plugins/ is packaged and obeys the import contracts; only its entry point must be written."""
+    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, tmp_path)
+    for folder in ("aigc_zoo", "plugins"):
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    before = packages_of(tmp_path)
+    (tmp_path / "plugins" / "novel").mkdir()
+    (tmp_path / "plugins" / "novel" / "__init__.py").write_text("ZOO_API = 1\n")
+    assert packages_of(tmp_path) - before == {"aigc_zoo_plugins.novel"}
+    lists = [
+        line for line in (tmp_path / "pyproject.toml").read_text().splitlines() if "aigc_zoo_plugins.dcgan" in line
+    ]
+    assert lists == ['dcgan = "aigc_zoo_plugins.dcgan"']
 
 
 def test_the_installed_entry_points_are_up_to_date() -> None:

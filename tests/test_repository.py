@@ -102,12 +102,12 @@ def test_the_paths_in_the_readmes_tree_exist() -> None:
     assert missing == []
 
 
-@pytest.mark.parametrize("folder", ["aigc_zoo", "plugins"])
-def test_the_readmes_tree_lists_all_source_files(folder: str) -> None:
+def test_the_readmes_tree_lists_all_source_files_of_the_core() -> None:
+    """Plugins may be missing: a new family is one folder and one line of pyproject.toml."""
     named = set(tree(code(section(README, "The repository"), "pyproject.toml")))
     existing = {
-        f"{folder}/{path.name}{'/' if path.is_dir() else ''}"
-        for path in (ROOT / folder).iterdir()
+        f"aigc_zoo/{path.name}{'/' if path.is_dir() else ''}"
+        for path in (ROOT / "aigc_zoo").iterdir()
         if not path.name.startswith("__") and path.name != "py.typed" and not path.name.startswith(".")
     }
     assert existing - named == set()
