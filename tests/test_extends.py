@@ -15,6 +15,7 @@ from aigc_zoo.engine.trainer import Trainer
 from aigc_zoo.errors import ConfigError
 from aigc_zoo.game import Spec
 from aigc_zoo.plugins import Catalogue
+from aigc_zoo.run.prepare import prepare
 from aigc_zoo.spec import Component
 from aigc_zoo.testing import run_checks
 
@@ -207,3 +208,17 @@ def test_no_recipe_of_the_repository_is_built_to_learn_its_defaults(
     for entry in acme.items("recipe"):
         for name in (entry.id, *(f"{entry.id}.{preset}" for preset in entry.component.presets)):
             assert options.resolve(acme, name).run.data
+
+
+def test_training_builds_its_recipe_once(acme: Catalogue, monkeypatch: pytest.MonkeyPatch) -> None:
+    built: list[str] = []
+
+    def counting(entry: Entry, /, *positional: Any, **keywords: Any) -> Any:
+        built.append(entry.id)
+        return call(entry, *positional, **keywords)
+
+    call = options.configuration.call
+    monkeypatch.setattr(options.configuration, "call", counting)
+    configuration = options.resolve(acme, "zoo/dcgan", given={"steps": 2, "batch_size": 4})
+    prepare(acme, configuration)
+    assert built == ["zoo/dcgan"]

@@ -126,6 +126,15 @@ def test_first_party_recipes_read_back(zoo: Run) -> None:
         assert zoo("config", "--config", "card.json") == (0, out, "")
 
 
+def test_n_critic_is_accepted_for_the_discriminators_updates(zoo: Run) -> None:
+    """WGAN's name of the option works on the command line only."""
+    code, out, _ = zoo("config", "wgan-gp", "--n-critic", "3")
+    assert (code, json.loads(out)["options"]["discriminator_turns"]) == (0, 3)
+    assert "--discriminator-turns, --n-critic" in zoo("train", "wgan-gp", "--help")[1]
+    code, _, err = zoo("config", "wgan-gp", "--n-critic", "0")
+    assert (code, err) == (2, "zoo: --discriminator-turns 0: not in the range 1 to 100\n")
+
+
 def test_a_preset_named_like_the_data_applies_with_a_note(zoo: Run) -> None:
     code, out, err = zoo("config", "doodle", "--data=./squares.zip")
     assert (code, err) == (0, "preset doodle.squares applies (data squares)\n")
