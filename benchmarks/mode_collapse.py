@@ -67,7 +67,7 @@ CASES = (
 )
 
 
-RENAMED = {"dcgan, discriminator at 3e-4": "dcgan, discriminator at 3e-4"}
+RENAMED = {"dcgan, critic at 3e-4": "dcgan, discriminator at 3e-4"}
 """Names of cases in older results."""
 
 

@@ -126,7 +126,7 @@ def test_first_party_recipes_read_back(zoo: Run) -> None:
         assert zoo("config", "--config", "card.json") == (0, out, "")
 
 
-def test_n_critic_is_accepted_for_the_discriminators_updates(zoo: Run) -> None:
+def test_wgans_name_of_the_discriminators_updates_is_accepted(zoo: Run) -> None:
     """WGAN's name of the option works on the command line only."""
     code, out, _ = zoo("config", "wgan-gp", "--n-critic", "3")
     assert (code, json.loads(out)["options"]["discriminator_turns"]) == (0, 3)
