@@ -221,7 +221,7 @@ class _Bar(RichProgress):
 
 
 def summary(result: Result) -> str:
-    """How a run ended, its files, and the commands to continue with."""
+    """The end of a run as text: reason, metrics, files, and the commands to continue with."""
     directory = result.folder
     lines = [*result.notes]
     if result.reason == "stopped":

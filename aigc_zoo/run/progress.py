@@ -1,4 +1,4 @@
-"""What a run reports while it trains, and its result. The base class prints nothing, as a library should."""
+"""Progress reports of a run, and its result. The base class prints nothing, as a library should."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class Result:
-    """How a run ended. `reason` is done, target or stopped; `signal` is the number of the signal that stopped it."""
+    """The end of a run. `reason` is done, target or stopped; `signal` is the number of the signal that stopped it."""
 
     folder: Path
     step: int

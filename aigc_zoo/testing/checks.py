@@ -11,7 +11,7 @@ from aigc_zoo.spec import KINDS
 
 Tier = Literal["static", "cpu", "gpu"]
 TIERS: tuple[Tier, ...] = ("static", "cpu", "gpu")
-"""What a check needs: the standard library only, torch on a CPU, or torch on a CUDA device."""
+"""The requirements of a check: the standard library only, torch on a CPU, or torch on a CUDA device."""
 
 PLUGIN = "plugin"
 """The kind of a check that is run once for a whole distribution or file instead of once for each component."""
