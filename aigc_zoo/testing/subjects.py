@@ -99,7 +99,7 @@ class ComponentSubject:
 
     @property
     def reference(self) -> str:
-        """The reference that checks use: its preset `test` or `test-...` if it has one, which keeps a large one small."""
+        """The reference that checks use: with its preset `test` or `test-...`, if any, to keep it small."""
         presets = [name for name in self.entry.component.presets if name == "test" or name.startswith("test-")]
         return f"{self.entry.id}.{min(presets)}" if presets else self.entry.id
 
