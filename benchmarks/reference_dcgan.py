@@ -21,10 +21,11 @@ from torch.utils.data import DataLoader, TensorDataset
 from aigc_zoo.data import resolve
 from aigc_zoo.game import Spec
 from aigc_zoo.plugins import catalogue
-from aigc_zoo_plugins.dcgan import networks, zoo_components
+from aigc_zoo_plugins import dcgan, gan
+from aigc_zoo_plugins.dcgan import networks
 
-COMPONENTS = {one.kind: one for one in zoo_components()}
-PRESETS = COMPONENTS["recipe"].presets
+COMPONENTS = {one.kind: one for one in dcgan.zoo_components()}
+PRESETS = next(one for one in gan.zoo_components() if one.name == "dcgan").presets
 LATENT = 100
 WARM_UP = 2
 

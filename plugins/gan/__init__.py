@@ -21,7 +21,7 @@ STUDIO = {"latent": 128, "discriminator_turns": 2, "batch_size": 64, "steps": 20
 RESNET = {"generator": "resnet", "discriminator": "resnet.mean", "latent": 128, "discriminator_turns": 5}
 MIMICRY = RESNET | {"beta1": 0.0, "beta2": 0.9, "lr_schedule": "linear", "batch_size": 64, "steps": 100_000}
 
-row = partial(Component, kind="recipe", extends="zoo/gan", tags=("image", "labels"))
+row = partial(Component, kind="recipe", extends="gan", tags=("image", "labels"))
 
 
 def scaled(images: Values, points: Values, digits: int = 256_000, mnist: int = 1_200_000, **both: Any) -> Values:

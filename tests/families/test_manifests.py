@@ -49,7 +49,7 @@ def components() -> list[Component]:
 def target(component: Component) -> Any:
     """The target of a component, or of the recipe that it extends."""
     if component.extends:
-        (component,) = [one for one in EVERY if component.extends == f"zoo/{one.name}" and one.kind == "recipe"]
+        (component,) = [one for one in EVERY if component.extends == one.name and one.kind == "recipe"]
     module, _, name = component.target.partition(":")
     return getattr(import_module(module), name)
 
