@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from aigc_zoo.data import layout, manifest, pixels
+from aigc_zoo.data import layout, manifest, pixels, splits
 from aigc_zoo.data.cache import CachedPool, Plan, cached_pool, manifest_of
 from aigc_zoo.data.download import Progress
 from aigc_zoo.data.samples import digest_of, image_samples
@@ -28,8 +28,8 @@ from aigc_zoo.game import Samples
 SIZE = 64
 """Pixels a side that images of different sizes are resized to where no size is given."""
 
-VERSION = 2
-"""Version of the conversion from files to pixels; pools that another version cached are not used."""
+VERSION = 3
+"""Version of the conversion from files to splits and pixels; pools that another version cached are not used."""
 
 CHUNK = 64
 """Files that a thread processes in a row."""
@@ -105,14 +105,14 @@ def _method(size: int) -> str:
 
 def _samples(name: str, pool: CachedPool, skipped: tuple[str, ...]) -> dict[str, Samples]:
     classes = json.loads(pool.notes["classes"])
-    splits = {}
+    found = {}
     for split in json.loads(pool.notes["splits"]):
         fields = pool.split(split)
         samples = image_samples(
             layout.plain(name), split, fields["real"], fields.get("label"), classes, digest=pool.digests[split]
         )
-        splits[split] = replace(samples, resize=pool.notes["resize"], skipped=tuple(map(layout.plain, skipped)))
-    return splits
+        found[split] = replace(samples, resize=pool.notes["resize"], skipped=tuple(map(layout.plain, skipped)))
+    return found
 
 
 # --- from files to a pool ---------------------------------------------------------------------------------------------
@@ -143,7 +143,7 @@ def _pool(
         if bad and not names:
             raise _refusal(path, bad, 0)
         reader = _Reader(files, _Steps(progress, len(names)), max(FAILURES, skip_bad + 1))
-        return _plan(layout.arrange(path, names), names, reader, size, bad)
+        return _plan(splits.arrange(path, names), names, reader, size, bad)
 
     with ExitStack() as stack:
         if path.is_dir():
@@ -154,7 +154,7 @@ def _pool(
 
 
 def _plan(
-    found: layout.Layout, names: Sequence[str], reader: _Reader, size: int | None, bad: Mapping[str, str]
+    found: splits.Layout, names: Sequence[str], reader: _Reader, size: int | None, bad: Mapping[str, str]
 ) -> Plan:
     """Shapes of the pool, from the headers of its files, and the function that decodes the files into it."""
     headers = dict(zip(names, reader.each(names, lambda number, file: pixels.read_header(file)), strict=True))

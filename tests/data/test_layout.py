@@ -1,4 +1,4 @@
-"""Splits and classes by folder, and the files of a folder or an archive that are read."""
+"""The image files of a folder or an archive that are read."""
 
 from __future__ import annotations
 
@@ -9,64 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from aigc_zoo.data import layout
+from aigc_zoo.data import layout, splits
 from aigc_zoo.errors import DataError
 from aigc_zoo.text import natural_key
-
-HERE = Path("data")
-
-
-@pytest.mark.parametrize(
-    ("names", "splits", "classes"),
-    [
-        (["a.png", "b.png"], {"train": 2}, ()),
-        (["cat/a.png", "dog/b.png", "dog/deep/c.png"], {"train": 3}, ("cat", "dog")),
-        (["around/cat/a.png", "around/dog/b.png"], {"train": 2}, ("cat", "dog")),
-        (["only/a.png", "only/b.png"], {"train": 2}, ()),
-        (["a.png", "cat/b.png"], {"train": 2}, ()),
-        (["train/a.png", "test/b.png"], {"train": 1, "test": 1}, ()),
-        (["test/1/a.png", "train/1/a.png", "train/2/b.png"], {"train": 2, "test": 1}, ("1", "2")),
-        (["set/Train/9/a.png", "set/Valid/10/a.png"], {"train": 1, "val": 1}, ("9", "10")),
-        (["train/cat/a.png"], {"train": 1}, ("cat",)),
-        (["test/cat/a.png", "test/dog/a.png"], {"train": 2}, ("cat", "dog")),
-        (["train/cat/a.png", "train/b.png"], {"train": 2}, ()),
-        (["training/a/1.png", "testing/b/1.png"], {"train": 1, "test": 1}, ("a", "b")),
-    ],
-)
-def test_folders_are_splits_and_classes(names: list[str], splits: dict[str, int], classes: tuple[str, ...]) -> None:
-    found = layout.arrange(HERE, names)
-    assert {split: len(members) for split, members in found.members.items()} == splits
-    assert next(iter(found.members)) == "train"
-    assert found.classes == classes
-    assert bool(found.labels) == bool(classes)
-    for split, labels in found.labels.items():
-        assert [classes[label] for label in labels] == [_class(name, classes) for name in found.members[split]]
-
-
-def _class(name: str, classes: tuple[str, ...]) -> str:
-    return next(part for part in name.split("/") if part in classes)
-
-
-def test_hostile_class_names_are_printable() -> None:
-    names = ["a\x1b[2Jb/1.png", "\udcff/1.png", "<script>/1.png", "x" * 999 + "/1.png"]
-    assert layout.arrange(HERE, names).classes == ("<script>", "a?[2Jb", "x" * 120, "?")
-
-
-def test_images_outside_the_splits_are_refused() -> None:
-    with pytest.raises(
-        DataError, match=r"data has a folder train, but 2 images are in none of .*: more/b\.png, \.\.\.\n"
-    ):
-        layout.arrange(HERE, ["train/a.png", "more/b.png", "c.png"])
-
-
-def test_splits_without_a_training_split_are_refused() -> None:
-    with pytest.raises(DataError, match="data has test and val but no folder train"):
-        layout.arrange(HERE, ["test/a.png", "val/b.png"])
-
-
-def test_no_images_is_an_error_with_the_fix() -> None:
-    with pytest.raises(DataError, match=r"data has no images \(\.png, .*\)\nuse --data with a folder"):
-        layout.arrange(HERE, [])
 
 
 def test_names_sort_in_natural_order() -> None:
@@ -160,7 +105,7 @@ def test_hostile_names_write_no_files(tmp_path: Path) -> None:
         for name in files.names:
             with files.open(name) as file:
                 assert file.read() == b"text"
-        layout.arrange(tmp_path / "a.zip", files.names)
+        splits.arrange(tmp_path / "a.zip", files.names)
     assert set(tmp_path.parent.rglob("*")) == before
 
 
@@ -203,3 +148,22 @@ def test_files_that_are_not_archives_are_refused(tmp_path: Path) -> None:
     (tmp_path / "a.zip").write_bytes(b"PK\x03\x04 and then nothing")
     with pytest.raises(DataError, match=r"a\.zip is not a complete zip archive"):
         names_in(tmp_path / "a.zip")
+
+
+def test_archives_of_windows_are_read_like_others(tmp_path: Path) -> None:
+    names = [
+        "set\\b\\1.png",
+        "set\\b\\10.png",
+        "set\\b\\9.png",
+        "set\\a b\\1.png",
+        "__MACOSX\\b\\2.png",
+        "set\\f.png\\",
+    ]
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as zipped:
+        for name in names:
+            member = zipfile.ZipInfo("x")
+            member.filename = name
+            zipped.writestr(member, name)
+    assert names_in(tmp_path / "a.zip") == [names[3], names[0], names[2], names[1]]
+    with layout.archive(tmp_path / "a.zip") as files, files.open(names[1]) as file:
+        assert file.read() == names[1].encode()
