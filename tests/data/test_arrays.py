@@ -84,13 +84,13 @@ def test_integers_stay_integers(tmp_path: Path) -> None:
 
 def test_npy_files_are_memory_mapped(tmp_path: Path) -> None:
     path = tmp_path / "set.npy"
-    np.lib.format.open_memmap(path, "w+", np.uint8, (1000, 1, 64, 64))[7] = 1
+    np.lib.format.open_memmap(path, "w+", np.uint8, (1000, 1, 64, 64))[7] = 200
     train = open_path(path)["train"]
     with path.open("r+b") as file:
         file.seek(-1, 2)
         file.write(b"\x09")
     assert int(train.fields["real"][-1, 0, -1, -1]) == 9
-    assert int(train.fields["real"][7].sum()) == 64 * 64
+    assert int(train.fields["real"][7].sum()) == 200 * 64 * 64
 
 
 @pytest.mark.parametrize(
@@ -127,11 +127,6 @@ def test_all_splits_share_their_classes(tmp_path: Path) -> None:
     assert found["test"].frequencies == (0.0, 0.0, 1.0)
 
 
-def test_labels_of_only_one_split_are_ignored(tmp_path: Path) -> None:
-    found = saved(tmp_path / "set.npz", x_train=BYTES, y_train=np.zeros(6, int), x_test=BYTES)
-    assert {samples.classes for samples in found.values()} == {()}
-
-
 def test_a_single_array_needs_no_name(tmp_path: Path) -> None:
     np.savez(tmp_path / "set.npz", BYTES)
     assert open_path(tmp_path / "set.npz")["train"].spec.shape == (3, 5, 7)
@@ -153,7 +148,11 @@ def test_images_are_resized_to_a_given_size(tmp_path: Path) -> None:
             {"x": BYTES, "y": np.zeros(5, int)},
             r"labels must be .*, one for each of 6 samples, not int64 of shape .5,.",
         ),
-        ({"x": BYTES, "y": np.zeros(6)}, "not float64 of shape"),
+        ({"x": BYTES, "y": np.full(6, 0.5)}, "not float64 of shape"),
+        ({"x_train": BYTES, "x_test": BYTES[:, 1:]}, r"test is uint8 of shape \(6, 4, 7, 3\), but train is uint8 of"),
+        ({"x_train": BYTES, "x_test": BYTES / 255}, "test is float64 .*: save all splits with one shape and dtype"),
+        ({"ids": BYTES, "faces": BYTES}, "has several arrays of samples: ids, faces\nname the one to use images"),
+        ({"x": BYTES, "y_test": np.zeros(6, int)}, "has labels of test, but no samples: name them test_images"),
         ({"x_test": BYTES}, "has no training samples, only test"),
         ({"x": np.array([[0.0, np.nan]])}, "train has NaN or infinite values"),
         ({"x": np.zeros((0, 3, 4, 4))}, r"samples must be numbers \(N, ...\)"),
