@@ -17,7 +17,10 @@ from aigc_zoo.cli.device import device_option
 )
 @click.option("--seed", type=int, default=0, show_default=True, metavar="N", help="Random seed for the noise.")
 @click.option(
-    "--class", "label", metavar="NAME", help="Class to sample, by name or index, if the generator is conditional."
+    "--class",
+    "label",
+    metavar="NAME",
+    help="Class to sample, if the generator is conditional: its name, or its index where no class name is a number.",
 )
 @click.option("--data", metavar="ID|PATH", help="Dataset of inputs, for recipes that transform real samples.")
 @click.option(

@@ -11,9 +11,8 @@ from aigc_zoo import options
 from aigc_zoo.data import resolve, writers
 from aigc_zoo.data.pool import Pool
 from aigc_zoo.engine.sampler import CHUNK
-from aigc_zoo.errors import UsageError
 from aigc_zoo.plugins import Catalogue
-from aigc_zoo.run.generator import Generator, load_generator
+from aigc_zoo.run.generator import load_generator
 
 
 def save_samples(
@@ -40,12 +39,7 @@ def save_samples(
         pool = Pool(resolve.load(catalogue, data)["train"], torch.device("cpu"))
         inputs = pool.rows
     keywords = options.parse_call(generator.recipe.generate, ("nets", "batch"), more)
-    index = _label(generator, label)
-    sampler = generator.sampler(seed=seed, label=index, inputs=inputs, **keywords)
-    if index is not None:
-        other = generator.sampler(seed=seed, label=int(index == 0), inputs=inputs, **keywords)
-        if torch.equal(sampler.chunk(0)["fake"], other.chunk(0)["fake"]):
-            raise UsageError(f"--class {label}: the generator's samples do not depend on the class; leave it out")
+    sampler = generator.sampler(seed=seed, label=label, inputs=inputs, **keywords)
     if out is None:
         folder = source if source.is_dir() else source.parent
         out = folder / f"{'sample' if source.is_dir() else source.stem}-seed{seed}{writers.suffix(generator.spec)}"
@@ -56,17 +50,3 @@ def save_samples(
     for number, chunk in enumerate(sampler.chunks(count)):
         written += writers.save_each(chunk, generator.spec, out, start=number * CHUNK)
     return written
-
-
-def _label(generator: Generator, label: str | None) -> int | None:
-    """The index of the class that `label` names. UsageError where the generator has no such class."""
-    if label is None:
-        return None
-    classes = generator.classes
-    if not classes:
-        raise UsageError(f"--class {label}: this generator was trained without classes")
-    if label in classes:
-        return classes.index(label)
-    if label.isdecimal() and int(label) < len(classes):
-        return int(label)
-    raise UsageError(f"--class {label}: not one of {', '.join(classes[:20])}")
