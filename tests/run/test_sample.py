@@ -1,4 +1,4 @@
-"""`zoo sample` and `Run.sample`: classes by name and by number, with the same refusals."""
+"""`zoo sample` and `Run.sample`: classes, with the same refusals, and files that are never mixed with older ones."""
 
 from __future__ import annotations
 
@@ -11,8 +11,11 @@ import torch
 import aigc_zoo
 from aigc_zoo.artefacts import checkpoint
 from aigc_zoo.cli import main
-from aigc_zoo.errors import UsageError
+from aigc_zoo.data import writers
+from aigc_zoo.errors import StorageError, UsageError
+from aigc_zoo.plugins import catalogue
 from aigc_zoo.run.generator import class_index
+from aigc_zoo.run.sample import save_samples
 
 from .conftest import TINY
 
@@ -125,3 +128,126 @@ def test_a_generator_without_classes_refuses_one(tmp_path: Path, capsys: pytest.
     assert "trained without classes" in capsys.readouterr().err
     with pytest.raises(UsageError, match="trained without classes"):
         aigc_zoo.load_run(path).sample(1, label=0)
+
+
+def sampled(path: Path, *words: object) -> int:
+    return main(["sample", str(path), *map(str, words)])
+
+
+@pytest.mark.parametrize("name", ["000000.png", "000007.png", "1000000.png", "000000-000063.npy", "grid.PNG", "a.jpg"])
+def test_a_folder_with_samples_is_refused_as_it_is(
+    capsys: pytest.CaptureFixture[str], animals: Path, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / name).write_bytes(b"old")
+    assert sampled(animals, "-n", 2, "--out", tmp_path) == 2
+    error = capsys.readouterr().err
+    assert f"has samples already: {name}" in error
+    assert "choose another --out" in error
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [(name, b"old")]
+
+
+def test_a_second_call_is_not_mixed_with_the_first(
+    capsys: pytest.CaptureFixture[str], animals: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "each"
+    assert sampled(animals, "-n", 70, "--out", out) == 0
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    for words in (("-n", 3), ("-n", 70, "--class", "cat"), ("-n", 80, "--seed", 1)):
+        assert sampled(animals, *words, "--out", f"{out}/") == 2
+        assert "has samples already: 70 files such as 000000.png" in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+
+
+def test_other_files_of_a_folder_are_kept(animals: Path, tmp_path: Path) -> None:
+    (tmp_path / "README.txt").write_text("notes")
+    (tmp_path / ".hidden.png").write_bytes(b"")
+    (tmp_path / "more.d").mkdir()
+    assert sampled(animals, "-n", 2, "--out", tmp_path) == 0
+    names = [".hidden.png", "000000.png", "000001.png", "README.txt", "more.d"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
+
+
+@pytest.mark.parametrize("new", [True, False])
+@pytest.mark.parametrize("error", [StorageError("full"), KeyboardInterrupt()])
+def test_a_call_that_fails_leaves_no_samples(
+    monkeypatch: pytest.MonkeyPatch, animals: Path, tmp_path: Path, error: BaseException, new: bool
+) -> None:
+    out = tmp_path / "each"
+    if not new:
+        out.mkdir()
+        (out / "notes.txt").write_text("notes")
+    write, calls = writers.write_bytes, []
+
+    def fail(path: Path, data: bytes) -> None:
+        calls.append(path)
+        if len(calls) == 66:
+            raise error
+        write(path, data)
+
+    monkeypatch.setattr(writers, "write_bytes", fail)
+    with pytest.raises(type(error)):
+        save_samples(catalogue(), animals, 70, out=out)
+    assert len(calls) == 66
+    assert not out.exists() if new else [path.name for path in out.iterdir()] == ["notes.txt"]
+    monkeypatch.undo()
+    assert len(save_samples(catalogue(), animals, 3, out=out)) == 3
+
+
+def test_each_class_has_a_default_file_of_its_own(tmp_path: Path, animals: Path) -> None:
+    classes = ["cat", "a b", "a/b"]
+    path = called(animals, tmp_path / "g.safetensors", classes)
+    found = [save_samples(catalogue(), path, 2, label=label) for label in (None, *classes, "0")]
+    names = [one.name for (one,) in found]
+    assert names[:2] == ["g-seed0.png", "g-seed0-class-cat.png"]
+    assert names[4] == names[1], "the position of a class names the same file"
+    assert names[2].startswith("g-seed0-class-a-b-")
+    assert len(set(names)) == 4
+    assert len({one.read_bytes() for (one,) in found[1:]}) == 3
+    assert all(one.parent == tmp_path for (one,) in found)
+
+
+def test_long_and_hostile_class_names_make_short_file_names(tmp_path: Path, animals: Path) -> None:
+    classes = ["x" * 300, "x" * 299 + "y", "../../up"]
+    path = called(animals, tmp_path / "g.safetensors", classes)
+    files = [save_samples(catalogue(), path, 1, label=label)[0] for label in classes]
+    assert len(set(files)) == 3
+    assert all(one.resolve().parent == tmp_path.resolve() and len(one.name) < 100 for one in files)
+
+
+@pytest.mark.parametrize(
+    ("out", "files"),
+    [
+        ("v1.0/", ["v1.0/000000.png", "v1.0/000001.png"]),
+        ("v1.0", ["v1.0/000000.png", "v1.0/000001.png"]),
+        ("grid.png/", ["grid.png/000000.png", "grid.png/000001.png"]),
+        ("2.1.x/each", ["2.1.x/each/000000.png", "2.1.x/each/000001.png"]),
+        ("my samples.d/", ["my samples.d/000000.png", "my samples.d/000001.png"]),
+        ("grid.PNG", ["grid.PNG"]),
+        ("v1.0.Png", ["v1.0.Png"]),
+        ("v1.0/grid.png", ["v1.0/grid.png"]),
+        ("values.NPY", ["values.NPY"]),
+    ],
+)
+def test_out_is_a_file_or_a_folder_as_written(
+    monkeypatch: pytest.MonkeyPatch, animals: Path, tmp_path: Path, out: str, files: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert sampled(animals, "-n", 2, "--out", out) == 0
+    found = sorted(path for path in tmp_path.rglob("*") if path.is_file())
+    assert [str(path.relative_to(tmp_path)) for path in found] == files
+    assert all(path.read_bytes()[:4] == (b"\x93NUM" if path.suffix == ".NPY" else b"\x89PNG") for path in found)
+
+
+def test_an_existing_folder_with_a_suffix_is_a_folder(animals: Path, tmp_path: Path) -> None:
+    (tmp_path / "samples.of-today").mkdir()
+    assert sampled(animals, "-n", 1, "--out", tmp_path / "samples.of-today") == 0
+    assert (tmp_path / "samples.of-today" / "000000.png").exists()
+
+
+@pytest.mark.parametrize("out", ["grid.jpg", "grid.gif", "grid.of-today", "v1.0.x"])
+def test_another_suffix_is_refused_before_anything_is_written(
+    capsys: pytest.CaptureFixture[str], animals: Path, tmp_path: Path, out: str
+) -> None:
+    assert sampled(animals, "--out", tmp_path / "new" / out) == 2
+    assert ".png or .npy\nend the name of a folder with a slash" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
