@@ -58,8 +58,11 @@ class Run:
             self._generator = load_generator(plugins.catalogue(), self.path)
         return self._generator
 
-    def sample(self, n: int = 64, *, seed: int = 0, label: int | None = None, **keywords: Any) -> Tensor:
-        """`n` samples (n, *shape) in the range of the data; the first k samples of a seed do not depend on `n`."""
+    def sample(self, n: int = 64, *, seed: int = 0, label: int | str | None = None, **keywords: Any) -> Tensor:
+        """`n` samples (n, *shape) in the range of the data; the first k samples of a seed do not depend on `n`.
+
+        `label` is the name of a class, or its index where no class is called by a number, as of `zoo sample --class`.
+        """
         return self.generator.sample(n, seed=seed, label=label, **keywords)
 
     @property

@@ -17,20 +17,22 @@ from aigc_zoo.cli.device import device_option
 )
 @click.option("--seed", type=int, default=0, show_default=True, metavar="N", help="Random seed for the noise.")
 @click.option(
-    "--class", "label", metavar="NAME", help="Class to sample, by name or index, if the generator is conditional."
+    "--class",
+    "label",
+    metavar="NAME",
+    help="Class to sample, if the generator is conditional: its name, or its index where no class name is a number.",
 )
 @click.option("--data", metavar="ID|PATH", help="Dataset of inputs, for recipes that transform real samples.")
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
-    metavar="FILE.png|FOLDER",
+    metavar="FILE.png|FOLDER/",
     show_default="a grid beside the generator",
-    help="File for one grid of all samples, or folder for one file per sample.",
+    help="File for one grid of all samples, or folder without samples for one file per sample.",
 )
 @device_option("sampling")
 @click.argument("more", nargs=-1, type=click.UNPROCESSED, metavar="[SAMPLING OPTIONS]")
 @click.pass_obj
-def command(obj: Any, /, source: Path, count: int, out: Path | None, more: tuple[str, ...], **settings: Any) -> None:
+def command(obj: Any, /, source: Path, count: int, out: str | None, more: tuple[str, ...], **settings: Any) -> None:
     """Generate samples with the generator of RUN, of a FILE such as generator.safetensors, or of published weights.
 
     RECIPE@NAME is a recipe and the name of weights that its plugin publishes. The first k samples of a seed do not
@@ -42,8 +44,8 @@ def command(obj: Any, /, source: Path, count: int, out: Path | None, more: tuple
 
     device = choose_device(settings.pop("device"))
     path = resolve_source(obj.catalogue(), source)
-    if out is None and path != source:  # published weights are in the cache, which is no place for samples
-        out = Path(f"{str(source).replace('/', '-').replace('@', '-')}-seed{settings['seed']}.png")
-    written = save_samples(obj.catalogue(), path, count, out=out, device=device, more=more, **settings)
+    # Published weights are in the cache, which is no place for samples.
+    stem = Path(str(source).replace("/", "-").replace("@", "-")) if path != source else None
+    written = save_samples(obj.catalogue(), path, count, out=out, stem=stem, device=device, more=more, **settings)
     where = written[0] if len(written) == 1 else f"{written[0].parent}{'/'} ({len(written):,} files)"
     click.echo(f"{count:,} samples: {where}")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import math
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from aigc_zoo.artefacts.atomic import make_folder, write_bytes
+from aigc_zoo.data.pixels import SUFFIXES
 from aigc_zoo.errors import DataError, UsageError
 from aigc_zoo.game import Spec
 
@@ -32,6 +34,9 @@ OVERSAMPLING = 4
 FRAMES = 64
 FRAME_MS = 120
 LAST_MS = 2000
+
+SAMPLES = (*SUFFIXES, ".npy", ".npz")
+"""Suffixes of the files that are read as samples."""
 
 
 def preview_count(spec: Spec) -> int:
@@ -69,17 +74,41 @@ def grid(samples: Tensor, spec: Spec, columns: int = 8) -> Image.Image:
     return Image.fromarray(canvas)
 
 
+def is_folder(out: Path | str) -> bool:
+    """Whether `out` names a folder: it is one, or ends with a slash, or has no suffix; that of `v1.0` is a number."""
+    path = Path(out)
+    last = str(out)[-1:]
+    return last in ("/", os.sep) or path.is_dir() or not path.suffix[1:] or path.suffix[1:].isdecimal()
+
+
+def require_suffix(path: Path, spec: Spec) -> None:
+    """Raises UsageError unless `save_grid` can write a file of this name; capitals make no difference."""
+    known = tuple(dict.fromkeys((suffix(spec), ".npy")))
+    if path.suffix.lower() not in known:
+        raise UsageError(f"{path}: samples are written as {' or '.join(known)}\nend the name of a folder with a slash")
+
+
+def require_no_samples(folder: Path) -> None:
+    """Raises UsageError if the folder has images or arrays, with which new samples would be mixed."""
+    if not folder.is_dir():
+        return
+    found = [path.name for path in folder.iterdir() if path.name.lower().endswith(SAMPLES) and path.name[0] != "."]
+    if found:
+        one = f"{len(found):,} files such as {min(found)}" if len(found) > 1 else found[0]
+        raise UsageError(
+            f"{folder} has samples already: {one}\n"
+            "new samples would be mixed with them: choose another --out, or remove these files"
+        )
+
+
 def save_grid(samples: Tensor, spec: Spec, path: Path) -> None:
     """Writes all samples to one file, atomically: a grid or scatter plot as PNG, or their values as .npy.
 
     Raises UsageError for another suffix, StorageError where the file cannot be written.
     """
+    require_suffix(path, spec)
     make_folder(path.parent)
-    if path.suffix == ".npy":
-        return write_bytes(path, _npy(samples))
-    if path.suffix != ".png" or suffix(spec) == ".npy":
-        raise UsageError(f"{path}: samples are written as {' or '.join(dict.fromkeys((suffix(spec), '.npy')))}")
-    return write_bytes(path, _png(grid(samples, spec)))
+    write_bytes(path, _npy(samples) if path.suffix.lower() == ".npy" else _png(grid(samples, spec)))
 
 
 def save_image(image: Image.Image, path: Path) -> None:

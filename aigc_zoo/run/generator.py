@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from aigc_zoo.engine.networks import build_networks
 from aigc_zoo.engine.sampler import Sampler
 from aigc_zoo.engine.state import under
 from aigc_zoo.engine.trainer import Trainer
-from aigc_zoo.errors import ConfigError, DataError
+from aigc_zoo.errors import ConfigError, DataError, UsageError, did_you_mean
 from aigc_zoo.game import Nets, Recipe, Spec
 
 
@@ -78,11 +79,32 @@ class Generator:
         self,
         *,
         seed: int = 0,
-        label: int | None = None,
+        label: int | str | None = None,
         inputs: Callable[[Tensor], Mapping[str, Tensor]] | None = None,
         **keywords: Any,
     ) -> Sampler:
-        """A sampler whose samples depend on the seed alone; `keywords` are the recipe's own sampling options."""
+        """A sampler whose samples depend on the seed alone; `keywords` are the recipe's own sampling options.
+
+        `label` is the name or number of a class (see `class_index`). Raises UsageError where the generator has no such
+        class, or where its samples do not depend on the class.
+        """
+        if label is None:
+            return self._sampler(seed, None, inputs, keywords)
+        index = class_index(self.classes, label)
+        sampler = self._sampler(seed, index, inputs, keywords)
+        if len(self.classes) > 1:
+            other = self._sampler(seed, int(index == 0), inputs, keywords)
+            if torch.equal(sampler.chunk(0)["fake"], other.chunk(0)["fake"]):
+                raise UsageError(f"--class {label}: the generator's samples do not depend on the class; leave it out")
+        return sampler
+
+    def _sampler(
+        self,
+        seed: int,
+        index: int | None,
+        inputs: Callable[[Tensor], Mapping[str, Tensor]] | None,
+        keywords: Mapping[str, Any],
+    ) -> Sampler:
         return Sampler(
             self.recipe,
             self.spec,
@@ -91,14 +113,32 @@ class Generator:
             t=float(self.card["t"]),
             images=int(self.card["images"]),
             frequencies=self.card["frequencies"],
-            label=label,
+            label=index,
             inputs=inputs,
             options=keywords,
         )
 
-    def sample(self, n: int = 64, *, seed: int = 0, label: int | None = None, **keywords: Any) -> Tensor:
+    def sample(self, n: int = 64, *, seed: int = 0, label: int | str | None = None, **keywords: Any) -> Tensor:
         """`n` samples (n, *spec.shape) in `spec.range`, on the CPU; the first k samples do not depend on n."""
         return self.sampler(seed=seed, label=label, **keywords).samples(n)
+
+
+def class_index(classes: Sequence[str], label: int | str) -> int:
+    """The index of the class that `label` names, for the command line and Python alike.
+
+    Names come first. A number is an index only where no class is called by a number: among the classes 2 and 5,
+    2 is the class "2" and 0 is none. Raises UsageError where there is no such class.
+    """
+    name = str(label)
+    if not classes:
+        raise UsageError(f"--class {name}: this generator was trained without classes")
+    if name in classes:
+        return list(classes).index(name)
+    numbered = any(re.fullmatch(r"[+-]?\d+(\.\d*)?", one) for one in classes)
+    if not numbered and name.isdecimal() and int(name) < len(classes):
+        return int(name)
+    more = f" and {len(classes) - 20:,} more" if len(classes) > 20 else ""
+    raise UsageError(f"--class {name}: not one of {', '.join(classes[:20])}{more}{did_you_mean(name, classes)}")
 
 
 def load_generator(catalogue: plugins.Catalogue, path: Path, *, device: torch.device | str = "cpu") -> Generator:

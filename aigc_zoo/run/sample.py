@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
 from aigc_zoo import options
+from aigc_zoo.artefacts.atomic import make_folder
 from aigc_zoo.data import resolve, writers
 from aigc_zoo.data.pool import Pool
-from aigc_zoo.engine.sampler import CHUNK
-from aigc_zoo.errors import UsageError
+from aigc_zoo.engine.sampler import CHUNK, Sampler
 from aigc_zoo.plugins import Catalogue
-from aigc_zoo.run.generator import Generator, load_generator
+from aigc_zoo.run.generator import load_generator
 
 
 def save_samples(
@@ -21,52 +23,70 @@ def save_samples(
     source: Path,
     count: int,
     *,
-    out: Path | None = None,
+    out: Path | str | None = None,
+    stem: Path | None = None,
     seed: int = 0,
-    label: str | None = None,
+    label: int | str | None = None,
     data: str | None = None,
     device: torch.device | str = "cpu",
     more: Sequence[str] = (),
 ) -> list[Path]:
     """Writes `count` samples of a run or a generator file and returns the paths.
 
-    `out` with a suffix is one file for all samples, a grid (images, points) or an array; without a suffix it is a
-    folder for one file each, written chunk by chunk. `label` is the name or number of a class. `more` are the recipe's
-    own sampling options as command line words.
+    out    a file for all samples, a grid (images, points) or an array; or a folder for one file each, written chunk by
+           chunk, which must have no samples yet. By default a file beside the generator, named by seed, class, data
+           and sampling options
+    stem   the start of that file's path; by default that of the generator
+    label  the name or number of a class
+    more   the recipe's own sampling options as command line words
     """
     generator = load_generator(catalogue, source, device=device)
+    folder = Path(out) if out is not None and writers.is_folder(out) else None
+    if folder is not None:
+        writers.require_no_samples(folder)
+    elif out is not None:
+        writers.require_suffix(Path(out), generator.spec)
     inputs = None
     if generator.recipe.inputs and data is not None:
-        pool = Pool(resolve.load(catalogue, data)["train"], torch.device("cpu"))
-        inputs = pool.rows
+        inputs = Pool(resolve.load(catalogue, data)["train"], torch.device("cpu")).rows
     keywords = options.parse_call(generator.recipe.generate, ("nets", "batch"), more)
-    index = _label(generator, label)
-    sampler = generator.sampler(seed=seed, label=index, inputs=inputs, **keywords)
-    if index is not None:
-        other = generator.sampler(seed=seed, label=int(index == 0), inputs=inputs, **keywords)
-        if torch.equal(sampler.chunk(0)["fake"], other.chunk(0)["fake"]):
-            raise UsageError(f"--class {label}: the generator's samples do not depend on the class; leave it out")
-    if out is None:
-        folder = source if source.is_dir() else source.parent
-        out = folder / f"{'sample' if source.is_dir() else source.stem}-seed{seed}{writers.suffix(generator.spec)}"
-    if out.suffix:
-        writers.save_grid(sampler.samples(count), generator.spec, out)
-        return [out]
-    written: list[Path] = []
-    for number, chunk in enumerate(sampler.chunks(count)):
-        written += writers.save_each(chunk, generator.spec, out, start=number * CHUNK)
-    return written
+    sampler = generator.sampler(seed=seed, label=label, inputs=inputs, **keywords)
+    if folder is not None:
+        return _save_each(sampler, count, folder)
+    name = _file_name(sampler, generator.classes, data if inputs is not None else None)
+    stem = stem or (source / "sample" if source.is_dir() else source.with_suffix(""))
+    path = Path(out) if out is not None else stem.with_name(f"{stem.name}-{name}{writers.suffix(generator.spec)}")
+    writers.save_grid(sampler.samples(count), generator.spec, path)
+    return [path]
 
 
-def _label(generator: Generator, label: str | None) -> int | None:
-    """The index of the class that `label` names. UsageError where the generator has no such class."""
-    if label is None:
-        return None
-    classes = generator.classes
-    if not classes:
-        raise UsageError(f"--class {label}: this generator was trained without classes")
-    if label in classes:
-        return classes.index(label)
-    if label.isdecimal() and int(label) < len(classes):
-        return int(label)
-    raise UsageError(f"--class {label}: not one of {', '.join(classes[:20])}")
+def _save_each(sampler: Sampler, count: int, folder: Path) -> list[Path]:
+    """Writes one file per sample. If that fails, the files are removed, so that they are not mixed with others."""
+    new = not folder.exists()
+    make_folder(folder)
+    before = set(folder.iterdir())
+    try:
+        chunks = enumerate(sampler.chunks(count))
+        found = [writers.save_each(chunk, sampler.spec, folder, start=number * CHUNK) for number, chunk in chunks]
+    except BaseException:
+        for path in set(folder.iterdir()) - before:
+            if re.fullmatch(r"\d{6,}(-\d{6,})?\.(png|npy)", path.name):
+                path.unlink(missing_ok=True)
+        if new and not any(folder.iterdir()):
+            folder.rmdir()
+        raise
+    return [path for paths in found for path in paths]
+
+
+def _file_name(sampler: Sampler, classes: Sequence[str], data: str | None) -> str:
+    """Seed, class, data and sampling options as part of a file name, so that no other samples have the same name.
+
+    Characters that are unsafe in a file name are replaced, and then a digest keeps names apart.
+    """
+    parts = [f"seed{sampler.seed}"]
+    parts += [] if sampler.label is None else [f"class-{classes[sampler.label]}"]
+    parts += [] if data is None else [f"data-{Path(data).name}"]
+    parts += [f"{key}-{value}" for key, value in sorted(sampler.options.items())]
+    text = "-".join(parts)
+    name = re.sub(r"[^\w.-]+", "-", text)[:60]
+    return name if name == text else f"{name}-{hashlib.sha256(text.encode(errors='surrogatepass')).hexdigest()[:8]}"

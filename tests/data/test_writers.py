@@ -9,7 +9,18 @@ import pytest
 import torch
 from PIL import Image
 
-from aigc_zoo.data.writers import GAP, PLOT, animate, grid, save_each, save_grid, suffix, to_uint8
+from aigc_zoo.data.writers import (
+    GAP,
+    PLOT,
+    animate,
+    grid,
+    is_folder,
+    require_no_samples,
+    save_each,
+    save_grid,
+    suffix,
+    to_uint8,
+)
 from aigc_zoo.errors import DataError, StorageError, UsageError
 from aigc_zoo.game import Spec
 
@@ -100,6 +111,40 @@ def test_a_folder_that_cannot_be_created_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StorageError, match="file"):
         save_grid(noise(2, GREY), GREY, tmp_path / "file" / "grid.png")
+
+
+@pytest.mark.parametrize(
+    ("out", "folder"),
+    [
+        ("each", True),
+        ("a.png/b", True),
+        ("v1.0/", True),
+        ("epoch.12", True),
+        ("grid.png/", True),
+        (".", True),
+        ("v1.0.png", False),
+        ("GRID.PNG", False),
+        ("grid.jpg", False),
+    ],
+)
+def test_a_slash_and_a_name_without_a_suffix_mean_a_folder(out: str, folder: bool) -> None:
+    assert is_folder(out) is folder
+
+
+@pytest.mark.parametrize("name", ["GRID.PNG", "grid.Png", "values.NPY"])
+def test_capitals_in_a_suffix_make_no_difference(tmp_path: Path, name: str) -> None:
+    save_grid(noise(2, GREY), GREY, tmp_path / name)
+    save_grid(noise(2, GREY), GREY, tmp_path / name.lower())
+    assert (tmp_path / name).read_bytes() == (tmp_path / name.lower()).read_bytes()
+
+
+def test_a_folder_without_samples_receives_some(tmp_path: Path) -> None:
+    require_no_samples(tmp_path / "new")
+    (tmp_path / "notes.txt").write_text("notes")
+    require_no_samples(tmp_path)
+    save_each(noise(3, WAVES), WAVES, tmp_path)
+    with pytest.raises(UsageError, match=r"has samples already: 000000-000002\.npy"):
+        require_no_samples(tmp_path)
 
 
 def test_each_image_has_a_file(tmp_path: Path) -> None:
