@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,7 +15,7 @@ Generate = Callable[[Batch], Mapping[str, Tensor]]
 
 
 class StepBatch:
-    """One micro-batch of a step. Its fakes are generated at most once, when a loss first reads a key of `generate`.
+    """One micro-batch of a step. Its fakes are generated at most once, when a loss first needs a key of `generate`.
 
     Players that control a generator get fakes with their autograd graph, all others get them detached. `version` counts
     the updates of generators in this step: a graph of an older version belongs to weights that have changed since, so
@@ -43,20 +44,63 @@ class StepBatch:
         return self._fakes if with_graph else {name: value.detach() for name, value in self._fakes.items()}
 
 
-class _LazyBatch(dict[str, Tensor]):
-    """A batch that generates its fakes when a key is read that it does not have yet."""
+class _LazyBatch(MutableMapping[str, Tensor]):
+    """A full mapping of the entries of a batch and its fakes.
+
+    The fakes are generated when a key is requested that is not an entry, or when all keys are requested (iteration,
+    `len`, `keys`, `{**batch}`, `batch | ...`). A key that `generate` returns although it is an entry keeps the entry's
+    value, so that no value depends on the order of the reads. Values that a loss assigns are seen by this turn alone.
+    """
 
     def __init__(self, entries: Mapping[str, Tensor], generate: Callable[[], Mapping[str, Tensor]]) -> None:
-        super().__init__(entries)
+        self._entries = dict(entries)
         self._generate: Callable[[], Mapping[str, Tensor]] | None = generate
 
-    def __missing__(self, key: str) -> Tensor:
+    def __getitem__(self, key: str) -> Tensor:
+        if key in self:
+            return self._entries[key]
+        raise KeyError(f"{key!r} is not in this batch, which has {', '.join(sorted(self))}")
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._entries or key in self._complete()
+
+    def get(self, key: str, default: Any = None) -> Any:  # that of Mapping hides a KeyError of `generate`
+        return self._entries[key] if key in self else default
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._complete())
+
+    def __len__(self) -> int:
+        return len(self._complete())
+
+    def __setitem__(self, key: str, value: Tensor) -> None:
+        self._complete()[key] = value
+
+    def __delitem__(self, key: str) -> None:
+        del self._complete()[key]
+
+    def __or__(self, other: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return self.copy() | dict(other) if isinstance(other, Mapping) else NotImplemented
+
+    def __ror__(self, other: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return dict(other) | self.copy() if isinstance(other, Mapping) else NotImplemented
+
+    def copy(self) -> dict[str, Tensor]:
+        """All entries and fakes, as a dictionary."""
+        return dict(self._complete())
+
+    __copy__ = copy
+
+    def __repr__(self) -> str:
+        return repr(self._complete())
+
+    def _complete(self) -> dict[str, Tensor]:
+        """The entries and the fakes, which are generated at most once."""
         if self._generate is not None:
             fakes, self._generate = self._generate(), None
-            self.update(fakes)
-            if key in self:
-                return self[key]
-        raise KeyError(f"{key!r} is not in this batch, which has {', '.join(sorted(self))}")
+            for name, value in fakes.items():
+                self._entries.setdefault(name, value)
+        return self._entries
 
 
 def split_batch(batch: Mapping[str, Tensor], rows: int, count: int) -> list[Mapping[str, Tensor]]:

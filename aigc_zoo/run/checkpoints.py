@@ -16,6 +16,7 @@ from aigc_zoo.engine.trainer import Trainer
 from aigc_zoo.errors import ConfigError, DivergedError
 from aigc_zoo.run.disk_full import TolerateFullDisk
 from aigc_zoo.run.prepare import Prepared
+from aigc_zoo.run.terms import LastTerms
 
 
 class Checkpoints:
@@ -24,8 +25,8 @@ class Checkpoints:
     saved_step: the step of the newest checkpoint, -1 before the first one
     """
 
-    def __init__(self, prepared: Prepared, directory: RunDirectory, trainer: Trainer) -> None:
-        self.prepared, self.directory, self.trainer = prepared, directory, trainer
+    def __init__(self, prepared: Prepared, directory: RunDirectory, trainer: Trainer, terms: LastTerms) -> None:
+        self.prepared, self.directory, self.trainer, self.terms = prepared, directory, trainer, terms
         self.saved_step = -1
 
     def save(
@@ -44,12 +45,13 @@ class Checkpoints:
         """
         step, ranks = self.trainer.step, self.prepared.ranks
         tensors, scalars = self.trainer.state()
+        terms = self.terms.state()
         saved = False
         if ranks.first:
             bad = [name for name, t in tensors.items() if t.is_floating_point() and not bool(torch.isfinite(t).all())]
             if bad:
                 raise self._diverged(f"{bad[0]} is not finite at step {step}")
-            content = {**scalars, "seconds": seconds, "run": card}
+            content = {**scalars, "seconds": seconds, "terms": terms, "run": card}
             with nullcontext() if last else tolerate("checkpoint", essential=True):
                 path = self.directory.save_checkpoint(step, tensors, content, self.prepared.settings.keep, best_step)
                 saved = True
@@ -66,6 +68,7 @@ class Checkpoints:
         if found is None:
             return None
         self.trainer.load(found.tensors, found.card)
+        self.terms.load(found.card.get("terms", {}))
         self.saved_step = self.trainer.step
         return float(found.card["seconds"]), found.skipped
 

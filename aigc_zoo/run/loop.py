@@ -8,12 +8,10 @@ the same files as an uninterrupted one.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from aigc_zoo.artefacts.runs import RunDirectory, read_lines
 from aigc_zoo.data import writers
@@ -27,6 +25,7 @@ from aigc_zoo.run.monitor import Monitor, outcome
 from aigc_zoo.run.prepare import Prepared
 from aigc_zoo.run.progress import Progress, Result
 from aigc_zoo.run.signals import Interrupted, Stop
+from aigc_zoo.run.terms import LastTerms
 
 
 def train(
@@ -79,11 +78,11 @@ class _Run:
         self.prepared, self.directory, self.progress, self.stop = prepared, directory, progress, stop
         self.ranks, self.first = prepared.ranks, prepared.ranks.first
         self.trainer: Trainer = prepared.trainer()
-        self.checkpoints = Checkpoints(prepared, directory, self.trainer)
+        self.terms = LastTerms(prepared.recipe.players, self.ranks)
+        self.checkpoints = Checkpoints(prepared, directory, self.trainer, self.terms)
         self.initialised = self.checkpoints.initialise() if starts else []
         self.card = prepared.card(self.trainer.engine.choice)
         self.clock = _Clock()
-        self.terms: Mapping[str, Tensor] = {}
         self.tolerate = TolerateFullDisk(progress.say)
         self.monitor = Monitor(prepared, directory, progress, stop, self.tolerate)
 
@@ -109,7 +108,7 @@ class _Run:
                     return self._finish("target" if good_enough else "done")
             if self._stop_requested():
                 return self._stop()
-            self.terms = self._train_step()
+            self._train_step()
             self.progress.step(self.trainer.step, self.trainer.images, self.clock.now())
 
     def _start(self) -> None:
@@ -133,9 +132,10 @@ class _Run:
             self.prepared.catalogue.listen("zoo_run_start", run=self.directory.path)
         self.clock.start(self.trainer.images)
 
-    def _train_step(self) -> Mapping[str, Tensor]:
+    def _train_step(self) -> None:
         with explain_out_of_memory(self.prepared):
             terms = self.trainer.train_step()
+        self.terms.record(self.trainer.step, terms)
         while self.trainer.notes:
             self.progress.say(self.trainer.notes.pop(0))
         choice = self.trainer.engine.choice
@@ -144,7 +144,6 @@ class _Run:
             if self.first:
                 self.progress.say(f"continues with engine {choice.name}: {choice.why}")
                 self.directory.amend(self.card)
-        return terms
 
     def _at_end(self) -> bool:
         return self.trainer.step >= self.trainer.steps
@@ -155,7 +154,7 @@ class _Run:
 
     def _log_is_due(self) -> bool:
         step = self.trainer.step
-        return step > 0 and bool(self.terms) and (step % self.prepared.cadence.log == 0 or self._at_end())
+        return self.terms.trained and (step % self.prepared.cadence.log == 0 or self._at_end())
 
     def _anything_is_due(self) -> bool:
         step, cadence = self.trainer.step, self.prepared.cadence
@@ -173,25 +172,27 @@ class _Run:
     def _log(self) -> None:
         self.checkpoints.check_finite()
         images, seconds = self.clock.lap(self.trainer.images)
-        names = sorted(self.terms)
-        values = torch.stack([self.terms[name].double() for name in names])
-        (mean,) = self.ranks.all_reduce_mean([values])
-        assert mean is not None
-        terms = dict(zip(names, mean.tolist(), strict=True))
-        step = self.trainer.step
+        step, every = self.trainer.step, self.prepared.cadence.log
+        since = (step - 1) // every * every  # the step of the line before
+        found = self.terms.at(step, since)
+        if not found:
+            return
+        terms = {name: value for name, (_, value) in found.items()}
         line = {
             "step": step,
             "images": self.trainer.images,
             "seconds": round(self.clock.seconds, 3),
             "images_per_second": round(images / max(seconds, 1e-9), 1),
             "terms": terms,
+            "term_steps": {name: computed for name, (computed, _) in found.items()},
         }
         if self.first:
             with self.tolerate("log line"):
                 self.directory.log(line)
             self.progress.log(line)
-            self.monitor.warn_of_terms(step, terms)
-            self.prepared.catalogue.listen("zoo_log", run=self.directory.path, step=step, scalars=terms)
+            new = {name: value for name, value in terms.items() if found[name][0] > since}
+            self.monitor.warn_of_terms(step, new)
+            self.prepared.catalogue.listen("zoo_log", run=self.directory.path, step=step, scalars=new)
 
     def _evaluate_and_save(self) -> bool:
         """Writes sample grid, metrics and checkpoint where they are due and missing. True where the target is met."""
