@@ -36,6 +36,9 @@ COMMANDS = {  # name -> (module, whose `command` is the click command; summary i
     "completion": ("aigc_zoo.cli.completion", "Print the completion script for a shell."),
 }
 
+COMPLETE = "_ZOO_COMPLETE"
+"""Environment variable in which a shell's completion script says what it asks for."""
+
 HELP = """A model zoo of generative adversarial networks.
 
 Start with `zoo list`. `zoo COMMAND --help` explains a command. --plugin and --debug can also follow the command.
@@ -112,16 +115,20 @@ def zoo(ctx: click.Context, plugins: tuple[Path, ...], debug: bool) -> None:
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run `zoo` and return its exit code; errors are printed on stderr in at most three lines."""
+    if instruction := os.environ.get(COMPLETE):
+        from aigc_zoo.cli.completion import answer
+
+        return answer(instruction)
     args = sys.argv[1:] if args is None else list(args)
     try:
-        result = zoo.main(_globals_first(args), prog_name="zoo", standalone_mode=False)
+        result = zoo.main(globals_first(args), prog_name="zoo", standalone_mode=False)
         sys.stdout.flush()
     except (Exception, KeyboardInterrupt) as error:
         return _report_error(error, debug="--debug" in args)
     return result if isinstance(result, int) else 0
 
 
-def _globals_first(args: Sequence[str]) -> list[str]:
+def globals_first(args: Sequence[str]) -> list[str]:
     """Move --plugin and --debug in front of the command, so that they can be given anywhere before a `--`."""
     front: list[str] = []
     rest: list[str] = []

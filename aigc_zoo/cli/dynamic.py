@@ -70,7 +70,7 @@ class RecipeCommand(click.Command):
         return [*super().get_params(ctx), *(found.parameters if found else ())]
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        with suppress(*((ZooError,) if ctx.resilient_parsing else ())):  # completing a word must not fail
+        with suppress(*((Exception,) if ctx.resilient_parsing else ())):  # completing a word must not fail
             ctx.meta[__name__] = _look_ahead(ctx, args, super().get_params(ctx))
         try:
             rest = super().parse_args(ctx, args)
@@ -88,6 +88,12 @@ class RecipeCommand(click.Command):
         data = given.pop("data", None)
         ctx.params["inputs"] = Inputs(ctx.params.pop("reference"), data, found.inputs.file, given)
         return rest
+
+    def option_of(self, ctx: click.Context, parameter: click.Parameter) -> Option | None:
+        """The run setting or the option of the recipe that a parameter of this command stands for, if any."""
+        found: _Found = ctx.meta.get(__name__, _Found(Inputs(None)))
+        known = zip((*self.settings, *found.parameters), (*RUN_SETTINGS.values(), *found.options), strict=True)
+        return next((option for one, option in known if one is parameter), None)
 
     def _unknown(self, ctx: click.Context, key: str) -> str:
         """The message for an option that does not exist, and the command that lists those that do."""
@@ -174,11 +180,14 @@ def _look_ahead(ctx: click.Context, args: Sequence[str], known: Sequence[click.P
             return _Found(Inputs(None, data, file))
     reference = words[0] if words else None
     slots: dict[str, Any] = {}
-    for option in options.options_of(catalogue, reference, data=data, file=file, automatic=True):
+    automatic = not ctx.resilient_parsing or data is not None  # the data of a recipe may need its code, and so torch
+    brought = options.options_of(catalogue, reference, data=data, file=file, automatic=automatic)
+    for option in brought:
         values = [value for name, value in pairs if option.slot and name == option.flag]
         if values:
             slots[option.key] = values if option.repeated else values[-1]
-    brought = options.options_of(catalogue, reference, slots, data=data, file=file, automatic=True)
+    if slots:
+        brought = options.options_of(catalogue, reference, slots, data=data, file=file, automatic=automatic)
     parameters = [_parameter(option, f"o{number}") for number, option in enumerate(brought)]
     return _Found(Inputs(reference, data, file, slots), catalogue, brought, parameters)
 

@@ -91,7 +91,8 @@ def _type_alias(node: ast.Import | ast.ImportFrom, alias: ast.alias) -> list[ast
     spec = importlib.util.find_spec(node.module)
     if spec is None or not spec.origin or not spec.origin.endswith(".py"):
         return []
-    for statement in ast.parse(Path(spec.origin).read_text(encoding="utf-8")).body:
+    text = Path(spec.origin).read_text(encoding="utf-8")
+    for statement in ast.parse(text).body if f"{alias.name} =" in text else ():  # to parse a module takes milliseconds
         if isinstance(statement, ast.Assign) and ast.unparse(statement).startswith(f"{alias.name} = Literal["):
             return [*ast.parse("from typing import Literal").body, statement]
     return []
