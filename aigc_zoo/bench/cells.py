@@ -7,7 +7,7 @@ import re
 import statistics
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,9 @@ from aigc_zoo.artefacts import migration
 from aigc_zoo.artefacts.atomic import make_folder, write_json
 from aigc_zoo.artefacts.checkpoint import json_object
 from aigc_zoo.artefacts.runs import RunDirectory, nulled, read_lines
+from aigc_zoo.bench.identity import identity_of
 from aigc_zoo.errors import ConfigError, DataError, DivergedError
-from aigc_zoo.metrics.kinds import improves, leading, metric_info, modes_of, warnings
+from aigc_zoo.metrics.kinds import improves, leading, modes_of, warnings
 from aigc_zoo.plugins import Catalogue
 from aigc_zoo.run.loop import train
 from aigc_zoo.run.prepare import Prepared, prepare
@@ -41,41 +42,63 @@ class Cell:
     images: int | None = None
     seconds: float | None = None
     device: str = "auto"
+    identity: Mapping[str, Any] = field(default_factory=dict)
+    """Versions and digests of code and data (`bench.identity`); `run` computes them where they are not given."""
 
     def __str__(self) -> str:
         return f"{self.name} seed {self.seed}"
 
     @property
     def directory(self) -> Path:
-        """The run directory: a readable name and a digest of all settings."""
+        """The run directory: a readable name and a digest of all settings and of the identity."""
         settings = [self.recipe, self.data, sorted(self.given.items(), key=str), self.images, self.seconds, self.device]
-        digest = sha256(json.dumps(settings, default=str).encode()).hexdigest()[:8]
+        key = json.dumps([*settings, dict(self.identity)], default=str, sort_keys=True)
+        digest = sha256(key.encode()).hexdigest()[:12]
         name = re.sub(r"[^A-Za-z0-9._-]+", "-", self.name).strip("-.")[:40]
         return self.out / f"{name}-{digest}-seed{self.seed}"
+
+    @property
+    def record_path(self) -> Path:
+        """The file of the record, beside the run directory."""
+        return self.directory.with_name(self.directory.name + ".json")
+
+    def identified(self, catalogue: Catalogue, digests: dict[Any, str] | None = None) -> Cell:
+        """This cell with its identity; `digests` keeps those of data between cells of one command."""
+        if self.identity:
+            return self
+        return replace(self, identity=identity_of(catalogue, self._resolved(catalogue, {}), digests))
 
     def run(self, catalogue: Catalogue, stop: Stop | None = None) -> dict[str, Any]:
         """Train the cell, resume it, or read its record if it is finished. Returns the record.
 
-        Raises KeyboardInterrupt if training was stopped; its checkpoint is saved.
+        A record is reused only for equal versions, plugin code and data. Data that cannot be read are reported but not
+        recorded. Raises KeyboardInterrupt if training was stopped; its checkpoint is saved.
         """
-        record = self.directory.with_name(self.directory.name + ".json")
-        if record.exists():
-            return migration.record(json_object(record.read_text("utf-8")), record)
+        try:
+            return self.identified(catalogue)._run(catalogue, stop)
+        except DataError as error:
+            return self._about({"failed": _in_a_line(error)})
+        except ConfigError as error:
+            return self._about({"incompatible": _in_a_line(error)})
+
+    def _run(self, catalogue: Catalogue, stop: Stop | None) -> dict[str, Any]:
+        if self.record_path.exists():
+            return migration.record(json_object(self.record_path.read_text("utf-8")), self.record_path)
         make_folder(self.out)
         try:
             prepared = self._prepared(catalogue)
             trainer = prepared.trainer()  # incompatible components raise here or in the first step
             trainer.train_step()
             del trainer
-        except (ConfigError, DataError) as error:
-            return self._save(record, {"incompatible": " ".join(str(error).split("\n")[0].split())})
+        except ConfigError as error:
+            return self._save({"incompatible": _in_a_line(error)})
         try:
             result = train(prepared, self.directory, stop=stop)
         except DivergedError as error:
-            return self._save(record, {"diverged": str(error).splitlines()[0]})
+            return self._save({"diverged": str(error).splitlines()[0]})
         if result.reason == "stopped":
             raise KeyboardInterrupt
-        return self._save(record, history_of(self.directory))
+        return self._save(history_of(self.directory))
 
     def _prepared(self, catalogue: Catalogue) -> Prepared:
         length = {"images": self.images} if self.images else {}
@@ -89,14 +112,24 @@ class Cell:
         return self._with(catalogue, {"steps": json_object(steps.read_text("utf-8"))["steps"]})
 
     def _with(self, catalogue: Catalogue, length: Mapping[str, Any]) -> Prepared:
-        given = {**self.given, **length, "seed": self.seed, "device": self.device}
-        configuration = options.resolve(catalogue, self.recipe, data=self.data, given=given, origin="python")
-        return prepare(catalogue, configuration)
+        return prepare(catalogue, self._resolved(catalogue, length))
 
-    def _save(self, path: Path, record: Mapping[str, Any]) -> dict[str, Any]:
-        saved = nulled({"seed": self.seed, "folder": self.directory.name, **record})
-        write_json(path, saved)
-        return dict(saved)
+    def _resolved(self, catalogue: Catalogue, length: Mapping[str, Any]) -> options.Configuration:
+        given = {**self.given, **length, "seed": self.seed, "device": self.device}
+        return options.resolve(catalogue, self.recipe, data=self.data, given=given, origin="python")
+
+    def _about(self, record: Mapping[str, Any]) -> dict[str, Any]:
+        about = {"seed": self.seed, "folder": self.directory.name, "identity": dict(self.identity)}
+        return dict(nulled({**about, **record}))
+
+    def _save(self, record: Mapping[str, Any]) -> dict[str, Any]:
+        saved = self._about(record)
+        write_json(self.record_path, saved)
+        return saved
+
+
+def _in_a_line(error: Exception) -> str:
+    return " ".join(str(error).split("\n")[0].split())
 
 
 def steps_in(prepared: Prepared, seconds: float) -> int:
@@ -155,8 +188,9 @@ def summary(name: str, records: Sequence[Mapping[str, Any]], target: float | Non
         if "incompatible" in record:
             return {"name": name, "incompatible": record["incompatible"]}
     good = [record for record in records if "values" in record]
-    if not good:
-        return {"name": name, "failed": records[0]["diverged"], "seeds": [r["seed"] for r in records]}
+    bad = [_failure(record) for record in records if "values" not in record]
+    if not good or any("failed" in record for record in records):
+        return {"name": name, "failed": bad[0], "seeds": [r["seed"] for r in records]}
     metric = good[0]["metric"]
     finals = [float(r["values"][-1]["value"]) for r in good if r["values"][-1]["value"] is not None]
     collapsed = [record for record in records if "diverged" in record or record["flags"]]
@@ -167,7 +201,7 @@ def summary(name: str, records: Sequence[Mapping[str, Any]], target: float | Non
         "protocol": good[0]["protocol"],
         "seeds": [record["seed"] for record in records],
         "final": _mean_and_std(finals),
-        "best": _mean_and_std([best(record) for record in good]),
+        "best": _mean_and_std([value for record in good if (value := best(record)) is not None]),
         "others": {
             other: _mean_and_std([float(r["others"][other]) for r in good if r["others"].get(other) is not None])
             for other in good[0].get("others", {})
@@ -181,14 +215,20 @@ def summary(name: str, records: Sequence[Mapping[str, Any]], target: float | Non
         "seconds": statistics.fmean(float(r["seconds"]) for r in good),
         "images": good[0]["images"],
         "runs": [record["folder"] for record in records],
+        "identity": good[0].get("identity", {}),
     }
 
 
-def best(record: Mapping[str, Any]) -> float:
+def _failure(record: Mapping[str, Any]) -> str:
+    return str(record.get("failed") or record["diverged"])
+
+
+def best(record: Mapping[str, Any]) -> float | None:
+    """The best value of a run; None if no value is finite."""
     values = [float(one["value"]) for one in record["values"] if one["value"] is not None]
-    found: float = values[0]
-    for value in values[1:]:
-        found = value if improves(record["metric"], value, found) else found
+    found: float | None = None
+    for value in values:
+        found = value if found is None or improves(record["metric"], value, found) else found
     return found
 
 
@@ -197,9 +237,8 @@ def _reached(record: Mapping[str, Any], target: float | None) -> dict[str, Any]:
     missed = {"seconds": None, "images": None}
     if target is None or "values" not in record:
         return missed
-    higher = metric_info(record["metric"]).better == "higher"
     for one in record["values"]:
-        if one["value"] is not None and (one["value"] >= target if higher else one["value"] <= target):
+        if one["value"] is not None and not improves(record["metric"], target, one["value"]):
             return dict(one)
     return missed
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from aigc_zoo.bench.cells import Cell, summary
 from aigc_zoo.bench.suite import Suite, run
-from aigc_zoo.errors import ConfigError, UsageError
+from aigc_zoo.errors import ConfigError, DataError, UsageError
 from aigc_zoo.options.signatures import read
 from aigc_zoo.plugins import Catalogue
 
@@ -71,9 +71,9 @@ def matrix_cells(
 
 def quality_cells(catalogue: Catalogue, recipes: Sequence[str], seeds: int, **settings: Any) -> list[Cell]:
     """A cell for every recipe and seed; all installed recipes by default."""
-    ids = list(recipes) or [entry.id for entry in catalogue.items("recipe")]
-    for reference in ids:
-        catalogue.find("recipe", reference)
+    found = [catalogue.find("recipe", reference) for reference in recipes]
+    named = [f"{one.entry.id}.{one.preset}" if one.preset else one.entry.id for one in found]
+    ids = list(dict.fromkeys(named)) or [entry.id for entry in catalogue.items("recipe")]
     return [
         Cell(reference.removeprefix("zoo/"), reference, seed, **settings) for reference in ids for seed in range(seeds)
     ]
@@ -88,9 +88,24 @@ def run_cells(suite: Suite, target: float | None = None) -> list[dict[str, Any]]
     ]
 
 
+def identified(catalogue: Catalogue, cells: Sequence[Cell]) -> list[Cell]:
+    """The cells with their identities; those whose data or components are faulty stay as they are, and fail in `run`.
+
+    Each dataset is read once.
+    """
+    digests: dict[Any, str] = {}
+    found = []
+    for cell in cells:
+        try:
+            found.append(cell.identified(catalogue, digests))
+        except (ConfigError, DataError):
+            found.append(cell)
+    return found
+
+
 def unfinished(cells: Sequence[Cell]) -> int:
     """Number of cells without a record."""
-    return sum(not cell.directory.with_name(cell.directory.name + ".json").exists() for cell in cells)
+    return sum(not cell.record_path.exists() for cell in cells)
 
 
 def default_out(kind: str) -> Path:

@@ -21,6 +21,9 @@ ENVIRONMENT = ("processor", "cores", "load_before", "threads", "system", "python
 ALIKE = ("processor", "cores", "threads", "gpu", "tf32", "deterministic", "versions.torch")
 """Keys of the environment that must be equal before times of two files are compared."""
 
+IMAGES = 50_000
+"""Number of images that a cell is trained on by default."""
+
 ROUNDS = 20
 """Minimum number of rounds for a comparison."""
 
@@ -85,14 +88,38 @@ def _problem(found: Mapping[str, Any]) -> str:
         isinstance(e, dict) and isinstance(e.get("name"), str) for e in entries
     ):
         return "its entries have no names"
-    if found["kind"] == "speed":
-        for entry in entries:
-            seconds = entry.get("seconds")
-            if "skipped" in entry:
-                continue
-            if not isinstance(seconds, list) or not all(isinstance(s, int | float) and s > 0 for s in seconds):
-                return f"entry {entry['name']} has no times"
+    fault = _times_problem if found["kind"] == "speed" else _values_problem
+    return next((problem for entry in entries if (problem := fault(entry))), "")
+
+
+def _times_problem(entry: Mapping[str, Any]) -> str:
+    """What is wrong with an entry of times."""
+    if "skipped" in entry:
+        return ""
+    for key in ("seconds", "relative"):
+        times = entry.get(key, [] if key == "seconds" else [1.0])
+        if not isinstance(times, list) or not times or not all(_is_number(one) and one > 0 for one in times):
+            return f"entry {entry['name']} has no times"
     return ""
+
+
+def _values_problem(entry: Mapping[str, Any]) -> str:
+    """What is wrong with the final values of an entry, where it has any."""
+    final = entry.get("final")
+    if final is None:
+        return ""
+    values = final.get("values") if isinstance(final, dict) else None
+    if not isinstance(values, list) or not all(one is None or _is_number(one) for one in values):
+        return f"entry {entry['name']} has no final values"
+    if not isinstance(entry.get("metric"), str) or not isinstance(entry.get("protocol"), dict):
+        return f"entry {entry['name']} states no metric or no protocol"
+    if not isinstance(entry.get("seeds", []), list):
+        return f"entry {entry['name']} has no list of seeds"
+    return ""
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def need_alike(new: Mapping[str, Any], old: Mapping[str, Any]) -> None:

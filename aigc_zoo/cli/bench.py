@@ -20,9 +20,13 @@ TARGET = "Target value of the compared metric; reports the time and images until
 METRICS = "Metrics, as in `zoo eval`. The first one is compared; with fewer than 10,000 samples kid, if it is named."
 EVAL_NUM = "Number of samples in each evaluation."
 OUT = "Directory of the cells, one training run each; the same command resumes them."
+FAIL_IF = (
+    "Exit with code 1 if an entry meets this condition or cannot be compared with --compare. "
+    "Ratios above 1 are slower or worse."
+)
 
-Comparison = tuple[Callable[[Any], bool], Any]
-"""The condition under which a row of the comparison fails, and the earlier result or None."""
+Asked = Callable[[Mapping[str, Any]], bool]
+"""Whether an entry of the earlier result was to be measured by this command."""
 
 
 @click.group("bench", invoke_without_command=True)
@@ -44,11 +48,7 @@ def common(function: Callable[..., Any]) -> Callable[..., Any]:
             device_option("training and sampling"),
             click.option("--json", "json_path", type=file, metavar="FILE", help="Write the result to this file."),
             click.option("--compare", type=file, metavar="OLD.json", help="Compare with this earlier result."),
-            click.option(
-                "--fail-if",
-                metavar='"median>1.10"',
-                help="Exit with code 1 if a ratio to --compare meets this condition.",
-            ),
+            click.option("--fail-if", metavar='"median>1.10"', help=FAIL_IF),
         )
     ):
         function = option(function)
@@ -81,24 +81,29 @@ def speed(obj: Any, /, recipes: tuple[str, ...], only: str, **settings: Any) -> 
     Measures train step, sampling, data, checkpoint and start-up time of RECIPES, by default of all. Every round is
     paired with a baseline, a fixed computation, and results are compared by their ratio to it.
     """
+    from aigc_zoo.bench.gate import earlier_result
+    from aigc_zoo.bench.lines import times_line
     from aigc_zoo.bench.suite import run
 
-    comparison = _comparison(settings)
+    old = earlier_result("speed", settings)
     catalogue = obj.catalogue()
     names = [catalogue.find("recipe", name).entry.id for name in recipes]
     names = names or [entry.id for entry in catalogue.items("recipe")]
     suite = _suite(catalogue, recipes=names, **{key: settings[key] for key in ("seconds", "device", "data")})
     entries = run(suite, "bench_speed.py", only)
     for entry in entries:
-        label = f"{entry['group']:<18} {entry['name']:<24}"
-        if "skipped" in entry:
-            click.echo(f"{label} left out: {entry['skipped']}")
-            continue
-        low, high = (1e3 * bound for bound in entry["interval"])
-        rate = f"  {entry['images_per_second']:,.0f} images/s" if "images_per_second" in entry else ""
-        click.echo(f"{label} {1e3 * entry['median']:8.3f} ms  [{low:.3f}, {high:.3f}]{rate}")
+        click.echo(times_line(entry))
     run_settings = {"recipes": list(names), "seconds": settings["seconds"], "data": settings["data"]}
-    return _finish("speed", entries, suite, run_settings, settings, comparison)
+    installed = {entry.id for entry in catalogue.items("recipe")}
+
+    def asked(entry: Mapping[str, Any]) -> bool:
+        """Whether an entry that was not measured was to be: neither RECIPES nor --only left it out."""
+        every = entry.get("group") == "start-up"
+        if only and (every or entry["name"] in installed):
+            return False
+        return every or not recipes or entry["name"] in names
+
+    return _finish("speed", entries, suite, run_settings, settings, old, asked)
 
 
 def budget(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -140,12 +145,14 @@ def quality(obj: Any, /, recipes: tuple[str, ...], **settings: Any) -> int:
     the collapse rate, and the time and images until --target, which are infinite if it is missed. Final values are
     compared; the best values are reported beside them.
     """
+    from aigc_zoo.bench.gate import earlier_result
     from aigc_zoo.bench.quality import quality_cells
 
-    comparison = _comparison(settings)
+    old = earlier_result("quality", settings)
     catalogue = obj.catalogue()
     cells = quality_cells(catalogue, recipes, settings["seeds"], **_budget("quality", settings))
-    return _trained("quality", catalogue, cells, settings, comparison)
+    names = {cell.name for cell in cells}
+    return _trained("quality", catalogue, cells, settings, old, lambda entry: not recipes or entry["name"] in names)
 
 
 @command.command("matrix")
@@ -165,9 +172,10 @@ def matrix(obj: Any, /, recipe: str, dry_run: bool, **settings: Any) -> int:
     Trains RECIPE with every combination of generator, discriminator, loss and penalty. Combinations that do not fit are
     reported with the reason.
     """
+    from aigc_zoo.bench.gate import earlier_result
     from aigc_zoo.bench.quality import AXES, matrix_cells
 
-    comparison = _comparison(settings)
+    old = earlier_result("matrix", settings)
     catalogue = obj.catalogue()
     chosen = {key: settings[key].split(",") for key in AXES if settings[key]}
     cells = matrix_cells(catalogue, recipe, chosen, settings["seeds"], **_budget("matrix", settings))
@@ -176,17 +184,19 @@ def matrix(obj: Any, /, recipe: str, dry_run: bool, **settings: Any) -> int:
             click.echo(str(cell))
         click.echo(f"{len(cells):,} cells")
         return 0
-    return _trained("matrix", catalogue, cells, settings, comparison)
+    settings["recipe"] = catalogue.find("recipe", recipe).entry.id
+    return _trained("matrix", catalogue, cells, settings, old, lambda entry: not chosen)
 
 
 def _budget(kind: str, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings that all cells share; 50,000 images are the default budget."""
+    """The settings that all cells share."""
     from aigc_zoo.bench.quality import default_out
+    from aigc_zoo.bench.results import IMAGES as DEFAULT
     from aigc_zoo.errors import UsageError
 
     if settings["images"] and settings["seconds"]:
         raise UsageError("--images and --seconds exclude each other: give one of them")
-    images = settings["images"] or (None if settings["seconds"] else 50_000)
+    images = settings["images"] or (None if settings["seconds"] else DEFAULT)
     given = {key: settings[key] for key in ("eval_num", "eval_every", "extractor", "metrics") if settings[key]}
     return {
         "out": settings["out"] or default_out(kind),
@@ -199,13 +209,15 @@ def _budget(kind: str, settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _trained(
-    kind: str, catalogue: Any, cells: Sequence[Any], settings: Mapping[str, Any], comparison: Comparison
+    kind: str, catalogue: Any, cells: Sequence[Any], settings: Mapping[str, Any], old: Any, asked: Asked
 ) -> int:
     """Train all cells that are not trained yet, print the summaries and return the exit code."""
-    from aigc_zoo.bench.quality import run_cells, unfinished
+    from aigc_zoo.bench.lines import summary_line
+    from aigc_zoo.bench.quality import identified, run_cells, unfinished
     from aigc_zoo.metrics.protocol import describe
     from aigc_zoo.run.signals import stopping
 
+    cells = identified(catalogue, cells)
     click.echo(f"{len(cells):,} cells, {unfinished(cells):,} of them to be trained", err=True)
     with stopping() as stop:
         suite = _suite(catalogue, cells=cells, device=settings["device"], stop=stop)
@@ -222,25 +234,9 @@ def _trained(
         if entry["protocol"] != protocol:
             protocol = entry["protocol"]
             click.echo(f"{entry['metric']}: {describe(protocol)}")
-        click.echo(f"{entry['name']}  {_summary(entry)}")
-    run_settings = {key: settings[key] for key in ("images", "seconds", "seeds", "target", "data")}
-    return _finish(kind, entries, suite, run_settings, settings, comparison)
-
-
-def _summary(entry: Mapping[str, Any]) -> str:
-    """The values of one entry in a line."""
-    final, best = entry["final"], entry["best"]
-    std = f" ± {final['std']:.3g}" if final["std"] is not None else ""
-    mean = "non-finite" if final["mean"] is None else f"{final['mean']:.4g}"
-    text = f"final {mean}{std}, best {best['mean']:.4g}, {entry['collapse_rate']:.0%} collapsed"
-    if entry["target"] is None:
-        return text
-    if entry["seconds_to_target"] is None:
-        return f"{text}, target missed by most ({entry['reached']} of {len(entry['seeds'])} reached it)"
-    return (
-        f"{text}, target after {entry['seconds_to_target']:.1f} s and {entry['images_to_target']:,.0f} images "
-        f"({entry['reached']} of {len(entry['seeds'])})"
-    )
+        click.echo(f"{entry['name']}  {summary_line(entry)}")
+    run_settings = {key: settings.get(key) for key in ("images", "seconds", "seeds", "target", "data", "recipe")}
+    return _finish(kind, entries, suite, run_settings, settings, old, asked)
 
 
 def _suite(catalogue: Any, **settings: Any) -> Any:
@@ -255,52 +251,38 @@ def _suite(catalogue: Any, **settings: Any) -> Any:
     return suite
 
 
-def _comparison(settings: Mapping[str, Any]) -> Comparison:
-    """Check and read what the result will be compared with, before measurements that may take hours."""
-    from aigc_zoo.bench.comparison import condition
-    from aigc_zoo.bench.results import read_results
-    from aigc_zoo.errors import UsageError
-
-    path, compare, fail_if = settings["json_path"], settings["compare"], settings["fail_if"]
-    if fail_if and not compare:
-        raise UsageError(f'--fail-if "{fail_if}": no earlier result to compare with\nadd --compare OLD.json')
-    if path is not None and not path.parent.is_dir():
-        raise UsageError(f"--json {path}: there is no folder {path.parent}\nmake it first, or choose another file")
-    fails = condition(fail_if) if fail_if else lambda row: False
-    return fails, None if compare is None else read_results(compare)
-
-
 def _finish(
     kind: str,
     entries: Any,
     suite: Any,
     run_settings: Mapping[str, Any],
     settings: Mapping[str, Any],
-    comparison: Comparison,
+    old: Any,
+    asked: Asked,
 ) -> int:
     """Write the result, print its comparison with the earlier one and return the exit code."""
     from aigc_zoo.artefacts.runs import nulled
     from aigc_zoo.bench.comparison import compared
+    from aigc_zoo.bench.gate import NOTHING, condition, failures
+    from aigc_zoo.bench.lines import row_line
     from aigc_zoo.bench.results import SCHEMA, write_results
 
-    fails, old = comparison
     path, fail_if = settings["json_path"], settings["fail_if"]
     if path is not None:
         write_results(path, kind, entries, suite.environment, run_settings)
         click.echo(str(path), err=True)
     if old is None:
         return 0
-    new = {"schema": SCHEMA, "kind": kind, "environment": suite.environment, "entries": entries}
-    rows = compared(json.loads(json.dumps(nulled(new))), old)
-    failing = [row for row in rows if fails(row)]
+    new = {"schema": SCHEMA, "kind": kind, "environment": suite.environment, "settings": run_settings}
+    rows = compared(json.loads(json.dumps(nulled({**new, "entries": entries}))), old, asked)
+    fails = condition(fail_if) if fail_if is not None else lambda row: False
     for row in rows:
-        worse, better = ("slower", "faster") if kind == "speed" else ("worse", "better")
-        verdict = "no difference" if not row["differs"] else worse if row["median"] > 1 else better
-        mark = f"  fails {fail_if}" if row in failing else ""
-        low, high = row["low"], row["high"]
-        click.echo(
-            f"{row['group']:<18} {row['name']:<24} {row['median']:.3f}  [{low:.3f}, {high:.3f}]  {verdict}{mark}"
-        )
-    if not rows:
-        click.echo("the two results have no entry in common", err=True)
-    return 1 if failing else 0
+        click.echo(row_line(row, kind) + (f"  fails {fail_if}" if fails(row) else ""))
+    if fail_if is None:
+        if not rows:
+            click.echo(NOTHING, err=True)
+        return 0
+    reasons = failures(rows, fail_if)
+    for reason in reasons:
+        click.echo(f"fails: {reason}", err=True)
+    return 1 if reasons else 0
