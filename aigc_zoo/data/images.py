@@ -21,6 +21,7 @@ from PIL import Image
 from aigc_zoo.data import layout, manifest, pixels, splits
 from aigc_zoo.data.cache import CachedPool, Plan, cached_pool, manifest_of
 from aigc_zoo.data.download import Progress
+from aigc_zoo.data.left_out import UNREADABLE, LeftOut
 from aigc_zoo.data.samples import digest_of, image_samples
 from aigc_zoo.errors import DataError
 from aigc_zoo.game import Samples
@@ -105,7 +106,10 @@ def _method(size: int) -> str:
 
 def _samples(name: str, pool: CachedPool, skipped: tuple[str, ...], notes: Sequence[str] = ()) -> dict[str, Samples]:
     left = tuple(map(layout.plain, skipped))
-    sentences = tuple(f"{layout.plain(name)}: {note}" for note in notes)
+    unread = LeftOut()
+    for file in skipped:
+        unread.add(UNREADABLE, file)
+    sentences = tuple(f"{layout.plain(name)}: {note}" for note in (*unread.notes(), *notes))
     classes = json.loads(pool.notes["classes"])
     found = {}
     for split in json.loads(pool.notes["splits"]):

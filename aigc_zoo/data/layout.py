@@ -45,6 +45,9 @@ def folder(path: Path) -> tuple[ImageFiles, str]:
         try:
             status = entry.stat()
         except OSError as error:
+            if isinstance(error, FileNotFoundError) and entry.is_symlink():
+                left.add(left_out.BROKEN, name)
+                continue
             raise DataError(f"{path / name} cannot be read: {error.strerror}") from error
         if stat.S_ISREG(status.st_mode):
             if status.st_size > MOST_BYTES:
@@ -53,6 +56,8 @@ def folder(path: Path) -> tuple[ImageFiles, str]:
                 )
             names.append(name)
             about[name] = f"{name}\0{status.st_size}\0{status.st_mtime_ns}\n"
+        else:
+            left.add(left_out.SPECIAL, name)
     names.sort(key=_order)
     state = hashlib.sha256("".join(about[name] for name in names).encode("utf-8", "surrogateescape")).hexdigest()
     return ImageFiles(names, lambda name: (path / name).open("rb"), left.notes()), state
@@ -69,7 +74,7 @@ def _walk(path: Path, left: LeftOut) -> Iterator[tuple[str, os.DirEntry[str]]]:
                 continue
             visited.add((status.st_dev, status.st_ino))
             with os.scandir(directory) as found:
-                entries = [(entry, entry.is_dir()) for entry in found if not _hidden(entry.name)]
+                entries = [(entry, entry.is_dir()) for entry in found]
         except OSError as error:
             raise DataError(f"{error.filename or directory} cannot be read: {error.strerror}") from error
         runs = left_out.is_run([entry.name for entry, _ in entries])
@@ -80,9 +85,14 @@ def _walk(path: Path, left: LeftOut) -> Iterator[tuple[str, os.DirEntry[str]]]:
             if runs and left_out.of_run(entry.name, is_folder):
                 left.add(left_out.OWN, entry.name)
             elif is_folder:
-                pending.append((directory / entry.name, f"{prefix}{entry.name}/"))
+                if not _hidden(entry.name):
+                    pending.append((directory / entry.name, f"{prefix}{entry.name}/"))
             elif _is_image(entry.name):
                 yield prefix + entry.name, entry
+            elif entry.is_symlink() and not os.path.exists(entry.path) and not _hidden(entry.name):
+                left.add(left_out.BROKEN, prefix + entry.name)
+            elif not runs:
+                left.file(prefix + entry.name, entry.name, image=entry.name.lower().endswith(SUFFIXES))
 
 
 # --- archives ---------------------------------------------------------------------------------------------------------
@@ -110,7 +120,11 @@ def _members(path: Path, zipped: zipfile.ZipFile, left: LeftOut) -> dict[str, zi
     runs = left_out.runs_among(split_name(member.filename) for member in zipped.filelist)
     for member in zipped.filelist:
         name = member.filename
-        if not _is_member(member) or (runs and _in_run(split_name(name), runs, left)):
+        if runs and _in_run(split_name(name), runs, left):
+            continue
+        if not _is_member(member):
+            if () not in runs:
+                _note_member(member, left)
             continue
         if name in members:
             raise DataError(f"{path} has two entries named {plain(name)}: pack the archive again")
@@ -139,6 +153,17 @@ def _in_run(parts: tuple[str, ...], runs: set[tuple[str, ...]], left: LeftOut) -
         left.add(left_out.OWN, parts[0])
         return True
     return False
+
+
+def _note_member(member: zipfile.ZipInfo, left: LeftOut) -> None:
+    """Notes a member that is not read, unless it is a folder or in a hidden one."""
+    parts = split_name(member.filename)
+    if not parts or member.is_dir() or member.filename.endswith("\\") or any(map(_hidden, parts[:-1])):
+        return
+    if _is_image(parts[-1]):
+        left.add(left_out.SPECIAL, member.filename)
+    else:
+        left.file(member.filename, parts[-1], image=parts[-1].lower().endswith(SUFFIXES))
 
 
 def _is_member(member: zipfile.ZipInfo) -> bool:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable
+from pathlib import PurePosixPath
 
 from aigc_zoo.errors import printable
 from aigc_zoo.text import natural_key
@@ -14,12 +15,20 @@ SHOWN = 3
 
 RUN = ("run directory, whose images are not data", "run directories, whose images are not data")
 OWN = ("entry that the run in this directory wrote", "entries that the run in this directory wrote")
+UNREADABLE = ("file that cannot be read (--skip-bad)", "files that cannot be read (--skip-bad)")
+BROKEN = ("broken link", "broken links")
+SPECIAL = ("entry that is not a regular file", "entries that are not regular files")
+HIDDEN = ("hidden file", "hidden files")
+SUFFIX = ("file without the suffix of an image", "files without the suffix of an image")
 """A reason to leave files out: what one such file is called, and what several are called."""
 
 _OWN_FILES = re.compile(r"nearest\.png|samples\.gif|(sample|generator(-best)?)-.*seed\d+.*\.png")
 _OWN_FOLDERS = ("samples", "checkpoints")
 RUN_NAMES = frozenset(("card.json", "log.jsonl", "metrics.jsonl", "finished.json", *_OWN_FOLDERS))
 """Names in a run directory that `is_run` depends on."""
+
+_OF_SYSTEMS = ("thumbs.db", "desktop.ini", "icon\r")
+"""Files that file managers add to folders."""
 
 Reason = tuple[str, str]
 
@@ -55,6 +64,14 @@ class LeftOut:
         """Notes one file or folder; a name that was noted for the same reason counts once."""
         self._names[reason].add(name)
 
+    def file(self, name: str, base: str, *, image: bool) -> None:
+        """Notes a file that is hidden or has no suffix of an image, unless a file manager or archiver wrote it."""
+        if base.startswith("."):
+            if image and not base.startswith("._"):
+                self.add(HIDDEN, name)
+        elif base.lower() not in _OF_SYSTEMS:
+            self.add(SUFFIX, name)
+
     def notes(self) -> tuple[str, ...]:
         """A sentence for each reason, with the number of files and the first names."""
         return tuple(_sentence(reason, sorted(names, key=natural_key)) for reason, names in self._names.items())
@@ -62,4 +79,12 @@ class LeftOut:
 
 def _sentence(reason: Reason, names: list[str]) -> str:
     shown = ", ".join(printable(name).replace("\n", "?")[:120] for name in names[:SHOWN])
-    return f"left out {len(names):,} {reason[len(names) > 1]}: {shown}{', ...' if names[SHOWN:] else ''}"
+    kinds = f" ({_suffixes(names)})" if reason == SUFFIX and names[SHOWN:] else ""
+    return f"left out {len(names):,} {reason[len(names) > 1]}{kinds}: {shown}{', ...' if names[SHOWN:] else ''}"
+
+
+def _suffixes(names: list[str]) -> str:
+    """The most frequent suffixes of files with their numbers."""
+    counts = Counter(PurePosixPath(name.replace("\\", "/")).suffix.lower() for name in names).most_common()
+    shown = [f"{count:,} {printable(suffix)[:12] or 'without a suffix'}" for suffix, count in counts[:SHOWN]]
+    return ", ".join([*shown, "..."] if counts[SHOWN:] else shown)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -92,3 +93,71 @@ def test_sentences_are_short_and_printable() -> None:
     for name in ("10", "9", "x\x1b[2J\n", "y", "9"):
         left.add(left_out.RUN, name)
     assert left.notes() == ("left out 4 run directories, whose images are not data: 9, 10, x?[2J?, ...",)
+
+
+@pytest.mark.parametrize("as_zip", [False, True])
+@pytest.mark.parametrize(
+    ("more", "notes"),
+    [
+        (["a/x.heic"], ["left out 1 file without the suffix of an image: a/x.heic"]),
+        (
+            ["a/1.avif", "a/2.AVIF", "b/labels.csv", "LICENSE"],
+            [
+                "left out 4 files without the suffix of an image (2 .avif, 1 without a suffix, 1 .csv): "
+                "LICENSE, a/1.avif, a/2.AVIF, ..."
+            ],
+        ),
+        (["a/.1.png", ".DS_Store", "a/._2.png", "Thumbs.db", ".git/3.png"], ["left out 1 hidden file: a/.1.png"]),
+        (["metadata.jsonl"], ["left out 1 file without the suffix of an image: metadata.jsonl"]),
+        ([], []),
+    ],
+)
+def test_files_that_are_not_read_are_named(
+    tmp_path: Path, write_image: Any, more: list[str], notes: list[str], as_zip: bool
+) -> None:
+    for name in ("a/1.png", "b/1.png"):
+        write_image(f"data/{name}")
+    for name in more:
+        (tmp_path / "data" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "data" / name).write_bytes(b"x")
+    for _ in range(2):  # decoded, then from the cache
+        assert [note.partition(": ")[2] for note in read(tmp_path / "data", as_zip).notes] == notes
+
+
+def test_notes_on_a_folder_are_renewed_without_decoding_it_again(tmp_path: Path, write_image: Any, cache: Path) -> None:
+    write_image("data/a.png")
+    assert open_path(tmp_path / "data")["train"].notes == ()
+    pools = {path: path.stat().st_ino for path in cache.rglob("*.safetensors")}
+    (tmp_path / "data" / "b.jxl").touch()
+    assert "b.jxl" in open_path(tmp_path / "data")["train"].notes[0]
+    assert {path: path.stat().st_ino for path in cache.rglob("*.safetensors")} == pools
+
+
+def test_broken_links_and_pipes_are_named(tmp_path: Path, write_image: Any) -> None:
+    write_image("data/a.png")
+    for name in ("b.png", "class", "c.jpg"):
+        (tmp_path / "data" / name).symlink_to(tmp_path / "nowhere")
+    os.mkfifo(tmp_path / "data" / "d.png")
+    found = open_path(tmp_path / "data")["train"]
+    assert len(found) == 1
+    assert sorted(found.notes) == [
+        "data: left out 1 entry that is not a regular file: d.png",
+        "data: left out 3 broken links: b.png, c.jpg, class",
+    ]
+
+
+def test_files_that_skip_bad_leaves_out_are_named(tmp_path: Path, write_image: Any) -> None:
+    write_image("data/a.png")
+    (tmp_path / "data" / "b.png").touch()
+    assert open_path(tmp_path / "data", skip_bad=1)["train"].notes == (
+        "data: left out 1 file that cannot be read (--skip-bad): b.png",
+    )
+
+
+def test_one_image_outside_the_classes_is_named_for_folder_and_archive(tmp_path: Path, write_image: Any) -> None:
+    for name in ("a/1.png", "b/1.png", "stray.png"):
+        write_image(f"data/{name}")
+    for as_zip in (False, True):
+        found = read(tmp_path / "data", as_zip)
+        assert found.classes == ()
+        assert "no labels: 1 of 3 images is outside the class folders (stray.png)" in found.notes[0]
