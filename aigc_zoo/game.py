@@ -191,6 +191,7 @@ class Samples:
     extractor    default feature extractor for the metrics of this data, "" for none
     resize       how the samples were resized, for the protocol of metrics
     skipped      unreadable files that --skip-bad left out
+    notes        sentences for the user on files that were not read, and on labels that were not found
     """
 
     name: str
@@ -205,6 +206,7 @@ class Samples:
     extractor: str = ""
     resize: str = "none"
     skipped: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.fields[self.groups[0][0]])

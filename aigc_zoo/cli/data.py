@@ -74,12 +74,14 @@ def prepare(zoo: Globals, data: str, size: int | None, skip_bad: int, as_json: b
     from aigc_zoo.data import resolve
 
     splits = resolve.load(zoo.catalogue(), data, size=size, progress=ReadingProgress(), skip_bad=skip_bad)
+    for note in splits["train"].notes:
+        click.echo(printable(f"note: {note}"), err=True)
     if as_json:
         print_json({"schema": 1, "splits": [_facts(samples) for samples in splits.values()]})
         return
     for samples in splits.values():
         facts = _facts(samples)
-        rows = [(key, _shown(value)) for key, value in facts.items() if value not in ("", None, [])]
+        rows = [(key, _shown(value)) for key, value in facts.items() if key != "notes" and value not in ("", None, [])]
         click.echo(printable(table(rows, cut=1)))
 
 
@@ -127,6 +129,7 @@ def _facts(samples: Samples) -> dict[str, Any]:
         "resize": samples.resize,
         "extractor": samples.extractor,
         "skipped": list(samples.skipped),
+        "notes": list(samples.notes),
         "digest": samples.digest,
     }
 

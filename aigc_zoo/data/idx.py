@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import math
+import re
 import struct
 import zlib
 from pathlib import Path
@@ -59,9 +60,9 @@ def standard_files(folder: Path) -> dict[str, tuple[Path, Path | None]]:
     """Image and label files by split, of a folder with MNIST's file names; empty where it has no training images."""
     found = {}
     for split, prefix in PREFIXES.items():
-        images = _plain_or_gzipped(folder / f"{prefix}-images-idx3-ubyte")
+        images = _published(folder, f"{prefix}-images", "idx3-ubyte")
         if images is not None:
-            found[split] = images, _plain_or_gzipped(folder / f"{prefix}-labels-idx1-ubyte")
+            found[split] = images, _published(folder, f"{prefix}-labels", "idx1-ubyte")
     return found if "train" in found else {}
 
 
@@ -86,13 +87,20 @@ def open_idx(path: Path) -> dict[str, Samples]:
 
 
 def _labels_beside(path: Path) -> Path | None:
+    named = re.fullmatch(r"(.*images)[-.]idx3(-ubyte)(\.gz)?", path.name)
+    if named is not None:
+        return _published(path.parent, named[1].removesuffix("images") + "labels", f"idx1{named[2]}")
     beside = path.with_name(path.name.replace("images-idx3", "labels-idx1"))
     return beside if beside != path and beside.exists() else None
 
 
-def _plain_or_gzipped(path: Path) -> Path | None:
-    packed = path.with_name(f"{path.name}.gz")
-    return path if path.exists() else packed if packed.exists() else None
+def _published(folder: Path, name: str, kind: str) -> Path | None:
+    """The file of that name and kind, joined by "-" or, as some archivers write it, by "."; plain or gzipped."""
+    for joined in (f"{name}-{kind}", f"{name}.{kind}"):
+        for path in (folder / joined, folder / f"{joined}.gz"):
+            if path.exists():
+                return path
+    return None
 
 
 def _unpacked(path: Path) -> IO[bytes]:

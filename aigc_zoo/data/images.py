@@ -21,6 +21,7 @@ from PIL import Image
 from aigc_zoo.data import layout, manifest, pixels, splits
 from aigc_zoo.data.cache import CachedPool, Plan, cached_pool, manifest_of
 from aigc_zoo.data.download import Progress
+from aigc_zoo.data.left_out import UNREADABLE, LeftOut
 from aigc_zoo.data.samples import digest_of, image_samples
 from aigc_zoo.errors import DataError
 from aigc_zoo.game import Samples
@@ -55,7 +56,7 @@ def open_images(
     bad: dict[str, str] = {}
     while True:
         try:
-            pool = _pool(path, name, source, size, progress, skip_bad, bad)
+            pool, notes = _pool(path, name, source, size, progress, skip_bad, bad)
         except _Damaged as damaged:  # decoding finds more damaged files than reading the headers
             bad |= damaged.failed
             if len(bad) > skip_bad:
@@ -64,7 +65,7 @@ def open_images(
         skipped = json.loads(pool.notes["skipped"])
         if len(skipped) > skip_bad:  # the pool was cached by a run with a higher `skip_bad`
             raise _refusal(path, skipped, skip_bad)
-        return _samples(name, pool, tuple(skipped))
+        return _samples(name, pool, tuple(skipped), [*notes, *json.loads(pool.notes["notes"])])
 
 
 def verify(path: Path, size: int | None = None) -> manifest.Changes:
@@ -103,7 +104,12 @@ def _method(size: int) -> str:
     return f"{pixels.METHOD} to {size}x{size}"
 
 
-def _samples(name: str, pool: CachedPool, skipped: tuple[str, ...]) -> dict[str, Samples]:
+def _samples(name: str, pool: CachedPool, skipped: tuple[str, ...], notes: Sequence[str] = ()) -> dict[str, Samples]:
+    left = tuple(map(layout.plain, skipped))
+    unread = LeftOut()
+    for file in skipped:
+        unread.add(UNREADABLE, file)
+    sentences = tuple(f"{layout.plain(name)}: {note}" for note in (*unread.notes(), *notes))
     classes = json.loads(pool.notes["classes"])
     found = {}
     for split in json.loads(pool.notes["splits"]):
@@ -111,7 +117,7 @@ def _samples(name: str, pool: CachedPool, skipped: tuple[str, ...]) -> dict[str,
         samples = image_samples(
             layout.plain(name), split, fields["real"], fields.get("label"), classes, digest=pool.digests[split]
         )
-        found[split] = replace(samples, resize=pool.notes["resize"], skipped=tuple(map(layout.plain, skipped)))
+        found[split] = replace(samples, resize=pool.notes["resize"], skipped=left, notes=sentences)
     return found
 
 
@@ -135,22 +141,27 @@ def _pool(
     progress: Progress | None,
     skip_bad: int,
     bad: Mapping[str, str],
-) -> CachedPool:
-    """The pool from the cache, otherwise decoded from all files that are not `bad`."""
+) -> tuple[CachedPool, tuple[str, ...]]:
+    """The pool from the cache, otherwise decoded from all files that are not `bad`, and notes that are not in it."""
 
-    def plan(files: layout.ImageFiles) -> Plan:
+    def plan(files: layout.ImageFiles, notes: Sequence[str] = ()) -> Plan:
         names = [name for name in files.names if name not in bad]
         if bad and not names:
             raise _refusal(path, bad, 0)
         reader = _Reader(files, _Steps(progress, len(names)), max(FAILURES, skip_bad + 1))
-        return _plan(splits.arrange(path, names), names, reader, size, bad)
+        found = splits.arrange(path, names, files.notes)
+        return _plan(found._replace(notes=(*notes, *found.notes)), names, reader, size, bad)
+
+    def plan_archive(files: layout.ImageFiles) -> Plan:
+        return plan(files, files.notes)
 
     with ExitStack() as stack:
         if path.is_dir():
             files, state = layout.folder(path)
-            return cached_pool(name, source, state, lambda: plan(files))
+            # The notes on a folder may change with files that are not read, which do not change the pool.
+            return cached_pool(name, source, state, lambda: plan(files)), files.notes
         state = f"{path.stat().st_size} {path.stat().st_mtime_ns}"
-        return cached_pool(name, source, state, lambda: plan(stack.enter_context(layout.archive(path))))
+        return cached_pool(name, source, state, lambda: plan_archive(stack.enter_context(layout.archive(path)))), ()
 
 
 def _plan(
@@ -182,6 +193,7 @@ def _plan(
         "splits": json.dumps(list(found.members)),
         "resize": _method(size) if size and sizes != {(size, size)} else "none",
         "skipped": json.dumps(bad),
+        "notes": json.dumps(found.notes),
     }
     return Plan(arrays, notes, fill, lambda: manifest.text(lines))
 

@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO, NamedTuple
 
+from aigc_zoo.data import left_out
+from aigc_zoo.data.left_out import LeftOut
 from aigc_zoo.data.pixels import SUFFIXES
 from aigc_zoo.errors import DataError, printable
 from aigc_zoo.text import natural_key
@@ -23,22 +25,29 @@ BOMB_BYTES, BOMB_RATIO = 16 << 20, 100
 
 
 class ImageFiles(NamedTuple):
-    """Relative names of image files, in natural order, and a function that opens one of them."""
+    """Names of image files in natural order, a function that opens one, and sentences on the files left out."""
 
     names: list[str]
     open: Callable[[str], IO[bytes]]
+    notes: tuple[str, ...] = ()
 
 
 # --- folders ----------------------------------------------------------------------------------------------------------
 
 
 def folder(path: Path) -> tuple[ImageFiles, str]:
-    """The images in a folder without hidden ones, and a digest of their names, sizes and modification times."""
-    names, about = [], {}
-    for name, entry in _walk(path):
+    """The images in a folder, and a digest of their names, sizes and modification times.
+
+    Hidden files and those of runs are left out: a run that is in the folder of its data would train on its samples.
+    """
+    names, about, left = [], {}, LeftOut()
+    for name, entry in _walk(path, left):
         try:
             status = entry.stat()
         except OSError as error:
+            if isinstance(error, FileNotFoundError) and entry.is_symlink():
+                left.add(left_out.BROKEN, name)
+                continue
             raise DataError(f"{path / name} cannot be read: {error.strerror}") from error
         if stat.S_ISREG(status.st_mode):
             if status.st_size > MOST_BYTES:
@@ -47,12 +56,14 @@ def folder(path: Path) -> tuple[ImageFiles, str]:
                 )
             names.append(name)
             about[name] = f"{name}\0{status.st_size}\0{status.st_mtime_ns}\n"
+        else:
+            left.add(left_out.SPECIAL, name)
     names.sort(key=_order)
     state = hashlib.sha256("".join(about[name] for name in names).encode("utf-8", "surrogateescape")).hexdigest()
-    return ImageFiles(names, lambda name: (path / name).open("rb")), state
+    return ImageFiles(names, lambda name: (path / name).open("rb"), left.notes()), state
 
 
-def _walk(path: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
+def _walk(path: Path, left: LeftOut) -> Iterator[tuple[str, os.DirEntry[str]]]:
     """Image files below a folder by relative name; symbolic links are followed, each folder is visited once."""
     pending, visited = [(path, "")], set()
     while pending:
@@ -63,14 +74,25 @@ def _walk(path: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
                 continue
             visited.add((status.st_dev, status.st_ino))
             with os.scandir(directory) as found:
-                entries = [(entry, entry.is_dir()) for entry in found if not _hidden(entry.name)]
+                entries = [(entry, entry.is_dir()) for entry in found]
         except OSError as error:
             raise DataError(f"{error.filename or directory} cannot be read: {error.strerror}") from error
+        runs = left_out.is_run([entry.name for entry, _ in entries])
+        if runs and prefix:
+            left.add(left_out.RUN, prefix.rstrip("/"))
+            continue
         for entry, is_folder in entries:
-            if is_folder:
-                pending.append((directory / entry.name, f"{prefix}{entry.name}/"))
+            if runs and left_out.of_run(entry.name, is_folder):
+                left.add(left_out.OWN, entry.name)
+            elif is_folder:
+                if not _hidden(entry.name):
+                    pending.append((directory / entry.name, f"{prefix}{entry.name}/"))
             elif _is_image(entry.name):
                 yield prefix + entry.name, entry
+            elif entry.is_symlink() and not os.path.exists(entry.path) and not _hidden(entry.name):
+                left.add(left_out.BROKEN, prefix + entry.name)
+            elif not runs:
+                left.file(prefix + entry.name, entry.name, image=entry.name.lower().endswith(SUFFIXES))
 
 
 # --- archives ---------------------------------------------------------------------------------------------------------
@@ -81,21 +103,28 @@ def archive(path: Path) -> Iterator[ImageFiles]:
     """The images in a zip archive. Members are read into memory one by one, so their names are never used as paths."""
     try:
         with zipfile.ZipFile(path) as zipped:
-            members = _members(path, zipped)
-            yield ImageFiles(sorted(members, key=_order), lambda name: io.BytesIO(zipped.read(members[name])))
+            left = LeftOut()
+            members = _members(path, zipped, left)
+            names = sorted(members, key=_order)
+            yield ImageFiles(names, lambda name: io.BytesIO(zipped.read(members[name])), left.notes())
     except (zipfile.BadZipFile, NotImplementedError) as error:
         raise DataError(
             f"{path} is not a complete zip archive: {error}\npack it again, or give the folder: --data FOLDER"
         ) from error
 
 
-def _members(path: Path, zipped: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
+def _members(path: Path, zipped: zipfile.ZipFile, left: LeftOut) -> dict[str, zipfile.ZipInfo]:
     if len(zipped.filelist) > MOST_FILES:
         raise DataError(f"{path} has {len(zipped.filelist):,} entries, more than {MOST_FILES:,}")
     members: dict[str, zipfile.ZipInfo] = {}
+    runs = left_out.runs_among(split_name(member.filename) for member in zipped.filelist)
     for member in zipped.filelist:
         name = member.filename
+        if runs and _in_run(split_name(name), runs, left):
+            continue
         if not _is_member(member):
+            if () not in runs:
+                _note_member(member, left)
             continue
         if name in members:
             raise DataError(f"{path} has two entries named {plain(name)}: pack the archive again")
@@ -112,6 +141,29 @@ def _members(path: Path, zipped: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
             raise DataError(f"{path}: {plain(name)} is encrypted: pack the archive without a password")
         members[name] = member
     return members
+
+
+def _in_run(parts: tuple[str, ...], runs: set[tuple[str, ...]], left: LeftOut) -> bool:
+    """Whether a member is in a run directory, or belongs to a run at the top of the archive."""
+    for depth in range(1, len(parts)):
+        if parts[:depth] in runs:
+            left.add(left_out.RUN, "/".join(parts[:depth]))
+            return True
+    if () in runs and left_out.of_run(parts[0], len(parts) > 1):
+        left.add(left_out.OWN, parts[0])
+        return True
+    return False
+
+
+def _note_member(member: zipfile.ZipInfo, left: LeftOut) -> None:
+    """Notes a member that is not read, unless it is a folder or in a hidden one."""
+    parts = split_name(member.filename)
+    if not parts or member.is_dir() or member.filename.endswith("\\") or any(map(_hidden, parts[:-1])):
+        return
+    if _is_image(parts[-1]):
+        left.add(left_out.SPECIAL, member.filename)
+    else:
+        left.file(member.filename, parts[-1], image=parts[-1].lower().endswith(SUFFIXES))
 
 
 def _is_member(member: zipfile.ZipInfo) -> bool:

@@ -24,6 +24,7 @@ def dry_run(prepared: Prepared, directory: Path) -> Iterator[str]:
     card = prepared.card(trainer.engine.choice)
     train = prepared.train
     yield f"{card['recipe']} on {train.name}: {len(train):,} samples of {train.spec.shape}"
+    yield from (f"note: {note}" for note in train.notes)
     for slot, chosen in card["slots"].items():
         yield f"  {slot:<16} {(', '.join(chosen) if isinstance(chosen, list | tuple) else chosen) or 'none'}"
     for name, net in trainer.nets.items():

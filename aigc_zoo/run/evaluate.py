@@ -51,6 +51,8 @@ def evaluate(
     groups = groups_of(metrics) if metrics else ()
     generator = None if _is_images(source) else load_generator(catalogue, source, device=device)
     splits, size = _load_splits(catalogue, source, generator, against, size, split)
+    for text in splits[split].notes:
+        note(text)
     network = _extractor(catalogue, extractor, splits[split], generator, extractor_weights, device, note)
     held_out = held_out_split(splits)
     evaluator = Evaluator(
@@ -58,7 +60,7 @@ def evaluate(
     )
     evaluator.choose(_measurable(evaluator, groups, note) if "all" in metrics else groups)
     if generator is None:
-        return _evaluate_images(catalogue, evaluator, source, size, num, allow_lossy)
+        return _evaluate_images(catalogue, evaluator, source, size, num, allow_lossy, note)
     return _evaluate_generator(evaluator, generator, seed)
 
 
@@ -119,7 +121,13 @@ def _evaluate_generator(evaluator: Evaluator, generator: Generator, seed: int) -
 
 
 def _evaluate_images(
-    catalogue: Catalogue, evaluator: Evaluator, source: Path, size: int | None, num: int | None, allow_lossy: bool
+    catalogue: Catalogue,
+    evaluator: Evaluator,
+    source: Path,
+    size: int | None,
+    num: int | None,
+    allow_lossy: bool,
+    note: Note,
 ) -> list[dict[str, Any]]:
     """Metrics of the images of a folder or an archive. Raises DataError, UsageError, ConfigError."""
     lossy = _lossy(source)
@@ -129,6 +137,8 @@ def _evaluate_images(
             "write samples as PNG, or use --allow-lossy, which the protocol records"
         )
     fakes = resolve.load(catalogue, str(source), size=size)["train"]
+    for text in fakes.notes:
+        note(text)
     if size is None and fakes.resize != "none":
         raise DataError(f"{source} holds images of several sizes: use --size PIXELS to crop and resize all of them")
     count = min(evaluator.num, len(fakes)) if num is None else num

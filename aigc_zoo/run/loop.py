@@ -129,6 +129,8 @@ class _Run:
         if self.first:
             parameters = {name: count_parameters(net) for name, net in self.trainer.nets.items()}
             self.progress.start(self.directory.path, self.card, step, parameters)
+            for note in self.prepared.train.notes:
+                self.progress.say(f"note: {note}")
             self.prepared.catalogue.listen("zoo_run_start", run=self.directory.path)
         self.clock.start(self.trainer.images)
 

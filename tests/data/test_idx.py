@@ -89,6 +89,17 @@ def test_a_folder_with_the_names_of_mnist_has_splits_and_labels(tmp_path: Path, 
         assert np.array_equal(samples.fields["real"][:, 0].numpy(), IMAGES)
 
 
+@pytest.mark.parametrize(
+    "kinds", [(".idx3-ubyte", ".idx1-ubyte"), (".idx3-ubyte.gz", "-idx1-ubyte"), ("-idx3-ubyte", ".idx1-ubyte.gz")]
+)
+def test_names_with_a_dot_are_those_of_mnist_too(tmp_path: Path, kinds: tuple[str, str]) -> None:
+    for prefix in ("train", "t10k"):
+        write(tmp_path / "set" / f"{prefix}-images{kinds[0]}", content(IMAGES))
+        write(tmp_path / "set" / f"{prefix}-labels{kinds[1]}", content(LABELS))
+    for path in (tmp_path / "set", tmp_path / "set" / f"train-images{kinds[0]}"):
+        assert open_path(path)["train"].classes == ("0", "1", "7")
+
+
 def test_a_single_file_uses_the_label_file_beside_it(tmp_path: Path) -> None:
     path = write(tmp_path / "t10k-images-idx3-ubyte.gz", content(IMAGES))
     assert open_path(path)["train"].classes == ()
