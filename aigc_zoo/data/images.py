@@ -28,7 +28,7 @@ from aigc_zoo.game import Samples
 SIZE = 64
 """Pixels a side that images of different sizes are resized to where no size is given."""
 
-VERSION = 2
+VERSION = 3
 """Version of the conversion from files to pixels; pools that another version cached are not used."""
 
 CHUNK = 64
