@@ -76,7 +76,7 @@ def _has_shape_of_images(values: Array, named: bool) -> bool:
     if values.ndim == 4 or named:
         return True
     short, long = sorted(values.shape[1:])
-    return short >= _SMALLEST_SIDE and long <= 2 * short
+    return bool(short >= _SMALLEST_SIDE and long <= 2 * short)
 
 
 def _are_pixels(arrays: Mapping[str, Array], low: float, high: float, named: bool) -> bool:
@@ -84,8 +84,8 @@ def _are_pixels(arrays: Mapping[str, Array], low: float, high: float, named: boo
     first = next(iter(arrays.values()))
     if first.dtype.kind != "f":
         return 0 <= low <= high <= 255 and (high >= BRIGHT or high == 0)
-    sure: bool = first.ndim == 4 or named or all(map(_integral, arrays.values()))
-    return sure and _within(low, high, (0.0, 255.0)) and high >= BRIGHT
+    sure = first.ndim == 4 or named or all(map(_integral, arrays.values()))
+    return high >= BRIGHT and sure and _within(low, high, (0.0, 255.0))
 
 
 def _converted(values: Array, bounds: tuple[float, float] | None) -> Array:

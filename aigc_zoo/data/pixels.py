@@ -10,6 +10,8 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 from PIL import Image
 
+from aigc_zoo.data.png import GREY, GREY_ALPHA, Png, read_png
+
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
 """The only formats that Pillow may open: it knows others that start programs, and a name does not tell the content."""
 SUFFIXES = (".png", ".jpg", ".jpeg", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff")
@@ -46,23 +48,27 @@ class Header(NamedTuple):
 
 def read_header(file: IO[bytes]) -> Header:
     """Reads the header. Raises any exception of Pillow's, and ValueError for more than MOST_PIXELS."""
+    png = read_png(file)
     with _opened(file) as image:
         width, height = image.size
-        if _orientation(image) >= 5:
+        if _orientation(image, png) >= 5:
             width, height = height, width
-        return Header(width, height, image.mode in _GREY or _grey_palette(image), image.mode)
+        grey = image.mode in _GREY or _grey_palette(image) or (png is not None and png.color == GREY_ALPHA)
+        return Header(width, height, grey, image.mode)
 
 
 def decode(file: IO[bytes], channels: int, size: int | None = None) -> Array:
     """Pixels (channels, H, W), uint8, of the upright first frame, cropped and resized to a square of `size` if given.
 
     Transparent images are composited on black. 16 bits become 8 by division by 257 (16-bit color: by Pillow, which
-    takes the high byte), 1 bit becomes 0 and 255. Raises any exception of Pillow's for a damaged file.
+    takes the high byte), 1 bit becomes 0 and 255. Raises any exception of Pillow's for a damaged file, and ValueError
+    for 16-bit files whose values are all below 4096, of which white is not known.
     """
+    png = read_png(file)
     with _opened(file) as image:
-        turn = _TURNS.get(_orientation(image))
+        turn = _TURNS.get(_orientation(image, png))
         image.load()
-        flat = _on_black(_eight_bits(image)).convert("L" if channels == 1 else "RGB")
+        flat = _on_black(_eight_bits(image, png, file)).convert("L" if channels == 1 else "RGB")
     if turn is not None:
         flat = flat.transpose(turn)
     pixels = np.asarray(square(flat, size) if size is not None else flat)
@@ -97,9 +103,10 @@ def _opened(file: IO[bytes]) -> Iterator[Image.Image]:
         yield image
 
 
-def _orientation(image: Image.Image) -> int:
-    # In a PNG, Pillow would decode all pixels to search for EXIF after them, where no camera puts it. It rotates a
-    # TIFF itself.
+def _orientation(image: Image.Image, png: Png | None) -> int:
+    if png is not None and png.orientation is not None:
+        return png.orientation
+    # In a PNG, Pillow would decode all pixels to search for EXIF after them. It rotates a TIFF itself.
     if image.format == "TIFF" or (image.format == "PNG" and "exif" not in image.info):
         return 1
     try:
@@ -115,15 +122,82 @@ def _grey_palette(image: Image.Image) -> bool:
     return bool((colors == colors[:, :1]).all())
 
 
-def _eight_bits(image: Image.Image) -> Image.Image:
+def _eight_bits(image: Image.Image, png: Png | None, file: IO[bytes]) -> Image.Image:
+    """An image with 8 bits per channel, in which the transparent color of a PNG is black or stated in 8 bits."""
     if image.mode in _SIXTEEN:
-        values = np.asarray(image).astype(np.int64)
-        if values.min() < 0 or values.max() > 65535:
-            raise ValueError("its values have more than 16 bits and no stated range: save it with 8 bits")
-        return Image.fromarray(((values + 128) // 257).astype(np.uint8))
+        return _grey_of_sixteen(image, png)
     if image.mode == "F":
         raise ValueError("its values are floating-point numbers without a stated range: save it with 8 bits")
+    if png is not None and png.depth == 16:
+        return _color_of_sixteen(image, png, file)
+    if image.format == "TIFF" and image.mode.startswith("RGB") and set(_bits(image)) == {16}:
+        highest = _highest(np.asarray(image), image.mode)
+        if highest < 16:
+            _refuse_dark(highest * 256 + 255)
+    if png is not None and png.color == GREY and png.depth in (2, 4) and png.transparent:
+        image.info["transparency"] = png.transparent[0] * 255 // (2**png.depth - 1)  # as Pillow scales the pixels
     return image
+
+
+def _grey_of_sixteen(image: Image.Image, png: Png | None) -> Image.Image:
+    values = np.asarray(image).astype(np.int64)
+    if values.min() < 0 or values.max() > 65535:
+        raise ValueError("its values have more than 16 bits and no stated range: save it with 8 bits")
+    if image.format == "TIFF" and _bits(image) == (12,):
+        return Image.fromarray(((values * 255 + 2047) // 4095).astype(np.uint8))
+    _refuse_dark(int(values.max()))
+    grey = (values + 128) // 257
+    if png is not None and png.transparent:
+        grey[values == png.transparent[0]] = 0
+    return Image.fromarray(grey.astype(np.uint8))
+
+
+def _color_of_sixteen(image: Image.Image, png: Png, file: IO[bytes]) -> Image.Image:
+    """16-bit color, or grey with alpha, of which Pillow keeps the high bytes; low ones are read where they matter."""
+    high = np.array(image)
+    dark = _highest(high, image.mode) < 16
+    if not dark and not png.transparent:
+        return image
+    low = _low_bytes(file, png)
+    channels = min(3, low.shape[2])
+    values = high[..., :channels].astype(np.int64) * 256 + low[..., :channels]
+    _refuse_dark(int(values.max()))
+    if not png.transparent:
+        return image
+    high[(values == png.transparent).all(2)] = 0
+    return Image.fromarray(high)
+
+
+def _low_bytes(file: IO[bytes], png: Png) -> Array:
+    """The low bytes (H, W, C) of a 16-bit PNG with several channels."""
+    file.seek(0)
+    with _opened(file) as image:
+        opened: Any = image
+        codec, extents, offset, _ = opened.tile[0]
+        # Pillow's names for the bytes: those of RGB;16L are the second ones; as RGBA, grey and alpha are four channels.
+        raw = "RGBA" if png.color == GREY_ALPHA else f"{image.mode};16L"
+        opened.tile = [opened.tile[0].__class__(codec, extents, offset, raw)]
+        found = np.array(image)
+    return found[..., 1:2] if png.color == GREY_ALPHA else found
+
+
+def _highest(values: Array, mode: str) -> int:
+    return int((values[..., :3] if mode.startswith("RGB") else values).max())
+
+
+def _bits(image: Image.Image) -> tuple[int, ...]:
+    tags: Any = getattr(image, "tag_v2", {})
+    return tuple(tags.get(258, (1,)))
+
+
+def _refuse_dark(highest: int) -> None:
+    """Raises ValueError for 16-bit values that use 12 bits or fewer, and would become black or nearly black."""
+    if 0 < highest < 4096:
+        bits = max(8, highest.bit_length())
+        raise ValueError(
+            f"its 16-bit values are at most {highest:,}, as if white had {bits} bits: scale them to 0..65535, or save "
+            "it with 8 bits"
+        )
 
 
 def _on_black(image: Image.Image) -> Image.Image:
