@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from aigc_zoo.data import resolve
 from aigc_zoo.errors import ConfigError, DataError, UsageError
@@ -54,14 +55,17 @@ def evaluate(
     for text in splits[split].notes:
         note(text)
     network = _extractor(catalogue, extractor, splits[split], generator, extractor_weights, device, note)
-    held_out = held_out_split(splits)
-    evaluator = Evaluator(
-        network, splits[split], metrics=(), num=num, held_out=held_out, allow_few=allow_few, progress=progress
+    held_out = held_out_split(splits) if split == "train" else splits[split]
+    evaluator, memorization = (
+        Evaluator(network, splits[name], metrics=(), num=num, held_out=held_out, allow_few=allow_few, progress=progress)
+        for name in (split, "train")
     )
     evaluator.choose(_measurable(evaluator, groups, note) if "all" in metrics else groups)
+    if split != "train" and "memorization" in evaluator.metrics:  # it compares with what was trained on
+        memorization.choose(("memorization",))
     if generator is None:
-        return _evaluate_images(catalogue, evaluator, source, size, num, allow_lossy, note)
-    return _evaluate_generator(evaluator, generator, seed)
+        return _evaluate_images(catalogue, evaluator, memorization, source, size, num, allow_lossy, note)
+    return _evaluate_generator(evaluator, memorization, generator, seed)
 
 
 def _load_splits(
@@ -112,17 +116,33 @@ def _measurable(evaluator: Evaluator, groups: tuple[str, ...], note: Note) -> tu
     return tuple(group for group, reason in reasons.items() if not reason)
 
 
-def _evaluate_generator(evaluator: Evaluator, generator: Generator, seed: int) -> list[dict[str, Any]]:
+def _score(
+    evaluator: Evaluator, memorization: Evaluator, chunks: Iterable[Tensor], num: int, weights: str, seed: int | None
+) -> list[dict[str, Any]]:
+    """The metrics of `evaluator`; where `memorization` has a metric, it measures that one, against the training split.
+
+    A held-out split is as near to itself as can be, so it says nothing about memorization of training samples.
+    """
+    features = evaluator.extract_features(chunks, num)
+    records = memorization.score(features, weights=weights, seed=seed)
+    evaluator.choose(tuple(group for group in evaluator.metrics if group not in memorization.metrics))
+    return evaluator.score(features, weights=weights, seed=seed) + records
+
+
+def _evaluate_generator(
+    evaluator: Evaluator, memorization: Evaluator, generator: Generator, seed: int
+) -> list[dict[str, Any]]:
     if not evaluator.metrics:
         evaluator.choose(default_metrics("evaluation", evaluator))
     _check_shape(generator.spec.shape, evaluator.reference)
     chunks = evaluation_samples(generator.sampler(seed=evaluation_seed(seed)), generator.spec, evaluator.num)
-    return evaluator.measure(chunks, weights=generator.weights, seed=seed)
+    return _score(evaluator, memorization, chunks, evaluator.num, generator.weights, seed)
 
 
 def _evaluate_images(
     catalogue: Catalogue,
     evaluator: Evaluator,
+    memorization: Evaluator,
     source: Path,
     size: int | None,
     num: int | None,
@@ -148,7 +168,7 @@ def _evaluate_images(
     if not evaluator.metrics:
         evaluator.choose(default_metrics("evaluation", evaluator, num=count))
     weights = "lossy files" if lossy else "files"
-    return evaluator.measure(dataset_batches(fakes, count), weights=weights, seed=None, num=count)
+    return _score(evaluator, memorization, dataset_batches(fakes, count), count, weights, None)
 
 
 def _is_images(source: Path) -> bool:

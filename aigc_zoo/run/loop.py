@@ -7,9 +7,7 @@ the same files as an uninterrupted one.
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -17,7 +15,9 @@ from aigc_zoo.artefacts.runs import RunDirectory, read_lines
 from aigc_zoo.data import writers
 from aigc_zoo.engine.trainer import Trainer
 from aigc_zoo.game import count_parameters
+from aigc_zoo.run.agreement import agree
 from aigc_zoo.run.checkpoints import Checkpoints
+from aigc_zoo.run.clock import Clock
 from aigc_zoo.run.disk_full import TolerateFullDisk
 from aigc_zoo.run.generator import save_generator
 from aigc_zoo.run.memory import explain_out_of_memory
@@ -46,27 +46,36 @@ def train(
     progress = Progress() if progress is None else progress
     stop = Stop() if stop is None else stop
     run_directory = RunDirectory(directory)
-    if run_directory.card_path.exists() and not fresh:
-        prepared = prepared.keeping(run_directory.read_card())
-    starts = fresh or not run_directory.checkpoints()
-    run = _Run(prepared, run_directory, progress, stop, starts)  # refuses what does not fit before a file is written
-    if not prepared.ranks.first:
-        prepared.ranks.wait()
-        return run.train()
-    with run_directory:
-        if run_directory.begin(run.card, fresh=fresh, inexact=inexact) == "finished":
+    started: list[_Run] = []
+
+    def begin() -> str:
+        mine = prepared
+        if run_directory.card_path.exists() and not fresh:
+            mine = prepared.keeping(run_directory.read_card())
+        starts = fresh or not run_directory.checkpoints()
+        started.append(_Run(mine, run_directory, progress, stop, starts))  # refuses before a file is written
+        return started[0].begin(fresh, inexact)
+
+    try:
+        if agree(prepared.ranks, prepared.device, begin) == "finished":
             return _finished(run_directory)
-        run.record_inexact(run_directory.read_card().get("inexact", []))
-        prepared.ranks.wait()
-        try:
-            result = run.train()
-        except BaseException as error:
-            prepared.catalogue.listen("zoo_run_end", run=directory, error=error)
-            raise
-        finally:
-            progress.close()
-        prepared.catalogue.listen("zoo_run_end", run=directory, error=None)
-        return result
+        return _train_and_tell(started[0]) if prepared.ranks.first else started[0].train()
+    finally:
+        run_directory.release()
+
+
+def _train_and_tell(run: _Run) -> Result:
+    """Trains on rank 0, whose listeners receive the end of the run."""
+    listen, directory = run.prepared.catalogue.listen, run.directory.path
+    try:
+        result = run.train()
+    except BaseException as error:
+        listen("zoo_run_end", run=directory, error=error)
+        raise
+    finally:
+        run.progress.close()
+    listen("zoo_run_end", run=directory, error=None)
+    return result
 
 
 class _Run:
@@ -82,15 +91,23 @@ class _Run:
         self.checkpoints = Checkpoints(prepared, directory, self.trainer, self.terms)
         self.initialised = self.checkpoints.initialise() if starts else []
         self.card = prepared.card(self.trainer.engine.choice)
-        self.clock = _Clock()
+        self.clock = Clock()
         self.tolerate = TolerateFullDisk(progress.say)
         self.monitor = Monitor(prepared, directory, progress, stop, self.tolerate)
 
-    def record_inexact(self, resumes: list[dict[str, Any]]) -> None:
-        """Records in the card since which steps the run was resumed on another machine."""
+    def begin(self, fresh: bool, inexact: bool) -> str:
+        """Locks the directory and returns "new", "unfinished" or "finished"; on all ranks but the first, "".
+
+        The card records since which steps the run was resumed on another machine.
+        """
+        if not self.first:
+            return ""
+        state = self.directory.acquire().begin(self.card, fresh=fresh, inexact=inexact)
+        resumes = self.directory.read_card().get("inexact", []) if state != "finished" else []
         if resumes:
             self.card["inexact"] = resumes
             self.progress.say(f"inexact since step {resumes[-1]['after_step']:,}: {resumes[-1]['changed']}")
+        return state
 
     # --- the loop ----------------------------------------------------------------------------------------------------
 
@@ -121,11 +138,7 @@ class _Run:
         elif self.initialised:
             self.progress.say(f"starts from {self.prepared.settings.init}: {', '.join(self.initialised)}")
         step = self.trainer.step
-        if self.first:
-            self.directory.cut_logs(step)
-            self.directory.cut_samples(step)
-            self.monitor.resume(step)
-        self.ranks.wait()
+        agree(self.ranks, self.prepared.device, self._remove_later_files)
         if self.first:
             parameters = {name: count_parameters(net) for name, net in self.trainer.nets.items()}
             self.progress.start(self.directory.path, self.card, step, parameters)
@@ -133,6 +146,13 @@ class _Run:
                 self.progress.say(f"note: {note}")
             self.prepared.catalogue.listen("zoo_run_start", run=self.directory.path)
         self.clock.start(self.trainer.images)
+
+    def _remove_later_files(self) -> str:
+        if self.first:
+            self.directory.cut_logs(self.trainer.step)
+            self.directory.cut_samples(self.trainer.step)
+            self.monitor.resume(self.trainer.step)
+        return ""
 
     def _train_step(self) -> None:
         with explain_out_of_memory(self.prepared):
@@ -260,29 +280,6 @@ class _Run:
             held_out=self.directory.read_held_out(),
             **outcome(self.monitor.history),
         )
-
-
-class _Clock:
-    """Training time. Evaluations and saves between a lap and the next start are not counted."""
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-        self._images, self._began = 0, 0.0
-
-    def start(self, images: int) -> None:
-        self._images, self._began = images, time.perf_counter()
-
-    def now(self) -> float:
-        """Seconds of training so far."""
-        return self.seconds + time.perf_counter() - self._began
-
-    def lap(self, images: int) -> tuple[int, float]:
-        """Images and seconds since the last start or lap; the seconds are added to `seconds`."""
-        now = time.perf_counter()
-        lap = images - self._images, now - self._began
-        self.seconds += lap[1]
-        self._images, self._began = images, now
-        return lap
 
 
 def _finished(directory: RunDirectory) -> Result:
