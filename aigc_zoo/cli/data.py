@@ -33,9 +33,11 @@ def list_(zoo: Globals, as_json: bool) -> None:
 
     rows = []
     for entry in zoo.catalogue().items("dataset"):
-        place = where(entry.name)
+        # the tag `mnist-files` says that a dataset is read from the files of the dataset mnist
+        sources = [tag.removesuffix("-files") for tag in entry.component.tags if tag.endswith("-files")]
+        place = where(sources[0] if sources else entry.name)
         drawn = "offline" in entry.component.tags
-        state = "drawn" if drawn else "here" if place.is_dir() and any(place.iterdir()) else "absent"
+        state = "drawn" if drawn else "here" if _has_files(place) else "absent"
         rows.append((short(entry), state, entry.component.summary, "" if drawn else str(place)))
     if as_json:
         keys = ("name", "state", "summary", "place")
@@ -114,6 +116,14 @@ def verify_(path: Path, size: int | None, as_json: bool) -> None:
         )
     if not as_json:
         click.echo(f"{path}: all files match the manifest")
+
+
+def _has_files(folder: Path) -> bool:
+    """Whether a folder holds files of a dataset, at any depth; locks and unfinished downloads are none."""
+    return any(
+        path.is_file() and not path.name.startswith(".") and path.suffix not in (".lock", ".part", ".tmp")
+        for path in folder.rglob("*")
+    )
 
 
 def _facts(samples: Samples) -> dict[str, Any]:

@@ -30,15 +30,17 @@ def command(sources: tuple[Path, ...], suffix: str, out: Path | None, title: str
     """Write a report of runs, folders of runs and result files of `zoo bench`.
 
     The HTML page is self-contained and shows curves, samples during training, and tables that can be sorted and
-    filtered. Values of different protocols are in separate tables.
+    filtered. Values of different protocols are in separate tables. Runs that cannot be read are left out, with a note.
     """
     from aigc_zoo.artefacts.atomic import make_folder, write_text
-    from aigc_zoo.errors import ConfigError
+    from aigc_zoo.errors import ConfigError, printable
     from aigc_zoo.report.collect import collect, leaderboards
     from aigc_zoo.report.markdown import markdown
     from aigc_zoo.report.page import page
 
     material = collect(sources)
+    for reason in material.left_out:
+        click.echo(printable(f"left out: {reason}"), err=True)
     unlike = [board for board in leaderboards(material.runs) if board.difference]
     if strict and unlike:
         first, other = leaderboards(material.runs)[0].runs[0].name, unlike[0].runs[0].name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 from aigc_zoo.artefacts.runs import RunDirectory, read_lines
 from aigc_zoo.bench.results import is_results, read_results
-from aigc_zoo.errors import DataError
+from aigc_zoo.errors import DataError, StorageError, ZooError, in_a_line
 from aigc_zoo.metrics.kinds import improves, modes_of, short_name, warnings
 from aigc_zoo.metrics.protocol import describe, differences
 
@@ -106,6 +107,8 @@ class ReportData:
 
     runs: Sequence[RunReport] = ()
     results: Sequence[Mapping[str, Any]] = ()
+    left_out: Sequence[str] = ()
+    """The reason for each run or file that could not be read."""
 
 
 @dataclass(frozen=True)
@@ -121,55 +124,79 @@ class Leaderboard:
 def collect(sources: Sequence[Path]) -> ReportData:
     """Read the runs and result files at these paths; a folder of runs means all of them.
 
-    Raises DataError for other paths, damaged files and files of another schema.
+    Runs and files that cannot be read are left out and listed with the reason. Raises DataError for paths that do not
+    exist or contain neither, and the reason itself where nothing else is left.
     """
+    paths = [path for source in sources for path in _inside(source)]
     runs: list[RunReport] = []
     results: list[Mapping[str, Any]] = []
-    for source in sources:
-        if not source.exists():
-            raise DataError(f"{source}: no such run or result file")
-        if source.is_file():
-            results.append(read_results(source))
-        elif (source / "card.json").exists():
-            runs.append(read_run(source))
-        else:
-            inside = sorted(path.parent for path in source.glob("*/card.json"))
-            files = sorted(path for path in source.glob("*.json") if is_results(path))
-            if not inside and not files:
-                raise DataError(
-                    f"{source} contains neither runs nor result files: pass a run directory, which has a card.json"
-                )
-            runs += [read_run(path) for path in inside]
-            results += [read_results(path) for path in files]
+    errors: list[ZooError] = []
+    for path in paths:
+        try:
+            if path.is_dir():
+                runs.append(read_run(path))
+            else:
+                results.append(read_results(path))
+        except (DataError, StorageError) as error:
+            errors.append(error)
+    if errors and not runs and not results:
+        raise errors[0]
     names = _unique_names([run.path for run in runs])
-    return ReportData([replace(run, name=name) for run, name in zip(runs, names, strict=True)], results)
+    reasons = [str(error).splitlines()[0] for error in errors]
+    return ReportData([replace(run, name=name) for run, name in zip(runs, names, strict=True)], results, reasons)
+
+
+def _inside(source: Path) -> list[Path]:
+    """A run directory or a file itself; the runs and result files in any other folder."""
+    if not source.exists():
+        raise DataError(f"{source}: no such run or result file")
+    if source.is_file() or (source / "card.json").exists():
+        return [source]
+    runs = sorted(path.parent for path in source.glob("*/card.json"))
+    files = sorted(path for path in source.glob("*.json") if is_results(path))
+    if not runs and not files:
+        raise DataError(f"{source} contains neither runs nor result files: pass a run directory, which has a card.json")
+    return [*runs, *files]
 
 
 def read_run(path: Path) -> RunReport:
     """Read a run directory. Raises DataError if its card is missing or damaged, or a file has another format."""
     run = RunDirectory(path)
     card = run.read_card()
-    grids = [(int(grid.stem), grid) for grid in run.samples() if grid.suffix == ".png"]
     try:
-        data = card["data"]
-        _ = card["recipe"], data["name"], card["versions"], card["seed"]
-        held_out = run.read_held_out()
-        metrics = read_lines(run.metrics_path)
-        for record in (*metrics, *held_out):
-            _ = record["name"], record["value"], record["protocol"]["num"]
-    except (KeyError, TypeError) as error:
+        report = RunReport(
+            name=path.absolute().name,
+            path=path,
+            card=card,
+            log=read_lines(run.log_path),
+            metrics=read_lines(run.metrics_path),
+            held_out=run.read_held_out(),
+            finished=run.finished(),
+            grids=_evenly([(int(grid.stem), grid) for grid in run.samples() if grid.suffix == ".png"]),
+            nearest=run.nearest_path if run.nearest_path.exists() else None,
+        )
+        _check(report)
+    except KeyError as error:
         raise DataError(f"{path} is not a run that this version can read: it lacks {error}") from error
-    return RunReport(
-        name=path.absolute().name,
-        path=path,
-        card=card,
-        log=read_lines(run.log_path),
-        metrics=metrics,
-        held_out=held_out,
-        finished=run.finished(),
-        grids=_evenly(grids),
-        nearest=run.nearest_path if run.nearest_path.exists() else None,
-    )
+    except (TypeError, ValueError, AttributeError) as error:
+        raise DataError(f"{path} is not a run that this version can read: {in_a_line(error)}") from error
+    return report
+
+
+def _check(run: RunReport) -> None:
+    """Raise KeyError, TypeError, ValueError or AttributeError for a value that a report needs and cannot show."""
+    card = run.card
+    _ = card["recipe"], card["data"]["name"], card["seed"]
+    _ = card["versions"].items(), card["data"]["digest"][:16], card["data"]["samples"] + 0, card["data"]["size"]
+    for record in (*run.metrics, *run.held_out):
+        _ = str(record["name"]), record["protocol"]["num"] + record["protocol"]["seed"], describe(record["protocol"])
+        _ = None if record["value"] is None else float(record["value"]) + record["value"]
+    for line in run.metrics:
+        _ = float(line["images"])
+    for line in run.log:
+        _ = float(line["images"]), float(line["seconds"]), float(line["images_per_second"])
+        _ = [math.isfinite(value) for value in line["terms"].values() if value is not None]
+    _ = run.flags, run.final, run.best, run.speed, run.state
 
 
 def leaderboards(runs: Sequence[RunReport]) -> list[Leaderboard]:

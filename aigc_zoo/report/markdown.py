@@ -15,6 +15,8 @@ from aigc_zoo.report.page import count, duration, number
 def markdown(data: ReportData, title: str = "Report") -> str:
     """Render the report."""
     lines = [f"# {cell(title)}", ""]
+    for reason in data.left_out:
+        lines += [f"Left out: {cell(reason)}", ""]
     for board in leaderboards(data.runs):
         lines += _leaderboard(board)
     for result in data.results:

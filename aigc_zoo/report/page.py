@@ -47,6 +47,7 @@ def page(data: ReportData, title: str = "") -> str:
         leaderboards=tables,
         overview=_overview(tables),
         runs=data.runs,
+        left_out=data.left_out,
         curves={id(run): _curves(run) for run in data.runs},
         results=[_result(result) for result in data.results],
         small=SMALL,

@@ -197,9 +197,20 @@ def prepare(
         batch_size=batch_size,
         steps=steps,
         cadence=_cadence(settings, steps),
-        precision=fast.choose_precision(settings.precision, device),
-        engine=fast.Choice(settings.engine, "asked for"),
+        precision=fast.choose_precision(settings.precision, device, _origin(configuration, "precision")),
+        engine=fast.Choice(settings.engine, _origin(configuration, "engine")),
     )
+
+
+def _origin(configuration: Configuration, key: str) -> str:
+    """The reason for a setting: the user asked for it, or a preset, the configuration file or the recipe states it."""
+    by = configuration.set_by.get(key, "")
+    return {
+        "cli": "asked for",
+        "python": "asked for",
+        "file": "set by the configuration file",
+        "preset": f"set by the preset {configuration.preset}",
+    }.get(by, f"set by the recipe {configuration.recipe.partition('.')[0].removeprefix('zoo/')}")
 
 
 def _batch_size(settings: RunSettings, recipe: Recipe, ranks: Ranks) -> int:

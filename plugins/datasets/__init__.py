@@ -29,4 +29,5 @@ DATASETS = (
 def zoo_components() -> Iterable[Component]:
     for name, target, summary, sample, origin, paper in DATASETS:
         names = {"kind": "dataset", "name": name, "target": f"{__name__}.{target}"}
-        yield Component(**names, summary=summary, paper=paper, tags=(sample, "labels", origin))
+        tags = (sample, "labels", origin, *(["mnist-files"] if name == "stacked-mnist" else []))
+        yield Component(**names, summary=summary, paper=paper, tags=tags)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from aigc_zoo.data import resolve
 from aigc_zoo.data.samples import image_samples
 from aigc_zoo.game import Samples
 
@@ -28,7 +29,8 @@ def stacked_digits(where: Path) -> Mapping[str, Samples]:
 
 def stacked_mnist(where: Path) -> Mapping[str, Samples]:
     """Stacks of MNIST digits (N, 3, 28, 28) uint8, from the files of the dataset `mnist`."""
-    return stacked("stacked-mnist", mnist(where.with_name("mnist")))
+    files = resolve.where("mnist") if where == resolve.where("stacked-mnist") else where.with_name("mnist")
+    return stacked("stacked-mnist", mnist(files))
 
 
 def stacked(name: str, source: Mapping[str, Samples]) -> dict[str, Samples]:

@@ -168,3 +168,54 @@ def test_other_paths_are_refused(tmp_path: Path) -> None:
     (run / "card.json").write_text(json.dumps(card))
     with pytest.raises(DataError, match="lacks 'data'"):
         collect([run])
+
+
+def _without(run: Path, *keys: str) -> None:
+    card = json.loads((run / "card.json").read_text())
+    inner = card
+    for key in keys[:-1]:
+        inner = inner[key]
+    del inner[keys[-1]]
+    (run / "card.json").write_text(json.dumps(card))
+
+
+BAD_RUNS = {
+    "torn card": lambda run: (run / "card.json").write_text('{"recipe": '),
+    "card that is a list": lambda run: (run / "card.json").write_text("[]"),
+    "no seed": lambda run: _without(run, "seed"),
+    "no digest": lambda run: _without(run, "data", "digest"),
+    "value that is a text": lambda run: (run / "metrics.jsonl").write_text(
+        '{"step": 0, "images": 0, "name": "fid-x", "value": "low", "protocol": {"num": 3, "seed": 0}}\n'
+    ),
+    "log without terms": lambda run: (run / "log.jsonl").write_text('{"step": 1, "images": 64, "seconds": 1}\n'),
+    "torn end": lambda run: (run / "finished.json").write_text("{"),
+    "torn held-out file": lambda run: (run / "held_out.json").write_text("{"),
+    "card that is a folder": lambda run: ((run / "card.json").unlink(), (run / "card.json").mkdir()),
+}
+
+
+@pytest.mark.parametrize("fault", BAD_RUNS)
+def test_a_bad_run_does_not_stop_a_report(fault: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make_run(tmp_path / "good one", {0: 5.0, 9: 4.0})
+    bad = make_run(tmp_path / "bad", {0: 5.0, 9: 4.0})
+    BAD_RUNS[fault](bad)
+    for suffix in ("html", "md"):
+        out = tmp_path / f"report.{suffix}"
+        assert main(["report", str(tmp_path), "--format", suffix, "--out", str(out)]) == 0
+        note = capsys.readouterr().err
+        assert note.startswith("left out: ")
+        assert len(note.splitlines()) == 1
+        assert str(bad) in note
+        text = out.read_text()
+        assert "good one" in text
+        assert "eft out" in text
+    assert main(["report", str(tmp_path / "good one"), str(bad), "--out", str(tmp_path / "both.html")]) == 0
+    capsys.readouterr()
+    assert "bad" in run_command(capsys, 74 if "folder" in fault else 65, "report", bad)
+
+
+def test_a_bad_result_file_does_not_stop_a_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make_run(tmp_path / "good", {0: 5.0, 9: 4.0})
+    make_results(tmp_path / "speed.json", environment=None)
+    assert main(["report", str(tmp_path), "--out", str(tmp_path / "all.html")]) == 0
+    assert "it has no environment" in capsys.readouterr().err

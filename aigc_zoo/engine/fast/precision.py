@@ -16,12 +16,15 @@ from aigc_zoo.engine.fast.graphs import Choice
 _BF16_FLAGS = ("amx_bf16", "avx512_bf16")
 
 
-def choose_precision(requested: str, device: torch.device) -> Choice:
-    """Choose "bf16" or "fp32". "auto" is bf16 only on hardware with native bf16, since emulation is slower."""
+def choose_precision(requested: str, device: torch.device, why: str = "asked for") -> Choice:
+    """Choose "bf16" or "fp32". "auto" is bf16 only on hardware with native bf16, since emulation is slower.
+
+    `why` is the reason for a request that is not "auto".
+    """
     native = _native_bf16(device)
     if requested != "auto":
         slow = ", though this hardware only emulates it" if requested == "bf16" and not native else ""
-        return Choice(requested, f"asked for{slow}")
+        return Choice(requested, f"{why}{slow}")
     if native:
         return Choice("bf16", f"native on this hardware: {native}")
     return Choice("fp32", f"{'this GPU' if device.type == 'cuda' else 'this processor'} has no native bf16")
