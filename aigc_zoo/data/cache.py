@@ -92,6 +92,15 @@ def cached_pool(name: str, source: str, state: str, plan: Callable[[], Plan]) ->
     return pool
 
 
+def file_state(status: os.stat_result) -> str:
+    """Size, times and inode of a file, by which the cache sees a change.
+
+    A program can restore the modification time of a file that it rewrites, but not the time of its last status change;
+    a file that is put in the place of another has another inode.
+    """
+    return f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns} {status.st_dev}:{status.st_ino}"
+
+
 def manifest_of(name: str, source: str) -> Path | None:
     """The manifest of the last pool of a source, even if the source has changed since; None where there is none."""
     found = sorted((cache_folder() / "pools").glob(f"{_stem(name, source)}-*{MANIFEST}"))

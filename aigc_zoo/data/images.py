@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 
 from aigc_zoo.data import layout, manifest, pixels, splits
-from aigc_zoo.data.cache import CachedPool, Plan, cached_pool, manifest_of
+from aigc_zoo.data.cache import CachedPool, Plan, cached_pool, file_state, manifest_of
 from aigc_zoo.data.download import Progress
 from aigc_zoo.data.left_out import UNREADABLE, LeftOut
 from aigc_zoo.data.samples import digest_of, image_samples
@@ -160,7 +160,7 @@ def _pool(
             files, state = layout.folder(path)
             # The notes on a folder may change with files that are not read, which do not change the pool.
             return cached_pool(name, source, state, lambda: plan(files)), files.notes
-        state = f"{path.stat().st_size} {path.stat().st_mtime_ns}"
+        state = file_state(path.stat())
         return cached_pool(name, source, state, lambda: plan_archive(stack.enter_context(layout.archive(path)))), ()
 
 

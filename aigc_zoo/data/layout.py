@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, NamedTuple
 
 from aigc_zoo.data import left_out
+from aigc_zoo.data.cache import file_state
 from aigc_zoo.data.left_out import LeftOut
 from aigc_zoo.data.pixels import SUFFIXES
 from aigc_zoo.errors import DataError, printable
@@ -36,7 +37,7 @@ class ImageFiles(NamedTuple):
 
 
 def folder(path: Path) -> tuple[ImageFiles, str]:
-    """The images in a folder, and a digest of their names, sizes and modification times.
+    """The images in a folder, and a digest of their names, sizes, times and inodes.
 
     Hidden files and those of runs are left out: a run that is in the folder of its data would train on its samples.
     """
@@ -55,7 +56,7 @@ def folder(path: Path) -> tuple[ImageFiles, str]:
                     f"{path / name} has more than {MOST_BYTES >> 20} MB: it is too large for a training image"
                 )
             names.append(name)
-            about[name] = f"{name}\0{status.st_size}\0{status.st_mtime_ns}\n"
+            about[name] = f"{name}\0{file_state(status)}\n"
         else:
             left.add(left_out.SPECIAL, name)
     names.sort(key=_order)

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from aigc_zoo.data.cache import Plan, cached_pool
+from aigc_zoo.data.cache import Plan, cached_pool, file_state
 from aigc_zoo.data.download import fetch
 from aigc_zoo.data.samples import image_samples
 from aigc_zoo.errors import DataError
@@ -36,7 +36,7 @@ def cifar10(where: Path) -> Mapping[str, Samples]:
     in it; otherwise the archive is downloaded.
     """
     files = _files(where)
-    state = json.dumps([(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files])
+    state = json.dumps([(path.name, file_state(path.stat())) for path in files])
     pool = cached_pool("cifar10", f"cifar10 {VERSION} {files[0].resolve()}", state, lambda: _plan(files))
     splits = {}
     for split in ("train", "test"):
