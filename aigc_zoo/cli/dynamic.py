@@ -113,14 +113,14 @@ class RecipeCommand(click.Command):
         found: _Found = ctx.meta.get(__name__, _Found(Inputs(None)))
         resolved = found.resolved()
         with formatter.section("Run settings"):
-            formatter.write_dl([_row(option, resolved) for option in RUN_SETTINGS.values()])
+            formatter.write_dl([help_row(option, resolved) for option in RUN_SETTINGS.values()])
         with formatter.section("Command"):
             last = [self.get_help_option(ctx)]
             records = [parameter.get_help_record(ctx) for parameter in [*self.own, *last] if parameter is not None]
             formatter.write_dl([record for record in records if record is not None])
         for heading, group in found.groups():
             with formatter.section(heading):
-                formatter.write_dl([_row(option, resolved, found.catalogue) for option in group])
+                formatter.write_dl([help_row(option, resolved, found.catalogue) for option in group])
         if not found.options:
             formatter.write_paragraph()
             formatter.write_text(ELSEWHERE.format(command=ctx.command_path))
@@ -243,7 +243,7 @@ def _metavar(option: Option) -> str:
     return f"{one},..." if option.repeated and not option.slot else one
 
 
-def _row(option: Option, resolved: Configuration | None, catalogue: Catalogue | None = None) -> tuple[str, str]:
+def help_row(option: Option, resolved: Configuration | None, catalogue: Catalogue | None = None) -> tuple[str, str]:
     """An option's row in help: flag and metavar, then text, bounds and default."""
     if option.type is bool and not option.repeated:
         left = f"{option.flag} / --no-{option.flag[2:]}"

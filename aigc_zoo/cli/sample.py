@@ -2,15 +2,48 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import click
 
 from aigc_zoo.cli.device import device_option
+from aigc_zoo.cli.dynamic import help_row
+from aigc_zoo.errors import ZooError, printable
 
 
-@click.command("sample", context_settings={"ignore_unknown_options": True})
+class SampleCommand(click.Command):
+    """`zoo sample`; help for a run or a generator also lists the sampling options of its recipe."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        with suppress(click.UsageError):
+            ctx.meta[__name__] = self.make_parser(ctx).parse_args(list(args))[0].get("source")
+        return super().parse_args(ctx, args)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        super().format_options(ctx, formatter)
+        source = ctx.meta.get(__name__)
+        if not isinstance(source, str):
+            return
+        from aigc_zoo.run.generator import sampling_options
+
+        try:
+            recipe, options = sampling_options(ctx.obj.catalogue(), Path(source))
+        except ZooError as error:
+            text = f"The sampling options of {source} cannot be listed: {error}"
+        else:
+            name = recipe.removeprefix("zoo/")
+            if options:
+                with formatter.section(f"Sampling options of {name}"):
+                    formatter.write_dl([help_row(option, None) for option in options])
+                return
+            text = f"{name} has no sampling options of its own."
+        formatter.write_paragraph()
+        formatter.write_text(printable(text))
+
+
+@click.command("sample", cls=SampleCommand, context_settings={"ignore_unknown_options": True})
 @click.argument("source", metavar="RUN|FILE|RECIPE@NAME", type=click.Path(path_type=Path))
 @click.option(
     "-n", "count", type=click.IntRange(1), default=64, show_default=True, metavar="N", help="Number of samples."
@@ -36,7 +69,8 @@ def command(obj: Any, /, source: Path, count: int, out: str | None, more: tuple[
     """Generate samples with the generator of RUN, of a FILE such as generator.safetensors, or of published weights.
 
     RECIPE@NAME is a recipe and the name of weights that its plugin publishes. The first k samples of a seed do not
-    depend on -n. A recipe can add sampling options of its own, such as a truncation: give them as --NAME VALUE.
+    depend on -n. A recipe can add sampling options of its own, such as a truncation: `zoo sample RUN --help`
+    lists them. They follow RUN.
     """
     from aigc_zoo.run.prepare import choose_device
     from aigc_zoo.run.published import resolve_source

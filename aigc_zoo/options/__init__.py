@@ -1,6 +1,6 @@
 """Options from signatures, configurations from options, and recipes built from configurations."""
 
-from aigc_zoo.options.binding import bind, component_options, explain_errors, parse_call
+from aigc_zoo.options.binding import bind, call_options, checked_call, component_options, explain_errors, parse_call
 from aigc_zoo.options.configuration import (
     Configuration,
     build,
@@ -20,6 +20,8 @@ __all__ = [
     "RunSettings",
     "bind",
     "build",
+    "call_options",
+    "checked_call",
     "component_options",
     "explain_errors",
     "options_of",

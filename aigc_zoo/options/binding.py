@@ -109,10 +109,7 @@ def parse_call(function: Callable[..., Any], called_with: Sequence[str], words: 
     """
     if not words:
         return {}
-    try:
-        options = signature_options(function, called_with)
-    except ValueError as error:
-        raise ConfigError(f"options cannot be taken: {error}") from error
+    options = call_options(function, called_with)
     flags = {spelling(option.key): option for option in options}
     given: dict[str, Any] = {}
     queue = list(words)
@@ -131,6 +128,22 @@ def parse_call(function: Callable[..., Any], called_with: Sequence[str], words: 
             given[switch.key] = option is switch
         else:
             raise UsageError(f"no option --{name}{suggestion(name, [option.key for option in options])}")
+    return checked_call(function, called_with, given)
+
+
+def call_options(function: Callable[..., Any], called_with: Sequence[str]) -> list[Option]:
+    """The keyword-only parameters of a function as options. Raises ConfigError if its signature cannot be read."""
+    try:
+        return signature_options(function, called_with)
+    except ValueError as error:
+        raise ConfigError(f"options cannot be taken: {error}") from error
+
+
+def checked_call(function: Callable[..., Any], called_with: Sequence[str], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Keyword arguments for `function` from given values. Raises UsageError and ConfigError as `parse_call` does."""
+    if not given:
+        return {}
+    options = call_options(function, called_with)
     values = checked(options, given, UsageError)
     taken = {spelling(key) for key in given}
     return {option.key: _as_taken(option, values[option.key]) for option in options if spelling(option.key) in taken}

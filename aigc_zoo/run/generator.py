@@ -22,6 +22,12 @@ from aigc_zoo.engine.trainer import Trainer
 from aigc_zoo.errors import ConfigError, DataError, UsageError, did_you_mean
 from aigc_zoo.game import Nets, Recipe, Spec
 
+CALLED_WITH = ("nets", "batch")
+"""The arguments of `Recipe.generate`; its keyword-only parameters are sampling options."""
+
+LENGTH = {"steps": 1}
+"""The length of a configuration that only generates samples."""
+
 
 def save_generator(path: Path, trainer: Trainer, card: Mapping[str, Any]) -> None:
     """Writes the generators, with EMA weights where there are any, and the card that rebuilds them."""
@@ -86,8 +92,9 @@ class Generator:
         """A sampler whose samples depend on the seed alone; `keywords` are the recipe's own sampling options.
 
         `label` is the name or number of a class (see `class_index`). Raises UsageError where the generator has no such
-        class, or where its samples do not depend on the class.
+        class or option, or where its samples do not depend on the class.
         """
+        keywords = options.checked_call(self.recipe.generate, CALLED_WITH, keywords)
         if label is None:
             return self._sampler(seed, None, inputs, keywords)
         index = class_index(self.classes, label)
@@ -149,8 +156,7 @@ def load_generator(catalogue: plugins.Catalogue, path: Path, *, device: torch.de
     """
     tensors, card = read_generator(path)
     _require_plugins(catalogue, card)
-    configuration = options.resolve(catalogue, None, file={k: card[k] for k in ("recipe", "slots", "options")})
-    recipe = options.build(catalogue, configuration)
+    recipe = options.build(catalogue, _configuration(catalogue, card))
     spec = spec_from(card["spec"])
     nets = build_networks(recipe, spec, seed=0)
     generators = Nets({name: nets[name] for name in recipe.generators})
@@ -167,6 +173,28 @@ def load_generator(catalogue: plugins.Catalogue, path: Path, *, device: torch.de
         if card["frozen"].get(name, "") not in ("", digest_of(generators[name])):
             raise ConfigError(f"{path}: the frozen network {name} differs from the one used in training")
     return Generator(path, card, recipe, spec, generators.requires_grad_(False).eval().to(device))
+
+
+def sampling_options(catalogue: plugins.Catalogue, source: Path) -> tuple[str, list[options.Option]]:
+    """The recipe of a run, generator or checkpoint, or of published weights RECIPE@NAME, and its sampling options.
+
+    No weights are loaded or downloaded. Raises DataError, ConfigError as `load_generator` does.
+    """
+    reference, at, _ = str(source).rpartition("@")
+    if source.exists() or not at:
+        card = RunDirectory(source).read_card() if source.is_dir() else read_generator(source)[1]
+        _require_plugins(catalogue, card)
+        configuration = _configuration(catalogue, card)
+    else:
+        configuration = options.resolve(catalogue, reference, given=LENGTH, origin="python")
+    recipe = options.build(catalogue, configuration)
+    return configuration.recipe, options.call_options(recipe.generate, CALLED_WITH)
+
+
+def _configuration(catalogue: plugins.Catalogue, card: Mapping[str, Any]) -> options.Configuration:
+    """The configuration of a card's networks. A recipe may state no length, which is not needed without training."""
+    file = {key: card[key] for key in ("recipe", "slots", "options")}
+    return options.resolve(catalogue, None, file=file, given=LENGTH, origin="python")
 
 
 def read_generator(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

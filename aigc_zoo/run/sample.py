@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -14,8 +16,9 @@ from aigc_zoo.artefacts.atomic import make_folder
 from aigc_zoo.data import resolve, writers
 from aigc_zoo.data.pool import Pool
 from aigc_zoo.engine.sampler import CHUNK, Sampler
+from aigc_zoo.errors import UsageError
 from aigc_zoo.plugins import Catalogue
-from aigc_zoo.run.generator import load_generator
+from aigc_zoo.run.generator import CALLED_WITH, Generator, load_generator
 
 
 def save_samples(
@@ -49,7 +52,7 @@ def save_samples(
     inputs = None
     if generator.recipe.inputs and data is not None:
         inputs = Pool(resolve.load(catalogue, data)["train"], torch.device("cpu")).rows
-    keywords = options.parse_call(generator.recipe.generate, ("nets", "batch"), more)
+    keywords = _keywords(generator, more)
     sampler = generator.sampler(seed=seed, label=label, inputs=inputs, **keywords)
     if folder is not None:
         return _save_each(sampler, count, folder)
@@ -58,6 +61,14 @@ def save_samples(
     path = Path(out) if out is not None else stem.with_name(f"{stem.name}-{name}{writers.suffix(generator.spec)}")
     writers.save_grid(sampler.samples(count), generator.spec, path)
     return [path]
+
+
+def _keywords(generator: Generator, words: Sequence[str]) -> dict[str, Any]:
+    """The sampling options on the command line. UsageError says where they are listed."""
+    try:
+        return options.parse_call(generator.recipe.generate, CALLED_WITH, words)
+    except UsageError as error:
+        raise UsageError(f"{error}\nzoo sample {shlex.quote(str(generator.path))} --help shows all") from None
 
 
 def _save_each(sampler: Sampler, count: int, folder: Path) -> list[Path]:
