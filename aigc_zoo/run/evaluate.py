@@ -21,7 +21,7 @@ from aigc_zoo.plugins import Catalogue
 from aigc_zoo.run.default_metrics import default_metrics
 from aigc_zoo.run.evaluation_samples import evaluation_samples, evaluation_seed
 from aigc_zoo.run.generator import Generator, load_generator
-from aigc_zoo.run.held_out import held_out_split
+from aigc_zoo.run.held_out import held_out_split, inputs_of
 
 Note = Callable[[str], None]
 
@@ -135,7 +135,10 @@ def _evaluate_generator(
     if not evaluator.metrics:
         evaluator.choose(default_metrics("evaluation", evaluator))
     _check_shape(generator.spec.shape, evaluator.reference)
-    chunks = evaluation_samples(generator.sampler(seed=evaluation_seed(seed)), generator.spec, evaluator.num)
+    inputs = inputs_of(generator.recipe, evaluator.reference, evaluator.extractor.device)
+    chunks = evaluation_samples(
+        generator.sampler(seed=evaluation_seed(seed), inputs=inputs), generator.spec, evaluator.num
+    )
     return _score(evaluator, memorization, chunks, evaluator.num, generator.weights, seed)
 
 

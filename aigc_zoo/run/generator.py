@@ -31,7 +31,7 @@ LENGTH = {"steps": 1}
 
 def save_generator(path: Path, trainer: Trainer, card: Mapping[str, Any]) -> None:
     """Writes the generators, with EMA weights where there are any, and the card that rebuilds them."""
-    nets = trainer.sampler().nets
+    nets = trainer.sampler(inputs=lambda rows: {}).nets  # nothing is sampled here
     generators = {name: nets[name] for name in trainer.recipe.generators}
     tensors = {f"{name}.{key}": value for name, net in generators.items() for key, value in net.state_dict().items()}
     own_card = generator_card(card, trainer.step, trainer.images, trainer.progress) | {

@@ -13,9 +13,10 @@ from torch import Tensor
 
 from aigc_zoo.artefacts.atomic import write_json
 from aigc_zoo.artefacts.runs import RunDirectory, nulled
+from aigc_zoo.data.pool import Pool
 from aigc_zoo.data.writers import grid, save_image
-from aigc_zoo.errors import ZooError
-from aigc_zoo.game import Samples, Spec
+from aigc_zoo.errors import ConfigError, ZooError
+from aigc_zoo.game import Recipe, Samples, Spec
 from aigc_zoo.metrics.coverage import nearest
 from aigc_zoo.metrics.evaluate import Evaluator
 from aigc_zoo.metrics.reference import dataset_batches
@@ -36,6 +37,21 @@ def held_out_split(splits: Mapping[str, Samples]) -> Samples | None:
     return next((splits[name] for name in HELD_OUT if name in splits), None)
 
 
+def inputs_of(recipe: Recipe, split: Samples, device: torch.device) -> Callable[[Tensor], Mapping[str, Tensor]] | None:
+    """Rows of the split that a recipe is evaluated on, as entries that it generates samples from; None for a recipe
+    without inputs. Raises ConfigError where the split lacks an entry."""
+    if not recipe.inputs:
+        return None
+    known = [name for group in split.groups for name in group if name in split.fields]
+    missing = [name for name in recipe.inputs if name not in known]
+    if missing:
+        raise ConfigError(
+            f"this recipe generates samples from {missing[0]!r}, but the split {split.split} of {split.name} has "
+            f"{', '.join(sorted(known))}"
+        )
+    return Pool(split, device).rows
+
+
 def evaluate_held_out(
     catalogue: Catalogue,
     directory: RunDirectory,
@@ -44,7 +60,6 @@ def evaluate_held_out(
     *,
     best: int | None,
     last: int,
-    inputs: Callable[[Tensor], Mapping[str, Tensor]] | None = None,
 ) -> str:
     """Writes held_out.json and nearest.png of the generators of the steps `last` and `best`.
 
@@ -59,6 +74,7 @@ def evaluate_held_out(
         records: list[dict[str, Any]] = []
         for which, (path, step) in files.items():
             generator = load_generator(catalogue, path, device=evaluator.extractor.device)
+            inputs = inputs_of(generator.recipe, split, evaluator.extractor.device)
             sampler = generator.sampler(seed=evaluation_seed(EVALUATION_SEED), inputs=inputs)
             chunks = evaluation_samples(sampler, generator.spec, evaluator.num)
             first = next(chunks)

@@ -146,7 +146,6 @@ class Monitor:
             split,
             best=None if best is None else int(best["step"]),
             last=max(int(line["step"]) for line in self.history),
-            inputs=self.prepared.rows if self.prepared.recipe.inputs else None,
         )
         if problem:
             self.progress.say(problem)
