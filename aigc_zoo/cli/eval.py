@@ -77,6 +77,9 @@ def command(obj: Any, /, source: Path, metrics: str, device: str, best: bool, as
         _print(records)
 
 
+_SAMPLES = (".zip", ".npy", ".npz")
+
+
 def _existing(source: Path, best: bool) -> Path:
     """The path to evaluate: `source`, or the best generator of that run. Raises DataError if it does not exist."""
     from aigc_zoo.errors import DataError
@@ -85,6 +88,11 @@ def _existing(source: Path, best: bool) -> Path:
         raise DataError(
             f"{source}: no such run, file or folder\n"
             "give a run directory, a generator file, a folder of images or RECIPE@NAME"
+        )
+    if source.is_file() and source.suffix.lower() not in (*_SAMPLES, ".safetensors", ""):
+        raise DataError(
+            f"{source}: files of type {source.suffix} cannot be evaluated\n"
+            f"give a run directory, a folder of images, a .safetensors file, or samples as {', '.join(_SAMPLES)}"
         )
     if not best:
         return source

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from aigc_zoo.cli import Globals
-from aigc_zoo.cli.text import item, print_json, short, table
+from aigc_zoo.cli.text import item, print_json, short, table, width
 from aigc_zoo.spec import KINDS
 
 if TYPE_CHECKING:
@@ -47,7 +47,9 @@ def _tables(entries: list[Entry], titles: bool) -> Iterator[str]:
     """One table per kind."""
     for kind, group in groupby(entries, key=lambda entry: entry.kind):
         rows = [(short(entry), entry.component.summary, entry.component.paper) for entry in group]
-        yield (f"{kind}\n" if titles else "") + table(rows, cut=1, indent="  " if titles else "")
+        yield (f"{kind}\n" if titles else "") + table(
+            rows, cut=1, indent="  " if titles else "", last=max(24, width() // 4)
+        )
 
 
 def _no_match(catalogue: Catalogue, pattern: str, kind: str) -> str:

@@ -19,9 +19,14 @@ def width() -> int:
     return min(100, max(60, shutil.get_terminal_size((100, 24)).columns))
 
 
-def table(rows: Sequence[Sequence[str]], cut: int, indent: str = "") -> str:
-    """Rows in aligned columns. Column `cut` is shortened where a line would be too long, to at least 20 characters."""
+def table(rows: Sequence[Sequence[str]], cut: int, indent: str = "", last: int | None = None) -> str:
+    """Rows in aligned columns. Column `cut` is shortened where a line would be too long, to at least 20 characters.
+
+    Cells of the columns behind it are shortened to `last` characters, if it is given.
+    """
     cells = [[printable(" ".join(text.split())) for text in row] for row in rows]
+    if last is not None:
+        cells = [[*row[: cut + 1], *(_shortened(text, last) for text in row[cut + 1 :])] for row in cells]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     room = width() - len(indent) - sum(size + 2 for size in widths[:cut] if size)
     behind = sum(size + 2 for size in widths[cut + 1 :] if size)
@@ -31,11 +36,15 @@ def table(rows: Sequence[Sequence[str]], cut: int, indent: str = "") -> str:
         shown = [*row]
         limit = widths[cut] if any(row[cut + 1 :]) else max(20, room)  # an empty rest of the row leaves more room
         if len(row[cut]) > limit:
-            shown[cut] = row[cut][: limit - 3].rstrip() + "..."
+            shown[cut] = _shortened(row[cut], limit)
         lines.append(
             indent + "  ".join(text.ljust(size) for text, size in zip(shown, widths, strict=True) if size).rstrip()
         )
     return "\n".join(lines)
+
+
+def _shortened(text: str, limit: int) -> str:
+    return text if len(text) <= limit else text[: limit - 3].rstrip() + "..."
 
 
 def short(entry: Entry) -> str:
