@@ -259,7 +259,7 @@ def test_in_a_real_bash(tmp_path: Path) -> None:
         bash.close()
 
 
-@pytest.mark.skipif(shutil.which("fish") is None, reason="fish is not installed")
+@pytest.mark.nightly  # needs fish, which .ci/run does not install
 def test_in_a_real_fish(tmp_path: Path) -> None:
     (tmp_path / "zoo").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m aigc_zoo "$@"\n')
     (tmp_path / "zoo").chmod(0o755)
