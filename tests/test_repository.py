@@ -128,7 +128,7 @@ def commands() -> list[str]:
 @pytest.mark.parametrize("line", commands())
 def test_the_readmes_commands_are_valid(line: str) -> None:
     _, name, *words = shlex.split(line, comments=True)
-    with click.Context(zoo, info_name="zoo", obj=Globals()) as context:
+    with click.Context(zoo, info_name="zoo", obj=Globals(), **zoo.context_settings) as context:
         command = zoo.get_command(context, name)
         assert command is not None
         with command.make_context(name, words, parent=context) as inner:

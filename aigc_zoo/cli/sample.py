@@ -43,7 +43,11 @@ class SampleCommand(click.Command):
         formatter.write_text(printable(text))
 
 
-@click.command("sample", cls=SampleCommand, context_settings={"ignore_unknown_options": True})
+@click.command(
+    "sample",
+    cls=SampleCommand,
+    context_settings={"ignore_unknown_options": True, "help_option_names": ["-h", "--help"]},
+)
 @click.argument("source", metavar="RUN|FILE|RECIPE@NAME", type=click.Path(path_type=Path))
 @click.option(
     "-n", "count", type=click.IntRange(1), default=64, show_default=True, metavar="N", help="Number of samples."
