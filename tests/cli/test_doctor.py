@@ -28,8 +28,9 @@ def test_all_checks_are_reported(capsys: pytest.CaptureFixture[str]) -> None:
     assert all(row["state"] in ("ok", "warning", "fault") and row["found"] for row in found.values())
     assert all(bool(row["fix"]) == (row["state"] != "ok") for row in found.values())
     assert metadata.version("torch") in found["torch"]["found"]
+    assert any("ms to sync a file" in row["found"] for row in found.values())
     assert main(["doctor"]) in (0, 1)
-    assert "ms to sync a file" in capsys.readouterr().out
+    assert "working directory" in capsys.readouterr().out  # long rows are cut to the width
 
 
 def test_incompatible_versions_are_a_fault(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -64,6 +64,7 @@ def finished(blobs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+@pytest.mark.slow
 def test_the_same_command_on_a_finished_run_succeeds_on_every_rank(blobs: Path, finished: Path) -> None:
     before = digests_of(finished)
     code, codes, text = torchrun(blobs, finished)
@@ -106,6 +107,7 @@ def test_a_refusal_ends_every_rank_with_its_exit_code(
     assert "Connection closed" not in text
 
 
+@pytest.mark.slow
 def test_a_locked_run_ends_every_rank_with_its_exit_code(blobs: Path, finished: Path) -> None:
     with RunDirectory(finished):
         _, codes, text = torchrun(blobs, finished)
