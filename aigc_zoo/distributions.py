@@ -39,7 +39,7 @@ def identity(distribution: Distribution | None) -> tuple[str, str]:
     try:
         data = distribution.metadata  # type: ignore[union-attr]
         return canonical(data["Name"]), data["Version"] or "?"
-    except Exception:
+    except Exception:  # METADATA is a stranger's file, and its readers raise whatever they meet
         return "?", "?"
 
 

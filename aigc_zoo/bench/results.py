@@ -93,7 +93,7 @@ def _problem(found: Mapping[str, Any]) -> str:
 
 
 def _times_problem(entry: Mapping[str, Any]) -> str:
-    """What is wrong with an entry of times."""
+    """The fault of an entry of times; empty if it has none."""
     if "skipped" in entry:
         return ""
     for key in ("seconds", "relative"):
@@ -104,7 +104,7 @@ def _times_problem(entry: Mapping[str, Any]) -> str:
 
 
 def _values_problem(entry: Mapping[str, Any]) -> str:
-    """What is wrong with the final values of an entry, where it has any."""
+    """The fault of an entry's final values; empty if it has none."""
     final = entry.get("final")
     if final is None:
         return ""

@@ -40,7 +40,7 @@ def open_arrays(path: Path) -> dict[str, Samples]:
 
     An .npz file has `images` (or `x`, or one array of samples of any name) and optionally `labels` (or `y`). The names
     may include a split, as in `train_images` or `x_test`. Samples that are called `arrays` are never taken for images.
-    Raises DataError that names what is wrong.
+    Raises DataError that names the fault.
     """
     try:
         if path.suffix.lower() == ".npz":

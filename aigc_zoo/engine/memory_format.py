@@ -32,6 +32,6 @@ def needs_contiguous(recipe: Recipe, nets: Nets, entries: Mapping[str, Tensor], 
         except RuntimeError as error:
             if fast.is_view_error(error):
                 return True
-        except Exception:
+        except Exception:  # any error of a plugin's loss: the training step raises it again, with its context
             return False
     return False
