@@ -32,7 +32,12 @@ class Spec:
     range     closed interval of its values, or None
     classes   number of labels, 0 for none
     dtype     name of the torch dtype
-    modality  "image" for (C, H, W), "points" for coordinates; anything else is saved as an array
+    modality  id of the component that reads, previews and writes such samples: "image" is (C, H, W), "points" (2,),
+              "audio" (1, T), "video" (C, T, H, W), "text" (L,), "array" anything else
+    entries   the other entries of a sample by name, such as the source of a translation
+    rate      of sound in Hz, of clips in frames per second; 0 for none
+    symbols   the text of token i; empty for none
+    extra     what only the modality understands, as JSON values
     """
 
     shape: tuple[int, ...]
@@ -40,6 +45,10 @@ class Spec:
     classes: int = 0
     dtype: str = "float32"
     modality: str = "image"
+    entries: Mapping[str, Spec] = field(default_factory=dict)
+    rate: float = 0.0
+    symbols: tuple[str, ...] = ()
+    extra: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Nets(nn.ModuleDict):

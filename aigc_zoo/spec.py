@@ -16,7 +16,19 @@ API = 1
 GROUP = "aigc_zoo"
 """The entry-point group; each entry point names a module that imports neither torch nor numpy."""
 
-KINDS = ("recipe", "generator", "discriminator", "loss", "penalty", "augmentation", "dataset", "extractor")
+KINDS = (
+    "recipe",
+    "generator",
+    "discriminator",
+    "loss",
+    "penalty",
+    "augmentation",
+    "dataset",
+    "extractor",
+    "network",
+    "modality",
+    "metric",
+)
 
 Scalar = bool | int | float | str
 

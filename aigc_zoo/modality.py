@@ -1,0 +1,167 @@
+"""What a plugin says of one kind of sample: how it is read, previewed, written and described.
+
+A modality is a component of kind "modality" whose target, called without arguments, returns a `Modality`. Everything
+that the core does with a sample goes through these methods, whether the plugin is the zoo's or a stranger's.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from html import escape
+from typing import IO, Any, ClassVar, NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw
+from torch import Tensor
+
+from aigc_zoo.game import Draw, Spec
+
+Values = np.ndarray[Any, Any]
+
+Writer = Callable[[Tensor, Spec], bytes]
+"""The content of a file, for one sample (*spec.shape) or for several (N, *spec.shape), as a model generates them."""
+
+
+class Adopted(NamedTuple):
+    """Arrays by split as a modality stores them, (N, ...), and the spec of their samples."""
+
+    values: Mapping[str, Values]
+    spec: Spec
+
+
+class Modality:
+    """One kind of sample. The methods are pure functions; a subclass overrides what differs from plain arrays.
+
+    noun      name of one sample in messages
+    units     name of several samples in messages, progress bars and logs
+    suffixes  of the files that hold such samples, in lower case
+    previews  number of samples in a preview
+
+    The parameters of `plan` after its first are options of the data, `--data.NAME VALUE` on the command line.
+    """
+
+    noun: ClassVar[str] = "sample"
+    units: ClassVar[str] = "samples"
+    suffixes: ClassVar[tuple[str, ...]] = ()
+    previews: ClassVar[int] = 64
+
+    # --- from files to stored samples ---------------------------------------------------------------------------------
+
+    def scan(self, file: IO[bytes], name: str) -> Iterator[Any]:
+        """What `plan` needs to know of the samples in a file, from its header where that is enough.
+
+        Raises any exception for a damaged file; its text is the reason that the user reads.
+        """
+        raise NotImplementedError(f"{name}: {self.units} are not read from files")
+
+    def plan(self, scans: Sequence[Any]) -> Spec:
+        """The spec that all samples of a dataset are converted to, from the scans of all its files."""
+        raise NotImplementedError(f"{self.units} are not read from files")
+
+    def conversion(self, scans: Sequence[Any], spec: Spec) -> str:
+        """How samples are changed to fit the spec, for the protocols of metrics; "none" where they are not."""
+        return "none"
+
+    def stored(self, spec: Spec) -> tuple[str, tuple[int, ...]]:
+        """The numpy dtype and the shape in which one sample is stored."""
+        return spec.dtype, spec.shape
+
+    def count(self, scans: Sequence[Any], spec: Spec) -> int:
+        """The number of samples that `read` yields for a file with these scans."""
+        return len(scans)
+
+    def read(self, file: IO[bytes], name: str, spec: Spec) -> Iterator[Values]:
+        """The samples of a file as they are stored. Raises any exception for a damaged file."""
+        raise NotImplementedError(f"{name}: {self.units} are not read from files")
+
+    def adopt(self, arrays: Mapping[str, Values], kind: str, where: str) -> Adopted | None:
+        """Arrays (N, ...) by split as samples of this modality; None where they are something else.
+
+        kind   what the file calls them: "images", "arrays", or "" for another name
+        where  the path, for messages
+
+        Raises DataError, with the fix, for arrays that are such samples in all but one respect.
+        """
+        return None
+
+    # --- between stored samples and those of a model ------------------------------------------------------------------
+
+    def decode(self, rows: Tensor, draw: Draw, spec: Spec) -> Tensor:
+        """Stored rows (N, ...) as a model reads them, (N, *spec.shape) within `spec.range`, on the device of the rows.
+
+        Random numbers, such as the position of a crop, come from `draw`.
+        """
+        return rows.to(torch.float32) if rows.is_floating_point() else rows
+
+    def quantize(self, x: Tensor, spec: Spec) -> Tensor:
+        """A model's samples (N, *spec.shape) with the precision of files, which is what metrics compare."""
+        return x
+
+    # --- for people ---------------------------------------------------------------------------------------------------
+
+    @property
+    def one(self) -> Mapping[str, Writer]:
+        """Writers of a file per sample by suffix; the first is the default."""
+        return {".npy": npy}
+
+    @property
+    def many(self) -> Mapping[str, Writer]:
+        """Writers of one file for all samples by suffix; the first is the default."""
+        return {".npy": npy}
+
+    def preview(self, x: Tensor, spec: Spec) -> Image.Image:
+        """One image of samples (N, *spec.shape); the previews of a run have equal sizes, so that they can be animated.
+
+        Of plain arrays it shows the distribution of each value over the samples.
+        """
+        return distributions(x)
+
+    def html(self, x: Tensor, spec: Spec) -> str:
+        """One sample (*spec.shape) as HTML that makes no request."""
+        values = x.detach().cpu().flatten()
+        numbers = ", ".join(f"{value:.4g}" for value in values[:16].tolist())
+        return f"<code>{escape(numbers)}{', ...' if len(values) > 16 else ''}</code>"
+
+    # --- for measurements ---------------------------------------------------------------------------------------------
+
+    def extractor(self, spec: Spec) -> str:
+        """The id of the default extractor for such samples, "" for none."""
+        return ""
+
+    def metrics(self, spec: Spec) -> tuple[str, ...]:
+        """The metrics that are measured by default during training; the first one selects the best generator."""
+        return ()
+
+
+def npy(x: Tensor, spec: Spec) -> bytes:
+    """The values of samples as a .npy file."""
+    target = io.BytesIO()
+    np.save(target, x.detach().cpu().numpy(), allow_pickle=False)
+    return target.getvalue()
+
+
+def png(image: Image.Image) -> bytes:
+    """An image as a PNG file without a date, so that equal images give equal bytes."""
+    target = io.BytesIO()
+    image.save(target, "PNG")
+    return target.getvalue()
+
+
+_SIDE, _COLUMNS, _BINS = 480, 64, 120
+
+
+def distributions(x: Tensor) -> Image.Image:
+    """The distribution of each value over samples (N, ...): a column per value, at most 64, darker where more lie."""
+    values = x.detach().cpu().double().flatten(1).numpy()
+    values = values[:, np.linspace(0, values.shape[1] - 1, min(values.shape[1], _COLUMNS)).astype(int)]
+    finite = np.abs(values[np.isfinite(values)])
+    limit = 2.0 ** np.ceil(np.log2(max(1e-3, float(np.quantile(finite, 0.99))))) if finite.size else 1.0
+    canvas = np.full((_BINS, values.shape[1]), 255, np.uint8)
+    for column in range(values.shape[1]):
+        counts, _ = np.histogram(values[:, column], _BINS, (-limit, limit))
+        canvas[::-1, column] = 255 - 255 * np.sqrt(counts / max(1, counts.max()))
+    image = Image.fromarray(canvas).resize((_SIDE, _SIDE), Image.Resampling.NEAREST)
+    ImageDraw.Draw(image).line((0, _SIDE // 2, _SIDE, _SIDE // 2), fill=200)
+    return image
