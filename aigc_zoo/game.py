@@ -151,6 +151,8 @@ class Recipe:
     ema        network -> decay of the EMA of its weights; a number d means min(d, (1 + n) / (10 + n)) at step n, a
                schedule (nets, batch) is used unchanged
     frozen     pretrained helper networks, built once, never trained and never saved
+    multiple   networks generate samples of other sizes than they were trained on, with sides that are multiples of
+               this; 0 if they do not
     dataset, batch_size, steps or images    defaults where the component's `defaults` state none
 
     Raises ValueError without players, for a player without turns or networks, and for both steps and images.
@@ -165,6 +167,7 @@ class Recipe:
     imitates: str = "real"
     ema: Mapping[str, float | Schedule] = field(default_factory=dict)
     frozen: Mapping[str, Callable[[], nn.Module]] = field(default_factory=dict)
+    multiple: int = 0
     dataset: str = "digits"
     batch_size: int = 64
     steps: int | None = None

@@ -170,10 +170,12 @@ def _is_shape(shape: object) -> bool:
 class Slot:
     """Marks a parameter whose value is another component: `generator: Annotated[Any, Slot("generator")] = "dcgan"`.
 
-    The parameter receives the chosen component's target with its options bound, never a name.
+    The parameter receives the chosen component's target with its options bound, never a name. With `like`, only
+    components that have this tag fit: `Slot("network", like="translator")`.
     """
 
     kind: str
+    like: str = ""
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -12,6 +13,8 @@ from torch import Tensor
 
 from aigc_zoo.errors import DataError
 from aigc_zoo.game import Batch, Draw, Samples, Spec
+
+Decode = Callable[[Mapping[str, Tensor], Draw], Batch]
 
 HASH_BLOCK = 1 << 24
 """Bytes that are hashed at a time."""
@@ -73,6 +76,42 @@ def array_samples(
 ) -> Samples:
     """Arrays of any shape (N, *spec.shape), decoded unchanged; floating-point numbers become float32."""
     return _samples(name, split, spec, values, labels, classes, "", digest)
+
+
+def with_entries(samples: Samples, *, paired: bool = True, **entries: Samples) -> Samples:
+    """The samples with more entries, each the "real" entry of other samples: the source of a translation, for example.
+
+    paired  row i of every entry belongs to row i of the samples; otherwise the entries are groups of their own, from
+            which rows are drawn independently
+
+    Raises DataError for paired entries of different lengths.
+    """
+    fields, specs, digests = dict(samples.fields), dict(samples.spec.entries), [samples.digest]
+    groups = list(samples.groups)
+    for name, other in entries.items():
+        if paired and len(other) != len(samples):
+            raise DataError(
+                f"{samples.name}: {name} has {len(other):,} samples and real has {len(samples):,}: pairs need as many"
+            )
+        fields[name], specs[name] = other.fields["real"], other.spec
+        digests += [name, other.digest]
+        groups = [(*groups[0], name), *groups[1:]] if paired else [*groups, (name,)]
+    decoders = {name: other.decode for name, other in entries.items()}
+    return replace(
+        samples,
+        spec=replace(samples.spec, entries=specs),
+        fields=fields,
+        groups=tuple(groups),
+        decode=partial(_decode_entries, samples.decode, decoders),
+        digest=hashlib.sha256(" ".join(digests).encode()).hexdigest(),
+    )
+
+
+def _decode_entries(
+    decode: Decode, others: Mapping[str, Decode], rows: Mapping[str, Tensor], draw: Draw
+) -> dict[str, Tensor]:
+    batch = dict(decode(rows, draw))
+    return batch | {name: other({"real": rows[name]}, draw)["real"] for name, other in others.items()}
 
 
 def digest_of(fields: Mapping[str, Tensor]) -> str:

@@ -133,6 +133,12 @@ class Draft:
 
     def _choose(self, slot: Option, raw: Any, layer: Overlay) -> None:
         found = [self.catalogue.find(slot.slot, name, layer.namespace) for name in _references(slot, raw, layer)]
+        for one in found:
+            if slot.like and slot.like not in one.entry.component.tags:
+                fitting = ", ".join(entry.name for entry in self.catalogue.items(slot.slot) if _fits(slot, entry))
+                raise layer.error(
+                    f"{slot.flag} {one.entry.name}: it is no {slot.like}; choose from {fitting or 'none'}"
+                )
         entries = tuple(one.entry for one in found)
         names = [entry.name for entry in entries]
         if twice := [name for name in names if names.count(name) > 1]:
@@ -228,11 +234,16 @@ class Draft:
 
     def _having(self, slot: Option, rest: str) -> Iterator[str]:
         """Components for a slot that have a given option, the recipe's defaults first; broken ones are skipped."""
-        for entry in sorted(self.catalogue.items(slot.slot), key=lambda entry: entry not in self.usual):
+        fitting = [entry for entry in self.catalogue.items(slot.slot) if _fits(slot, entry)]
+        for entry in sorted(fitting, key=lambda entry: entry not in self.usual):
             with suppress(ConfigError):
                 start = spelling(prefix(slot, entry)).removeprefix(f"{slot.key}.")
                 if any(start + spelling(option.key) == rest for option in read(entry)):
                     yield entry.name if entry.namespace == "zoo" else entry.id
+
+
+def _fits(slot: Option, entry: Entry) -> bool:
+    return not slot.like or slot.like in entry.component.tags
 
 
 def prefix(slot: Option, entry: Entry) -> str:

@@ -19,6 +19,7 @@ CALLED_WITH: Mapping[str, tuple[str, ...]] = {
     "discriminator": ("spec",),
     "dataset": ("where",),
     "extractor": ("weights",),
+    "network": ("spec",),
 }
 """Positional parameters of the targets of a kind; all other parameters are options."""
 
@@ -28,6 +29,7 @@ _OF_SLOTS: Mapping[str, str] = {
     "loss": "adversarial loss of both networks, a function of logits.",
     "penalty": "penalty term added to the discriminator's loss.",
     "augmentation": "differentiable augmentation of reals and fakes before the discriminator.",
+    "network": "network.",
 }
 """Help of a slot by its kind, where the recipe's docstring has none."""
 
@@ -122,7 +124,7 @@ def _option(name: str, hint: Any, default: Any, slots: bool) -> Option:
             hint, repeated = inner[0], True
         else:
             break
-    slot = next((mark.kind for mark in marks if isinstance(mark, Slot)), "")
+    slot, like = next(((mark.kind, mark.like) for mark in marks if isinstance(mark, Slot)), ("", ""))
     choices: tuple[Any, ...] = ()
     if slot:
         if not slots:
@@ -143,7 +145,7 @@ def _option(name: str, hint: Any, default: Any, slots: bool) -> Option:
     bounds = next((mark for mark in marks if isinstance(mark, Range)), Range())
     if bounds != Range() and hint not in (int, float):
         raise ValueError("a Range bounds numbers only")
-    option = Option(name, hint, None, choices, bounds.low, bounds.high, optional, repeated, slot=slot)
+    option = Option(name, hint, None, choices, bounds.low, bounds.high, optional, repeated, slot=slot, like=like)
     try:
         return replace(option, default=convert(option, default))
     except ValueError as error:

@@ -38,8 +38,9 @@ class Option:
     """An option such as "lr", "generator.width" or "penalty.NAME.weight", or a slot, whose value is a component's name.
 
     `low` and `high` are included. `optional` allows None (written "none"), `repeated` makes a tuple. `owner` is the
-    full id of the component, "" for settings of a run; `slot` the kind of component that a slot takes. `source` names
-    the component or preset that states the default, "" where it is the signature's own.
+    full id of the component, "" for settings of a run; `slot` the kind of component that a slot takes, and `like` the
+    tag that it must have. `source` names the component or preset that states the default, "" where it is the
+    signature's own.
     """
 
     key: str
@@ -53,6 +54,7 @@ class Option:
     help: str = ""
     owner: str = ""
     slot: str = ""
+    like: str = ""
     metavar: str = ""
     source: str = ""
 

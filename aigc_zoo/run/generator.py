@@ -231,7 +231,10 @@ def _from_checkpoint(
 def spec_from(stored: Mapping[str, Any]) -> Spec:
     """A Spec from its JSON form."""
     bounds = stored["range"]
-    return Spec(**{**stored, "shape": tuple(stored["shape"]), "range": tuple(bounds) if bounds is not None else None})
+    values = {**stored, "shape": tuple(stored["shape"]), "range": tuple(bounds) if bounds is not None else None}
+    values["symbols"] = tuple(stored.get("symbols", ()))
+    values["entries"] = {name: spec_from(entry) for name, entry in stored.get("entries", {}).items()}
+    return Spec(**values)
 
 
 def digest_of(module: nn.Module) -> str:

@@ -12,6 +12,8 @@ FASHION = "Fashion-MNIST: 60,000 + 10,000 grey 28x28 images of clothes in ten cl
 MNIST = "MNIST: 60,000 + 10,000 grey 28x28 handwritten digits (LeCun, Cortes and Burges, 1998)"
 CIFAR = "CIFAR-10: 50,000 + 10,000 32x32 color images in ten classes (Krizhevsky, 2009)"
 DIGITS = "14,000 labelled 28x28 grey synthetic digits, drawn in a second without a download"
+EDGES = "Pairs: edges of the synthetic digits, and the digits in random stripes of two tints"
+GREY = "Pairs: grey values of CIFAR-10's images, and the images in color"
 # name, target, summary, what a sample is, where it comes from, paper
 DATASETS = (
     ("digits", "digits:digits", DIGITS, "image", "offline", ""),
@@ -22,6 +24,8 @@ DATASETS = (
     ("mnist", "mnist:mnist", MNIST, "image", "download", ""),
     ("fashion-mnist", "mnist:fashion_mnist", FASHION, "image", "download", "arXiv:1708.07747"),
     ("cifar10", "cifar:cifar10", CIFAR, "image", "download", ""),
+    ("digits-edges", "edges:digits_edges", EDGES, "image", "offline", ""),
+    ("grey-cifar", "edges:grey_cifar", GREY, "image", "download", ""),
 )
 
 
