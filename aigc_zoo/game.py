@@ -196,6 +196,8 @@ class Samples:
 
     fields       name -> (N, ...) tensor of any dtype, as stored: images as uint8 (N, C, H, W), labels as int64 (N,)
     decode       (rows of the fields, draw) -> batch, on the device of the rows
+    quantize     samples of a model (N, *spec.shape) -> with the precision of files, as metrics compare them; by default
+                 as the modality does it
     spec         of the entry that fakes imitate
     classes      class names in the order of the labels; `frequencies` are their fractions in this split
     groups       fields whose rows belong together; unpaired domains are groups of their own
@@ -219,6 +221,7 @@ class Samples:
     resize: str = "none"
     skipped: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    quantize: Callable[[Tensor], Tensor] | None = None
 
     def __len__(self) -> int:
         return len(self.fields[self.groups[0][0]])

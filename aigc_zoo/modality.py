@@ -16,6 +16,7 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
+from aigc_zoo.errors import DataError
 from aigc_zoo.game import Draw, Spec
 
 Values = np.ndarray[Any, Any]
@@ -133,6 +134,14 @@ class Modality:
     def metrics(self, spec: Spec) -> tuple[str, ...]:
         """The metrics that are measured by default during training; the first one selects the best generator."""
         return ()
+
+
+def to_uint8(x: Tensor, spec: Spec) -> Tensor:
+    """Values in `spec.range`, rounded and clamped to uint8. Raises DataError without a range."""
+    if spec.range is None:
+        raise DataError(f"samples of modality {spec.modality!r} without a range cannot be converted to pixels")
+    low, high = spec.range
+    return ((x.float() - low) / (high - low) * 255).round_().clamp_(0, 255).to(torch.uint8)
 
 
 def npy(x: Tensor, spec: Spec) -> bytes:

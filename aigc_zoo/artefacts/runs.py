@@ -58,6 +58,7 @@ class RunDirectory:
         self.held_out_path = self.path / "held_out.json"
         self.nearest_path = self.path / "nearest.png"
         self.animation_path = self.path / "samples.gif"
+        self.page_path = self.path / "samples.html"
         self.finished_path = self.path / "finished.json"
         self._lock: int | None = None
         self._created = False
@@ -248,8 +249,12 @@ class RunDirectory:
     def sample_path(self, step: int, suffix: str = ".png") -> Path:
         return self.samples_path / f"{step:09d}{suffix}"
 
+    def previews(self) -> list[Path]:
+        """The previews in the order of their steps."""
+        return [path for _, path in _by_step(self.samples_path) if path.suffix == ".png"]
+
     def samples(self) -> list[Path]:
-        """The sample grids in the order of their steps."""
+        """Previews, and samples in other formats, in the order of their steps."""
         return [path for _, path in _by_step(self.samples_path)]
 
     def cut_logs(self, step: int) -> None:

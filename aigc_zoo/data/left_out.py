@@ -22,7 +22,7 @@ HIDDEN = ("hidden file", "hidden files")
 SUFFIX = ("file without the suffix of an image", "files without the suffix of an image")
 """A reason to leave files out: what one such file is called, and what several are called."""
 
-_OWN_FILES = re.compile(r"nearest\.png|samples\.gif|(sample|generator(-best)?)-.*seed\d+.*\.png")
+_OWN_FILES = re.compile(r"nearest\.png|samples\.gif|(sample|generator(-best)?)-.*seed\d+.*\.\w+")
 _OWN_FOLDERS = ("samples", "checkpoints")
 RUN_NAMES = frozenset(("card.json", "log.jsonl", "metrics.jsonl", "finished.json", *_OWN_FOLDERS))
 """Names in a run directory that `is_run` depends on."""

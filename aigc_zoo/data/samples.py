@@ -13,6 +13,7 @@ from torch import Tensor
 
 from aigc_zoo.errors import DataError
 from aigc_zoo.game import Batch, Draw, Samples, Spec
+from aigc_zoo.modality import to_uint8
 
 Decode = Callable[[Mapping[str, Tensor], Draw], Batch]
 
@@ -37,7 +38,8 @@ def image_samples(
     if images.ndim != 4 or images.dtype != torch.uint8:
         raise ValueError(f"images must be uint8 of shape (N, C, H, W), not {_kind(images)}")
     spec = Spec(shape=tuple(images.shape[1:]))
-    return _samples(name, split, spec, images, labels, classes, extractor, digest, scale=2 / 255, shift=-1.0)
+    found = _samples(name, split, spec, images, labels, classes, extractor, digest, scale=2 / 255, shift=-1.0)
+    return replace(found, quantize=partial(to_uint8, spec=spec))
 
 
 def point_samples(

@@ -14,7 +14,6 @@ from torch import Tensor
 from aigc_zoo.artefacts import checkpoint
 from aigc_zoo.data.place import cache_folder
 from aigc_zoo.data.pool import Pool
-from aigc_zoo.data.writers import to_uint8
 from aigc_zoo.errors import DataError, StorageError
 from aigc_zoo.game import Samples
 from aigc_zoo.metrics.features import BATCH, Extractor, Features, concatenate
@@ -141,10 +140,10 @@ def dataset_batches(
 ) -> Iterator[Tensor]:
     """Yield batches of a dataset: all rows, `num` fixed random ones or the given `rows`.
 
-    Images are uint8 (n, C, H, W), other modalities keep their values.
+    They have the precision of files: images are uint8 (n, C, H, W).
     """
     pool = Pool(samples, "cpu")
     rows = fixed_rows(len(samples), num) if rows is None else rows
     for first in range(0, len(rows), BATCH):
         batch = pool.rows(rows[first : first + BATCH])[entry]
-        yield to_uint8(batch, samples.spec) if samples.spec.modality == "image" else batch
+        yield batch if samples.quantize is None else samples.quantize(batch)

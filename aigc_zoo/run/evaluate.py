@@ -137,7 +137,7 @@ def _evaluate_generator(
     _check_shape(generator.spec.shape, evaluator.reference)
     inputs = inputs_of(generator.recipe, evaluator.reference, evaluator.extractor.device)
     chunks = evaluation_samples(
-        generator.sampler(seed=evaluation_seed(seed), inputs=inputs), generator.spec, evaluator.num
+        generator.sampler(seed=evaluation_seed(seed), inputs=inputs), evaluator.reference, evaluator.num
     )
     return _score(evaluator, memorization, chunks, evaluator.num, generator.weights, seed)
 

@@ -7,10 +7,9 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from aigc_zoo.data.writers import to_uint8
 from aigc_zoo.engine.ranks import Ranks
 from aigc_zoo.engine.sampler import CHUNK, Sampler
-from aigc_zoo.game import Spec
+from aigc_zoo.game import Samples
 from aigc_zoo.metrics.evaluate import Evaluator
 from aigc_zoo.metrics.features import Features, concatenate
 from aigc_zoo.random import derive
@@ -24,10 +23,10 @@ def evaluation_seed(seed: int) -> int:
     return derive(seed, "evaluation")
 
 
-def evaluation_samples(sampler: Sampler, spec: Spec, count: int) -> Iterator[Tensor]:
-    """The first `count` samples in order, in chunks: images as uint8 (n, C, H, W), others as they are (n, *shape)."""
+def evaluation_samples(sampler: Sampler, reference: Samples, count: int) -> Iterator[Tensor]:
+    """The first `count` samples in order, in chunks, with the precision of the reference: images as uint8."""
     for number in range(-(-count // CHUNK)):
-        yield _for_extractor(sampler.chunk(number)["fake"][: count - number * CHUNK], spec)
+        yield quantized(sampler.chunk(number)["fake"][: count - number * CHUNK], reference)
 
 
 def distributed_features(sampler: Sampler, evaluator: Evaluator, ranks: Ranks) -> Features:
@@ -37,12 +36,12 @@ def distributed_features(sampler: Sampler, evaluator: Evaluator, ranks: Ranks) -
     changes no digit.
     """
     parts: list[Features] = []
-    spec, count = evaluator.reference.spec, evaluator.num
+    reference, count = evaluator.reference, evaluator.num
     for first in range(0, -(-count // CHUNK), ranks.world):
         wanted = [min(CHUNK, max(0, count - number * CHUNK)) for number in range(first, first + ranks.world)]
         # A rank that has no sample left computes one more, since all ranks take part in the gather below.
         samples = sampler.chunk(first + ranks.rank)["fake"][: max(1, wanted[ranks.rank])]
-        found = evaluator.extractor.extract_features(_for_extractor(samples, spec))
+        found = evaluator.extractor.extract_features(quantized(samples, reference))
         features, logits = (_gather(value, sampler.device, ranks) for value in found)
         parts += [
             Features(features[n][:rows], logits[n][:rows] if found.logits is not None else None)
@@ -53,8 +52,9 @@ def distributed_features(sampler: Sampler, evaluator: Evaluator, ranks: Ranks) -
     return concatenate(parts)
 
 
-def _for_extractor(samples: Tensor, spec: Spec) -> Tensor:
-    return to_uint8(samples, spec) if spec.modality == "image" else samples
+def quantized(samples: Tensor, reference: Samples) -> Tensor:
+    """Samples with the precision of those that they are compared with."""
+    return samples if reference.quantize is None else reference.quantize(samples)
 
 
 def _gather(value: Tensor | None, device: torch.device, ranks: Ranks) -> list[Tensor]:

@@ -15,12 +15,14 @@ from torch import Tensor, nn
 from aigc_zoo import options, plugins
 from aigc_zoo.artefacts import checkpoint
 from aigc_zoo.artefacts.runs import RunDirectory
+from aigc_zoo.data.modalities import modality
 from aigc_zoo.engine.networks import build_networks
 from aigc_zoo.engine.sampler import Sampler
 from aigc_zoo.engine.state import under
 from aigc_zoo.engine.trainer import Trainer
 from aigc_zoo.errors import ConfigError, DataError, UsageError, did_you_mean
 from aigc_zoo.game import Nets, Recipe, Spec
+from aigc_zoo.modality import Modality
 
 CALLED_WITH = ("nets", "batch")
 """The arguments of `Recipe.generate`; its keyword-only parameters are sampling options."""
@@ -71,6 +73,7 @@ class Generator:
     recipe: Recipe
     spec: Spec
     nets: Nets
+    modality: Modality
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -172,7 +175,8 @@ def load_generator(catalogue: plugins.Catalogue, path: Path, *, device: torch.de
         generators[name] = build()
         if card["frozen"].get(name, "") not in ("", digest_of(generators[name])):
             raise ConfigError(f"{path}: the frozen network {name} differs from the one used in training")
-    return Generator(path, card, recipe, spec, generators.requires_grad_(False).eval().to(device))
+    nets = generators.requires_grad_(False).eval().to(device)
+    return Generator(path, card, recipe, spec, nets, modality(catalogue, spec.modality))
 
 
 def sampling_options(catalogue: plugins.Catalogue, source: Path) -> tuple[str, list[options.Option]]:

@@ -8,19 +8,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image
 from torch import Tensor
 
 from aigc_zoo.artefacts.atomic import write_json
 from aigc_zoo.artefacts.runs import RunDirectory, nulled
 from aigc_zoo.data.pool import Pool
-from aigc_zoo.data.writers import grid, save_image
+from aigc_zoo.data.writers import save_image
 from aigc_zoo.errors import ConfigError, ZooError
-from aigc_zoo.game import Recipe, Samples, Spec
+from aigc_zoo.game import Recipe, Samples
 from aigc_zoo.metrics.coverage import nearest
 from aigc_zoo.metrics.evaluate import Evaluator
 from aigc_zoo.metrics.reference import dataset_batches
+from aigc_zoo.modality import Modality
 from aigc_zoo.plugins import Catalogue
+from aigc_zoo.run import previews
 from aigc_zoo.run.default_metrics import default_metrics
 from aigc_zoo.run.evaluation_samples import EVALUATION_SEED, evaluation_samples, evaluation_seed
 from aigc_zoo.run.generator import load_generator
@@ -76,13 +77,13 @@ def evaluate_held_out(
             generator = load_generator(catalogue, path, device=evaluator.extractor.device)
             inputs = inputs_of(generator.recipe, split, evaluator.extractor.device)
             sampler = generator.sampler(seed=evaluation_seed(EVALUATION_SEED), inputs=inputs)
-            chunks = evaluation_samples(sampler, generator.spec, evaluator.num)
+            chunks = evaluation_samples(sampler, held_out.reference, evaluator.num)
             first = next(chunks)
             features = held_out.extract_features(chain((first,), chunks))
             found = held_out.score(features, weights=generator.weights, seed=EVALUATION_SEED)
             if which == "final" and memorization.metrics:
                 found += memorization.score(features, weights=generator.weights, seed=EVALUATION_SEED)
-                write_nearest(directory.nearest_path, first, features.values, memorization, generator.spec)
+                write_nearest(directory.nearest_path, first, features.values, memorization, generator.modality)
             records += [{"which": which, "step": step, **record} for record in found]
         if best == last:  # the final generator is the best one
             records += [{**record, "which": "best"} for record in records if record["name"] in held_out.names]
@@ -104,12 +105,16 @@ def _evaluators(evaluator: Evaluator, split: Samples) -> tuple[Evaluator, Evalua
     return held_out, memorization
 
 
-def write_nearest(path: Path, samples: Tensor, features: Tensor, evaluator: Evaluator, spec: Spec) -> None:
-    """Writes samples in the first row of a grid, and below each the training images with the nearest features."""
+def write_nearest(path: Path, samples: Tensor, features: Tensor, evaluator: Evaluator, modality: Modality) -> None:
+    """Writes samples in the first row of a sheet, and below each the training samples with the nearest features.
+
+    All have the precision of files.
+    """
+    spec = evaluator.reference.spec
     count = min(SAMPLES, len(samples))
     rows = nearest(features[:count], evaluator.data.features(), NEIGHBORS)[1]
     indices = evaluator.data.rows()[rows.flatten()]
     neighbors = torch.cat([*dataset_batches(evaluator.reference, rows=indices)]).view(count, NEIGHBORS, *spec.shape)
-    columns = torch.cat((samples[:count, None], neighbors), 1).transpose(0, 1).flatten(0, 1)
-    image: Image.Image = grid(columns, Spec(shape=spec.shape, range=(0, 255)), columns=count)
-    save_image(image, path)
+    columns = torch.cat((samples[:count, None].cpu(), neighbors), 1).transpose(0, 1)
+    shown = [modality.decode(row, torch.rand, spec) for row in columns]
+    save_image(previews.in_rows(shown, spec, modality), path)

@@ -15,11 +15,13 @@ from aigc_zoo.artefacts.runs import RunDirectory, read_lines
 from aigc_zoo.data import writers
 from aigc_zoo.engine.trainer import Trainer
 from aigc_zoo.game import count_parameters
+from aigc_zoo.run import previews
 from aigc_zoo.run.agreement import agree
 from aigc_zoo.run.checkpoints import Checkpoints
 from aigc_zoo.run.clock import Clock
 from aigc_zoo.run.disk_full import TolerateFullDisk
 from aigc_zoo.run.generator import save_generator
+from aigc_zoo.run.held_out import held_out_split, inputs_of
 from aigc_zoo.run.memory import explain_out_of_memory
 from aigc_zoo.run.monitor import Monitor, outcome
 from aigc_zoo.run.prepare import Prepared
@@ -236,12 +238,13 @@ class _Run:
         return target_met
 
     def _save_sample_grid(self) -> None:
-        path = self.directory.sample_path(self.trainer.step, writers.suffix(self.trainer.spec))
+        path = self.directory.sample_path(self.trainer.step)
         if self.first and not path.exists():
-            sampler = self.prepared.sampler(self.trainer, self.prepared.settings.seed)
-            samples = sampler.samples(writers.preview_count(self.trainer.spec))
+            split = held_out_split(self.prepared.splits) or self.prepared.train
+            inputs = inputs_of(self.prepared.recipe, split, self.prepared.device)
+            sampler = self.prepared.sampler(self.trainer, self.prepared.settings.seed, inputs=inputs)
             with self.tolerate("sample grid"):
-                writers.save_grid(samples, self.trainer.spec, path)
+                previews.save(sampler, self.prepared.modality_of, path, self.directory.page_path)
 
     def save_checkpoint(self, *, last: bool = False) -> None:
         self.checkpoints.save(self.card, self.clock.seconds, self.monitor.best_step, self.tolerate, last=last)
@@ -263,7 +266,7 @@ class _Run:
                 self.monitor.evaluate_held_out()
             except Interrupted:
                 return self._stop()
-            grids = [path for path in self.directory.samples() if path.suffix == ".png"]
+            grids = self.directory.previews()
             if grids:
                 writers.animate(grids, self.directory.animation_path)
             self.directory.finish(self.trainer.step, self.trainer.images, reason, seconds=self.clock.seconds)

@@ -16,15 +16,20 @@ from torch import Tensor
 
 from aigc_zoo import __version__, options
 from aigc_zoo.data import resolve
-from aigc_zoo.data.pool import Pool
+from aigc_zoo.data.modalities import modality
+from aigc_zoo.data.pool import Pool, example
 from aigc_zoo.engine import fast
 from aigc_zoo.engine.ranks import Ranks, join_group
 from aigc_zoo.engine.sampler import Sampler
 from aigc_zoo.engine.trainer import Trainer, steps_for
 from aigc_zoo.errors import ConfigError
 from aigc_zoo.game import Recipe, Samples
+from aigc_zoo.modality import Modality
 from aigc_zoo.options import Configuration, RunSettings
 from aigc_zoo.plugins import Catalogue
+
+Inputs = Callable[[Tensor], Mapping[str, Tensor]]
+"""Rows of a split as the entries of a batch."""
 
 
 @dataclass(frozen=True)
@@ -87,14 +92,28 @@ class Prepared:
         """A trainer at step 0 that reads the training split."""
         return self._trainer(self.batch_size, self.ranks, dtype)
 
-    def sampler(self, trainer: Trainer, seed: int, *, synchronize: bool = False) -> Sampler:
-        """A sampler of a trainer's generators, with the training split's class frequencies and input entries."""
+    def sampler(
+        self, trainer: Trainer, seed: int, *, inputs: Inputs | None = None, synchronize: bool = False
+    ) -> Sampler:
+        """A sampler of a trainer's generators, with the training split's class frequencies.
+
+        The entries that the recipe generates samples from are those of `inputs`, by default of the training split.
+        """
         return trainer.sampler(
             synchronize=synchronize,
             seed=seed,
             frequencies=self.train.frequencies,
-            inputs=self.rows if self.recipe.inputs else None,
+            inputs=(inputs or self.rows) if self.recipe.inputs else None,
         )
+
+    def modality_of(self, reference: str) -> Modality:
+        """The modality with this id."""
+        return modality(self.catalogue, reference)
+
+    @property
+    def modality(self) -> Modality:
+        """The modality of the samples that the recipe generates."""
+        return self.modality_of(self.train.spec.modality)
 
     def trial(self, batch_size: int) -> Trainer:
         """A trainer of this process alone, with the run's networks and any batch size, to test what fits in memory."""
@@ -245,7 +264,7 @@ def _cadence(settings: RunSettings, steps: int) -> Cadence:
 
 def _require_entries(recipe: Recipe, samples: Samples) -> None:
     """ConfigError where the data lack an entry that the recipe reads."""
-    known = {name for group in samples.groups for name in group}
+    known = set(example(samples))
     for entry in (*recipe.inputs, recipe.imitates):
         if entry not in known:
             raise ConfigError(

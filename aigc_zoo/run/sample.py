@@ -17,6 +17,7 @@ from aigc_zoo.data import resolve, writers
 from aigc_zoo.data.pool import Pool
 from aigc_zoo.engine.sampler import CHUNK, Sampler
 from aigc_zoo.errors import UsageError
+from aigc_zoo.modality import Modality
 from aigc_zoo.plugins import Catalogue
 from aigc_zoo.run.generator import CALLED_WITH, Generator, load_generator
 
@@ -36,30 +37,31 @@ def save_samples(
 ) -> list[Path]:
     """Writes `count` samples of a run or a generator file and returns the paths.
 
-    out    a file for all samples, a grid (images, points) or an array; or a folder for one file each, written chunk by
-           chunk, which must have no samples yet. By default a file beside the generator, named by seed, class, data
+    out    a file for all samples in a format of their modality; or a folder for one file each, written chunk by chunk,
+           which must have no samples yet. By default a file beside the generator, named by seed, class, data
            and sampling options
     stem   the start of that file's path; by default that of the generator
     label  the name or number of a class
     more   the recipe's own sampling options as command line words
     """
     generator = load_generator(catalogue, source, device=device)
+    modality = generator.modality
     folder = Path(out) if out is not None and writers.is_folder(out) else None
     if folder is not None:
-        writers.require_no_samples(folder)
+        writers.require_no_samples(folder, modality)
     elif out is not None:
-        writers.require_suffix(Path(out), generator.spec)
+        writers.require_suffix(Path(out), modality)
     inputs = None
     if generator.recipe.inputs and data is not None:
         inputs = Pool(resolve.load(catalogue, data)["train"], torch.device("cpu")).rows
     keywords = _keywords(generator, more)
     sampler = generator.sampler(seed=seed, label=label, inputs=inputs, **keywords)
     if folder is not None:
-        return _save_each(sampler, count, folder)
+        return _save_each(sampler, modality, count, folder)
     name = _file_name(sampler, generator.classes, data if inputs is not None else None)
     stem = stem or (source / "sample" if source.is_dir() else source.with_suffix(""))
-    path = Path(out) if out is not None else stem.with_name(f"{stem.name}-{name}{writers.suffix(generator.spec)}")
-    writers.save_grid(sampler.samples(count), generator.spec, path)
+    path = Path(out) if out is not None else stem.with_name(f"{stem.name}-{name}{writers.suffix(modality)}")
+    writers.save_all(sampler.samples(count), generator.spec, modality, path)
     return [path]
 
 
@@ -71,17 +73,19 @@ def _keywords(generator: Generator, words: Sequence[str]) -> dict[str, Any]:
         raise UsageError(f"{error}\nzoo sample {shlex.quote(str(generator.path))} --help shows all") from None
 
 
-def _save_each(sampler: Sampler, count: int, folder: Path) -> list[Path]:
+def _save_each(sampler: Sampler, modality: Modality, count: int, folder: Path) -> list[Path]:
     """Writes one file per sample. If that fails, the files are removed, so that they are not mixed with others."""
     new = not folder.exists()
     make_folder(folder)
     before = set(folder.iterdir())
     try:
         chunks = enumerate(sampler.chunks(count))
-        found = [writers.save_each(chunk, sampler.spec, folder, start=number * CHUNK) for number, chunk in chunks]
+        found = [
+            writers.save_each(chunk, sampler.spec, modality, folder, start=number * CHUNK) for number, chunk in chunks
+        ]
     except BaseException:
         for path in set(folder.iterdir()) - before:
-            if re.fullmatch(r"\d{6,}(-\d{6,})?\.(png|npy)", path.name):
+            if re.fullmatch(r"\d{6,}\.\w+", path.name):
                 path.unlink(missing_ok=True)
         if new and not any(folder.iterdir()):
             folder.rmdir()

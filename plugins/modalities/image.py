@@ -16,7 +16,7 @@ from aigc_zoo.data import pixels
 from aigc_zoo.data.array_images import as_images
 from aigc_zoo.errors import DataError
 from aigc_zoo.game import Draw, Spec
-from aigc_zoo.modality import Adopted, Modality, Values, Writer, npy, png
+from aigc_zoo.modality import Adopted, Modality, Values, Writer, npy, png, to_uint8
 from aigc_zoo.spec import Range
 
 SIZE = 64
@@ -72,11 +72,7 @@ class Image(Modality):
         return rows.to(torch.float32).mul_(2 / 255).add_(-1.0)
 
     def quantize(self, x: Tensor, spec: Spec) -> Tensor:
-        """Values in `spec.range`, rounded and clamped to uint8."""
-        if spec.range is None:
-            raise DataError("images without a range cannot be converted to pixels")
-        low, high = spec.range
-        return ((x.float() - low) / (high - low) * 255).round_().clamp_(0, 255).to(torch.uint8)
+        return to_uint8(x, spec)
 
     @property
     def one(self) -> Mapping[str, Writer]:

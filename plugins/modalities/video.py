@@ -15,7 +15,7 @@ from torch import Tensor
 
 from aigc_zoo.data import pixels
 from aigc_zoo.game import Draw, Spec
-from aigc_zoo.modality import Modality, Values, Writer, npy, png
+from aigc_zoo.modality import Modality, Values, Writer, npy, png, to_uint8
 from aigc_zoo.spec import Range
 
 ANIMATIONS = (".gif", ".apng", ".png", ".webp")
@@ -106,8 +106,7 @@ class Video(Modality):
         return rows.to(torch.float32).mul_(2 / 255).add_(-1.0) if rows.dtype == torch.uint8 else rows.to(torch.float32)
 
     def quantize(self, x: Tensor, spec: Spec) -> Tensor:
-        low, high = spec.range or (-1.0, 1.0)
-        return ((x.float() - low) / (high - low) * 255).round_().clamp_(0, 255).to(torch.uint8)
+        return to_uint8(x, spec)
 
     @property
     def one(self) -> Mapping[str, Writer]:
