@@ -110,7 +110,7 @@ class Modality:
     @property
     def many(self) -> Mapping[str, Writer]:
         """Writers of one file for all samples by suffix; the first is the default."""
-        return {".npy": npy}
+        return {".npy": npy, ".png": lambda x, spec: png(self.preview(x, spec))}
 
     def preview(self, x: Tensor, spec: Spec) -> Image.Image:
         """One image of samples (N, *spec.shape); the previews of a run have equal sizes, so that they can be animated.

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -56,3 +58,22 @@ def reseed(*key: int | str) -> None:
 def permutation(size: int, *key: int | str) -> Tensor:
     """A random permutation of 0 to `size` - 1, int64 (size,) on the CPU."""
     return torch.randperm(size, generator=generator(*key))
+
+
+def row_uniforms(rows: Tensor, count: int, *key: int | str) -> Tensor:
+    """Uniform numbers in [0, 1) for rows of a dataset, float32 (N, count), each row's a function of (key, row) alone.
+
+    rows  row numbers, int64 (N,)
+
+    The numbers are a hash of key, row and place (the finalizer of SplitMix64; Steele, Lea and Flood, 2014, figure 15),
+    so that the same row has the same numbers in every batch.
+    """
+    places = np.arange(count, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    start = _mixed(rows.cpu().numpy().astype(np.uint64) ^ np.uint64(derive(*key)))
+    return torch.from_numpy((_mixed(start[:, None] + places) >> np.uint64(40)).astype(np.float32) / np.float32(1 << 24))
+
+
+def _mixed(x: np.ndarray[Any, np.dtype[np.uint64]]) -> np.ndarray[Any, np.dtype[np.uint64]]:
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple
@@ -10,7 +12,7 @@ import torch
 from torch import Tensor
 
 from aigc_zoo.game import Batch, Samples
-from aigc_zoo.random import generator, permutation
+from aigc_zoo.random import generator, permutation, row_uniforms
 
 MEMORY_FRACTION = 0.25
 """Fraction of the free device memory that rows may use; networks, optimizer states and activations need the rest."""
@@ -69,18 +71,20 @@ class Pool:
         return dict(self.samples.decode(rows, draw))
 
     def rows(self, indices: Tensor) -> dict[str, Tensor]:
-        """The rows with these indices as a batch, decoded deterministically: every number from `draw` is 0.5.
+        """The rows with these indices as a batch. The numbers from `draw` are functions of the row: the same crop of a
+        row is evaluated and shown every time.
 
         Groups may differ in length; indices wrap around at the end of each.
         """
-        rows = {}
+        rows, calls = {}, itertools.count()
         for names in self.samples.groups:
             for name in names:
                 field = self._fields[name]
                 rows[name] = to_device(field.index_select(0, indices.to(field.device) % len(field)), self.device)
 
         def draw(*shape: int) -> Tensor:
-            return torch.full((len(indices), *shape), 0.5, device=self.device)
+            found = row_uniforms(indices, math.prod(shape), "decode", next(calls))
+            return to_device(found.reshape(len(indices), *shape), self.device)
 
         return dict(self.samples.decode(rows, draw))
 

@@ -7,9 +7,9 @@ import torch
 
 from aigc_zoo.data.pool import Pool, example
 from aigc_zoo.data.samples import array_samples, digest_of, image_samples, point_samples
-from aigc_zoo.data.writers import to_uint8
 from aigc_zoo.errors import DataError
 from aigc_zoo.game import Spec
+from aigc_zoo.modality import to_uint8
 
 
 def every_level() -> torch.Tensor:
