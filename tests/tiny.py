@@ -1,4 +1,4 @@
-"""All first-party recipes with networks so small that many of them train in a second."""
+"""First-party recipes with networks so small that many of them train in a second."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from aigc_zoo.game import Recipe
 from aigc_zoo.options import build, options_of, resolve
 from aigc_zoo.plugins import catalogue
 
-RECIPES = tuple(entry.name for entry in catalogue().items("recipe", "zoo/*"))
+RECIPES = tuple(
+    entry.name for entry in catalogue().items("recipe", "zoo/*") if "gan" in (entry.name, entry.component.extends)
+)
+"""The two-player recipes: `gan` and those that extend it."""
 LOSSES = tuple(entry.name for entry in catalogue().items("loss", "zoo/*"))
 PENALTIES = tuple(entry.name for entry in catalogue().items("penalty", "zoo/*"))
 

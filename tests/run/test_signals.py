@@ -72,7 +72,7 @@ def test_handlers_are_restored() -> None:
 PHASES: dict[str, tuple[Any, str, int]] = {
     "data wait": (pool.Pool, "batch", 13),
     "step": (trainer, "turn", 24),
-    "grid": (writers, "save_grid", 4),
+    "grid": (writers, "save_all", 4),
     "evaluation": (monitor, "distributed_features", 3),
     "save": (checkpoint, "save", 4),
 }

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
+from pairs import PAIRS, pairs, pix2pix
 from safetensors.torch import save_file
 from sketch import components
 from sketch.conv import LATENT, SPEC, Discriminator, Generator, conv_trainer, logistic
@@ -42,10 +43,16 @@ def sketched(name: str, ranks: Ranks) -> Trainer:
     return start(FAMILIES[name](), dtype=torch.float64, ranks=ranks)
 
 
+def translated(ranks: Ranks) -> Trainer:
+    """A trainer of pix2pix."""
+    return trainer(pix2pix(), PAIRS, pairs, dtype=torch.float64, ranks=ranks)
+
+
 TRAINERS: Mapping[str, Callable[[Ranks], Trainer]] = {
     "wgan_gp": partial(sketched, "wgan_gp"),
     "r3gan": partial(sketched, "r3gan"),
     **{name: partial(first_party, name) for name in RECIPES},
+    "pix2pix": translated,
 }
 
 
