@@ -72,7 +72,7 @@ def unet(
     """source (N, C, H, W) -> image (N, C', H, W) in the range of `spec`; C is that of `spec.entries["source"]`.
 
     4x4 convolutions of stride 2 down, LeakyReLU of slope 0.2; as many up, ReLU; weights from N(0, 0.02). The first and
-    the innermost level have no norm, as in the authors' code. Raises ValueError for data without a source image.
+    the innermost level have no norm, and convolutions before a norm have no bias, as in the authors' code. Raises ValueError for data without a source image.
 
     width: channels after the first convolution; they double per level, up to eight times as many.
     levels: convolutions of stride 2; none reaches at most 4 pixels in the smaller side (8 levels at 256 pixels in the
@@ -90,14 +90,14 @@ def unet(
     for depth in reversed(range(1, levels)):
         outer, inner = channels[depth - 1], channels[depth]
         innermost = body is None
-        down = [nn.LeakyReLU(SLOPE), nn.Conv2d(outer, inner, 4, 2, 1)]
-        upward = [nn.ReLU(), _up(inner if innermost else 2 * inner, outer, up), *_norm(norm, outer)]
+        down = [nn.LeakyReLU(SLOPE), nn.Conv2d(outer, inner, 4, 2, 1, bias=innermost or norm == "none")]
+        upward = [nn.ReLU(), _up(inner if innermost else 2 * inner, outer, up, norm == "none"), *_norm(norm, outer)]
         if dropout and levels - 4 <= depth < levels - 1:
             upward.append(nn.Dropout(dropout))
         body = Block(nn.Sequential(*down, *([] if innermost else _norm(norm, inner))), body, nn.Sequential(*upward))
     assert body is not None
     first = nn.Conv2d(source.shape[0], width, 4, 2, 1)
-    last = nn.Sequential(nn.ReLU(), _up(2 * width, spec.shape[0], up), layers.InRange(spec.range))
+    last = nn.Sequential(nn.ReLU(), _up(2 * width, spec.shape[0], up, bias=True), layers.InRange(spec.range))
     return _initialized(UNet(first, body, last, levels))
 
 
@@ -127,14 +127,14 @@ def patch(
     net: list[nn.Module] = [nn.Conv2d(spec.shape[0], width, 4, 2, 1), nn.LeakyReLU(SLOPE)]
     for number, (before, after) in enumerate(pairwise(channels)):
         stride = 2 if number < depth - 1 else 1
-        net += [nn.Conv2d(before, after, 4, stride, 1), *_norm(norm, after), nn.LeakyReLU(SLOPE)]
+        net += [nn.Conv2d(before, after, 4, stride, 1, bias=norm == "none"), *_norm(norm, after), nn.LeakyReLU(SLOPE)]
     return _initialized(layers.Layers(*net, nn.Conv2d(channels[-1], 1, 4, 1, 1)))
 
 
-def _up(before: int, after: int, kind: str) -> nn.Module:
+def _up(before: int, after: int, kind: str, bias: bool) -> nn.Module:
     if kind == "transposed":
-        return nn.ConvTranspose2d(before, after, 4, 2, 1)
-    return nn.Sequential(nn.Upsample(scale_factor=2), nn.Conv2d(before, after, 3, 1, 1))
+        return nn.ConvTranspose2d(before, after, 4, 2, 1, bias=bias)
+    return nn.Sequential(nn.Upsample(scale_factor=2), nn.Conv2d(before, after, 3, 1, 1, bias=bias))
 
 
 def _norm(kind: Norm, channels: int) -> list[nn.Module]:
@@ -148,7 +148,8 @@ def _initialized(net: nn.Module) -> nn.Module:
     for layer in net.modules():
         if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
             nn.init.normal_(layer.weight, 0.0, 0.02)
-            nn.init.zeros_(layer.bias)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
         elif isinstance(layer, nn.BatchNorm2d | nn.InstanceNorm2d):
             nn.init.normal_(layer.weight, 1.0, 0.02)
     return net
