@@ -72,7 +72,8 @@ def unet(
     """source (N, C, H, W) -> image (N, C', H, W) in the range of `spec`; C is that of `spec.entries["source"]`.
 
     4x4 convolutions of stride 2 down, LeakyReLU of slope 0.2; as many up, ReLU; weights from N(0, 0.02). The first and
-    the innermost level have no norm, and convolutions before a norm have no bias, as in the authors' code. Raises ValueError for data without a source image.
+    the innermost level have no norm, and convolutions before a norm have no bias, as in the authors' code. Raises
+    ValueError for data without a source image.
 
     width: channels after the first convolution; they double per level, up to eight times as many.
     levels: convolutions of stride 2; none reaches at most 4 pixels in the smaller side (8 levels at 256 pixels in the

@@ -45,7 +45,7 @@ def sketched(name: str, ranks: Ranks) -> Trainer:
 
 def translated(ranks: Ranks) -> Trainer:
     """A trainer of pix2pix."""
-    return trainer(pix2pix(), PAIRS, partial(pairs, dtype=torch.float64), dtype=torch.float64, ranks=ranks)
+    return trainer(pix2pix(ema=0.9), PAIRS, partial(pairs, dtype=torch.float64), dtype=torch.float64, ranks=ranks)
 
 
 TRAINERS: Mapping[str, Callable[[Ranks], Trainer]] = {
