@@ -14,14 +14,18 @@ from aigc_zoo.data import resolve
 from aigc_zoo.errors import ConfigError, DataError, UsageError
 from aigc_zoo.game import Samples
 from aigc_zoo.metrics.evaluate import SILENT, Evaluator, dataset_batches
-from aigc_zoo.metrics.features import Extractor, coordinates, load_extractor
+from aigc_zoo.metrics.features import Extractor, coordinates, extractor_advice, load_extractor
 from aigc_zoo.metrics.kinds import groups_of
 from aigc_zoo.metrics.reference import Progress
+from aigc_zoo.options import reader_of
 from aigc_zoo.plugins import Catalogue
 from aigc_zoo.run.default_metrics import default_metrics
 from aigc_zoo.run.evaluation_samples import evaluation_samples, evaluation_seed
 from aigc_zoo.run.generator import Generator, load_generator
 from aigc_zoo.run.held_out import held_out_split, inputs_of
+
+FILES = (".zip", ".npy", ".npz")
+"""Suffixes of files with samples."""
 
 Note = Callable[[str], None]
 
@@ -40,18 +44,19 @@ def evaluate(
     extractor_weights: Path | None = None,
     allow_few: bool = False,
     allow_lossy: bool = False,
+    against_options: Mapping[str, Any] | None = None,
     device: torch.device | str = "cpu",
     progress: Progress = SILENT,
     note: Note = lambda text: None,
 ) -> list[dict[str, Any]]:
     """Metrics of a run, a generator file or a folder of images, as `zoo eval` documents them, each with its protocol.
 
-    Without `metrics`: FID, and KID from 1,000 samples on; for points the modes. Raises DataError, ConfigError,
-    UsageError.
+    `against_options` are options of the dataset, over those of the run. Without `metrics`: FID, and KID from 1,000
+    samples on; for points the modes. Raises DataError, ConfigError, UsageError.
     """
     groups = groups_of(metrics) if metrics else ()
-    generator = None if _is_images(source) else load_generator(catalogue, source, device=device)
-    splits, size = _load_splits(catalogue, source, generator, against, size, split)
+    generator = None if is_images(catalogue, source) else load_generator(catalogue, source, device=device)
+    splits, size = _load_splits(catalogue, source, generator, against, size, split, against_options)
     for text in splits[split].notes:
         note(text)
     network = _extractor(catalogue, extractor, splits[split], generator, extractor_weights, device, note)
@@ -69,7 +74,13 @@ def evaluate(
 
 
 def _load_splits(
-    catalogue: Catalogue, source: Path, generator: Generator | None, against: str | None, size: int | None, split: str
+    catalogue: Catalogue,
+    source: Path,
+    generator: Generator | None,
+    against: str | None,
+    size: int | None,
+    split: str,
+    options: Mapping[str, Any] | None,
 ) -> tuple[Mapping[str, Samples], int | None]:
     """The splits of the dataset to compare with, by default that of the run, and the size that images are read at."""
     skipped = 0
@@ -78,8 +89,9 @@ def _load_splits(
             raise UsageError(f"{source}: use --against DATA to name the dataset that these images are compared with")
         data = generator.card["data"]
         against, size = str(data["reference"]), size or data["size"]
+        options = {**(data.get("options") or {}), **(options or {})}
         skipped = len(data.get("skipped") or ())  # the run left out as many unreadable images of this dataset
-    splits = resolve.load(catalogue, against, size=size, skip_bad=skipped)
+    splits = resolve.load(catalogue, against, size=size, options=options, skip_bad=skipped)
     if split not in splits:
         raise DataError(f"{against} has no split {split!r}; it has {', '.join(splits)} (--split)")
     return splits, size
@@ -99,8 +111,8 @@ def _extractor(
         return coordinates()
     name = requested or reference.extractor or (generator.card["extractor"] if generator else "")
     if not name:
-        known = ", ".join(entry.name for entry in catalogue.items("extractor"))
-        raise ConfigError(f"{reference.name} has no default extractor: choose one with --extractor ({known})")
+        advice = extractor_advice(catalogue, reference.spec, "evaluate images or points")
+        raise ConfigError(f"{reference.name} has no feature extractor of its own\n{advice}")
     extractor = load_extractor(catalogue, name, weights=weights, device=torch.device(device))
     if extractor.note:
         note(extractor.note)
@@ -174,11 +186,11 @@ def _evaluate_images(
     return _score(evaluator, memorization, dataset_batches(fakes, count), count, weights, None)
 
 
-def _is_images(source: Path) -> bool:
+def is_images(catalogue: Catalogue, source: Path) -> bool:
     """True for a path to data, False for a run or a generator file."""
     if source.is_dir():
         return not (source / "card.json").exists()
-    return source.suffix.lower() in (".zip", ".npy", ".npz")
+    return source.suffix.lower() in FILES or reader_of(catalogue, str(source)) is not None
 
 
 def _lossy(source: Path) -> str:

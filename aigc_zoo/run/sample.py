@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ def save_samples(
     seed: int = 0,
     label: int | str | None = None,
     data: str | None = None,
+    dataset_options: Mapping[str, Any] | None = None,
     device: torch.device | str = "cpu",
     more: Sequence[str] = (),
 ) -> list[Path]:
@@ -51,7 +52,7 @@ def save_samples(
         writers.require_suffix(Path(out), generator.spec)
     inputs = None
     if generator.recipe.inputs and data is not None:
-        inputs = Pool(resolve.load(catalogue, data)["train"], torch.device("cpu")).rows
+        inputs = Pool(resolve.load(catalogue, data, options=dataset_options)["train"], torch.device("cpu")).rows
     keywords = _keywords(generator, more)
     sampler = generator.sampler(seed=seed, label=label, inputs=inputs, **keywords)
     if folder is not None:
