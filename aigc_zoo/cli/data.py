@@ -109,7 +109,7 @@ def verify_(path: Path, size: int | None, as_json: bool) -> None:
         raise UsageError(
             f"{path}: not a folder or zip of images; only these have a manifest\ngive a folder or a .zip file"
         )
-    from aigc_zoo.data.images import verify
+    from aigc_zoo.data.images import preparing, verify
 
     changes = verify(path, size)
     if as_json:
@@ -119,7 +119,7 @@ def verify_(path: Path, size: int | None, as_json: bool) -> None:
                 for what, names in changes._asdict().items() if names]  # fmt: skip
         raise DataError(
             f"{path} differs from its manifest: {'; '.join(differences)}\n"
-            f"restore these files, or read them again with zoo data prepare {path}"
+            f"restore these files, or read them again with {preparing(path, size)}"
         )
     if not as_json:
         click.echo(f"{path}: all files match the manifest")

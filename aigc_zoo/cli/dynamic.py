@@ -17,6 +17,7 @@ from aigc_zoo.errors import UsageError, ZooError
 from aigc_zoo.options import RUN_SETTINGS, Configuration, Option
 from aigc_zoo.options.data import PREFIX
 from aigc_zoo.options.values import flag_of, shown, suggestion
+from aigc_zoo.text import zoo_command
 
 if TYPE_CHECKING:
     from aigc_zoo.plugins import Catalogue
@@ -100,15 +101,16 @@ class RecipeCommand(click.Command):
         """The message for an option that does not exist, and the command that lists those that do."""
         found: _Found = ctx.meta[__name__]
         own = tuple(opt[2:] for parameter in super().get_params(ctx) for opt in parameter.opts if opt[:2] == "--")
-        inputs, recipe = found.inputs, "RECIPE"
+        inputs = found.inputs
         if found.catalogue is None:
             text = f"no option {flag_of(key)}{suggestion(key, own) or ' without a recipe'}"
         else:
-            recipe = inputs.reference or recipe
             text = options.unknown_option(
                 found.catalogue, inputs.reference, key, inputs.given, data=inputs.data, file=inputs.file, also=own
             )
-        return f"{text}\n{ctx.command_path} {recipe} --help shows all"
+        words = [inputs.reference] if found.catalogue is not None and inputs.reference else []
+        words += ["--data", inputs.data] if words and inputs.data else []
+        return f"{text}\n{zoo_command(str(ctx.info_name), *words, '--help')} shows all"
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         found: _Found = ctx.meta.get(__name__, _Found(Inputs(None)))

@@ -12,6 +12,7 @@ from aigc_zoo.cli import Globals
 from aigc_zoo.cli.text import item, print_json, short, width
 from aigc_zoo.errors import ZooError, printable
 from aigc_zoo.spec import KINDS
+from aigc_zoo.text import zoo_command
 
 if TYPE_CHECKING:
     from aigc_zoo.options import Option
@@ -157,7 +158,7 @@ def _facts(entry: Entry, others: list[str]) -> list[tuple[str, str]]:
     extra = f' (python -m pip install "{entry.distribution}[{component.extra}]")' if component.extra else ""
     also = ""
     if others:
-        also = f"of the same name: {', '.join(others)} (zoo show {short(entry)} --kind {others[0]})"
+        also = f"of the same name: {', '.join(others)} ({zoo_command('show', short(entry), '--kind', others[0])})"
     return [
         ("paper", component.paper),
         ("tags", ", ".join(component.tags)),

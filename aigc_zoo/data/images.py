@@ -25,6 +25,7 @@ from aigc_zoo.data.left_out import UNREADABLE, LeftOut
 from aigc_zoo.data.samples import digest_of, image_samples
 from aigc_zoo.errors import DataError
 from aigc_zoo.game import Samples
+from aigc_zoo.text import zoo_command
 
 SIZE = 64
 """Pixels a side that images of different sizes are resized to where no size is given."""
@@ -72,9 +73,15 @@ def verify(path: Path, size: int | None = None) -> manifest.Changes:
     """Compares the files of a folder or zip with the manifest of its pool. Raises DataError where there is none."""
     found = manifest_of(*_identity(path, size))
     if found is None:
-        raise DataError(f"{path} has no manifest yet: it is written at first reading (zoo data prepare {path})")
+        raise DataError(f"{path} has no manifest yet, which is written at first reading:\n{preparing(path, size)}")
     with _opened(path) as files:
         return manifest.compare(manifest.read(found), [*files.names, *files.metadata], files.open)
+
+
+def preparing(path: Path, size: int | None) -> str:
+    """The command that reads a dataset and writes its manifest; a bare name could be that of another dataset."""
+    reference = str(path) if path.is_absolute() else os.path.join(".", path)
+    return zoo_command("data", "prepare", reference, *(("--size", str(size)) if size else ()))
 
 
 def resized(samples: Samples, size: int) -> Samples:

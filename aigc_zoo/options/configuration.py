@@ -19,6 +19,7 @@ from aigc_zoo.options.settings import RUN_SETTINGS, RunSettings
 from aigc_zoo.options.signatures import read
 from aigc_zoo.options.values import Option, Value
 from aigc_zoo.spec import API
+from aigc_zoo.text import zoo_command
 
 if TYPE_CHECKING:
     from aigc_zoo.game import Recipe
@@ -227,7 +228,7 @@ def _recipe(catalogue: Catalogue, reference: str | None, filed: str | None) -> t
     of_file = catalogue.find("recipe", filed) if filed else None
     if reference is None:
         if of_file is None:
-            raise UsageError("which recipe? zoo list shows those that are installed")
+            raise UsageError(f"which recipe? {zoo_command('list')} shows those that are installed")
         return of_file, True
     found = catalogue.find("recipe", reference)
     if of_file is None or found.preset:

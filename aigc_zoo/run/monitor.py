@@ -15,6 +15,7 @@ from aigc_zoo.metrics.evaluate import Evaluator
 from aigc_zoo.metrics.features import Extractor, coordinates, extractor_advice, load_extractor
 from aigc_zoo.metrics.fidelity import library
 from aigc_zoo.metrics.kinds import groups_of, improves, modes_of, short_name, warnings
+from aigc_zoo.metrics.shortage import TRAINING
 from aigc_zoo.run.default_metrics import default_metrics
 from aigc_zoo.run.disk_full import TolerateFullDisk
 from aigc_zoo.run.evaluation_samples import EVALUATION_SEED, distributed_features, evaluation_seed
@@ -157,7 +158,7 @@ class Monitor:
     def _evaluator(self) -> Evaluator | None:
         settings, train = self.prepared.settings, self.prepared.train
         if not self.prepared.extractor and train.spec.modality != "points":
-            if flag := self.prepared.requested("metrics", "eval_every", "eval_num", "extractor_weights"):
+            if flag := self.prepared.requested("metrics", "until", "eval_every", "eval_num", "extractor_weights"):
                 raise ConfigError(_nothing_to_measure(self.prepared, flag))
             return None
         try:
@@ -168,7 +169,12 @@ class Monitor:
             self.progress.say(f"nothing is measured: {error}")  # training needs no metric
             return None
         evaluator = Evaluator(
-            self._extractor(), train, metrics=(), num=settings.eval_num, progress=self._report_or_interrupt
+            self._extractor(),
+            train,
+            metrics=(),
+            num=settings.eval_num,
+            advice=TRAINING,
+            progress=self._report_or_interrupt,
         )
         requested = groups_of(settings.metrics.split(",")) if settings.metrics else ()
         evaluator.choose(requested or default_metrics("training", evaluator))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from aigc_zoo.engine.sampler import CHUNK, Sampler
 from aigc_zoo.errors import UsageError
 from aigc_zoo.plugins import Catalogue
 from aigc_zoo.run.generator import CALLED_WITH, Generator, load_generator
+from aigc_zoo.text import zoo_command
 
 
 def save_samples(
@@ -69,7 +69,7 @@ def _keywords(generator: Generator, words: Sequence[str]) -> dict[str, Any]:
     try:
         return options.parse_call(generator.recipe.generate, CALLED_WITH, words)
     except UsageError as error:
-        raise UsageError(f"{error}\nzoo sample {shlex.quote(str(generator.path))} --help shows all") from None
+        raise UsageError(f"{error}\n{zoo_command('sample', generator.path, '--help')} shows all") from None
 
 
 def _save_each(sampler: Sampler, count: int, folder: Path) -> list[Path]:
