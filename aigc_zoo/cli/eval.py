@@ -4,17 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from aigc_zoo.cli.dataset_options import DatasetCommand
 from aigc_zoo.cli.device import device_option
 from aigc_zoo.cli.text import print_json
 
+if TYPE_CHECKING:
+    from aigc_zoo.plugins import Catalogue
 
-@click.command("eval")
+
+AGAINST = "Dataset to compare with; its own options are --against.OPTION, listed by `--against ID --help`."
+
+
+@click.command("eval", cls=DatasetCommand, named_by="against")
 @click.argument("source", metavar="RUN|FILE|FOLDER|RECIPE@NAME", type=click.Path(path_type=Path))
-@click.option("--against", metavar="ID|PATH", show_default="that of the run", help="Dataset to compare with.")
+@click.option("--against", metavar="ID|PATH", show_default="that of the run", help=AGAINST)
 @click.option("--split", default="train", show_default=True, metavar="NAME", help="Split of the dataset.")
 @click.option(
     "--size", type=click.IntRange(1), metavar="PIXELS", help="Center-crop and resize images to squares of this side."
@@ -47,7 +54,17 @@ from aigc_zoo.cli.text import print_json
 @device_option("evaluation")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with the protocol of every value, instead of text.")
 @click.pass_obj
-def command(obj: Any, /, source: Path, metrics: str, device: str, best: bool, as_json: bool, **settings: Any) -> None:
+def command(
+    obj: Any,
+    /,
+    source: Path,
+    metrics: str,
+    device: str,
+    best: bool,
+    as_json: bool,
+    dataset_options: Mapping[str, Any],
+    **settings: Any,
+) -> None:
     """Evaluate the generator of RUN or FILE, published weights, or a FOLDER of images against a dataset.
 
     RECIPE@NAME is a recipe and the name of weights that its plugin publishes. Values are comparable only if their
@@ -59,13 +76,14 @@ def command(obj: Any, /, source: Path, metrics: str, device: str, best: bool, as
     from aigc_zoo.run.prepare import choose_device
     from aigc_zoo.run.published import resolve_source
 
-    source = _existing(resolve_source(obj.catalogue(), source), best)
+    source = _existing(obj.catalogue(), resolve_source(obj.catalogue(), source), best)
     names = tuple(name.strip() for name in metrics.split(",")) if metrics else ()
     with EvaluationProgress() as progress:
         records = evaluate(
             obj.catalogue(),
             source,
             metrics=names,
+            against_options=dataset_options,
             device=choose_device(device),
             progress=progress,
             note=lambda text: click.echo(f"note: {text}", err=True),
@@ -77,22 +95,20 @@ def command(obj: Any, /, source: Path, metrics: str, device: str, best: bool, as
         _print(records)
 
 
-_SAMPLES = (".zip", ".npy", ".npz")
-
-
-def _existing(source: Path, best: bool) -> Path:
+def _existing(catalogue: Catalogue, source: Path, best: bool) -> Path:
     """The path to evaluate: `source`, or the best generator of that run. Raises DataError if it does not exist."""
     from aigc_zoo.errors import DataError
+    from aigc_zoo.run.evaluate import FILES, is_images
 
     if not source.exists():
         raise DataError(
             f"{source}: no such run, file or folder\n"
             "give a run directory, a generator file, a folder of images or RECIPE@NAME"
         )
-    if source.is_file() and source.suffix.lower() not in (*_SAMPLES, ".safetensors", ""):
+    if source.is_file() and source.suffix.lower() not in (".safetensors", "") and not is_images(catalogue, source):
         raise DataError(
             f"{source}: files of type {source.suffix} cannot be evaluated\n"
-            f"give a run directory, a folder of images, a .safetensors file, or samples as {', '.join(_SAMPLES)}"
+            f"give a run directory, a folder of images, a .safetensors file, or samples as {', '.join(FILES)}"
         )
     if not best:
         return source

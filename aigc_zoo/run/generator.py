@@ -23,9 +23,9 @@ from aigc_zoo.engine.trainer import Trainer
 from aigc_zoo.errors import ConfigError, DataError, UsageError, did_you_mean
 from aigc_zoo.game import Nets, Recipe, Spec
 from aigc_zoo.modality import Modality
+from aigc_zoo.spec import GENERATE
 
-CALLED_WITH = ("nets", "batch")
-"""The arguments of `Recipe.generate`; its keyword-only parameters are sampling options."""
+CALLED_WITH = GENERATE
 
 LENGTH = {"steps": 1}
 """The length of a configuration that only generates samples."""
@@ -54,7 +54,9 @@ def generator_card(card: Mapping[str, Any], step: int, images: int, t: float) ->
         | {
             "kind": "generator",
             "spec": data["spec"],
-            "data": {key: data.get(key) for key in ("name", "reference", "size", "split", "digest", "skipped")},
+            "data": {
+                key: data.get(key) for key in ("name", "reference", "options", "size", "split", "digest", "skipped")
+            },
             "classes": data["classes"],
             "frequencies": data["frequencies"],
             "t": t,
@@ -193,6 +195,12 @@ def sampling_options(catalogue: plugins.Catalogue, source: Path) -> tuple[str, l
         configuration = options.resolve(catalogue, reference, given=LENGTH, origin="python")
     recipe = options.build(catalogue, configuration)
     return configuration.recipe, options.call_options(recipe.generate, CALLED_WITH)
+
+
+def recipe_sampling_options(catalogue: plugins.Catalogue, reference: str) -> list[options.Option]:
+    """The sampling options of a recipe, which is built."""
+    recipe = options.build(catalogue, options.resolve(catalogue, reference, given=LENGTH, origin="python"))
+    return options.call_options(recipe.generate, CALLED_WITH)
 
 
 def _configuration(catalogue: plugins.Catalogue, card: Mapping[str, Any]) -> options.Configuration:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from aigc_zoo.errors import UsageError
 from aigc_zoo.modality import Modality
 from aigc_zoo.plugins import Catalogue
 from aigc_zoo.run.generator import CALLED_WITH, Generator, load_generator
+from aigc_zoo.text import zoo_command
 
 
 def save_samples(
@@ -32,6 +32,7 @@ def save_samples(
     seed: int = 0,
     label: int | str | None = None,
     data: str | None = None,
+    dataset_options: Mapping[str, Any] | None = None,
     device: torch.device | str = "cpu",
     more: Sequence[str] = (),
 ) -> list[Path]:
@@ -53,7 +54,7 @@ def save_samples(
         writers.require_suffix(Path(out), modality)
     inputs = None
     if generator.recipe.inputs and data is not None:
-        inputs = Pool(resolve.load(catalogue, data)["train"], torch.device("cpu")).rows
+        inputs = Pool(resolve.load(catalogue, data, options=dataset_options)["train"], torch.device("cpu")).rows
     keywords = _keywords(generator, more)
     sampler = generator.sampler(seed=seed, label=label, inputs=inputs, **keywords)
     if folder is not None:
@@ -70,7 +71,7 @@ def _keywords(generator: Generator, words: Sequence[str]) -> dict[str, Any]:
     try:
         return options.parse_call(generator.recipe.generate, CALLED_WITH, words)
     except UsageError as error:
-        raise UsageError(f"{error}\nzoo sample {shlex.quote(str(generator.path))} --help shows all") from None
+        raise UsageError(f"{error}\n{zoo_command('sample', generator.path, '--help')} shows all") from None
 
 
 def _save_each(sampler: Sampler, modality: Modality, count: int, folder: Path) -> list[Path]:
