@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from html import escape
 from typing import IO, Any, ClassVar, NamedTuple
 
@@ -39,6 +40,8 @@ class Modality:
     units     name of several samples in messages, progress bars and logs
     suffixes  of the files that hold such samples, in lower case
     previews  number of samples in a preview
+    rank      of modalities that read the same files, the zoo's own with the highest rank reads them by default
+    resizing  the method of `resize`, for the protocols of metrics
 
     The parameters of `plan` after its first are options of the data, `--data.NAME VALUE` on the command line.
     """
@@ -47,6 +50,9 @@ class Modality:
     units: ClassVar[str] = "samples"
     suffixes: ClassVar[tuple[str, ...]] = ()
     previews: ClassVar[int] = 64
+
+    rank: ClassVar[int] = 0
+    resizing: ClassVar[str] = ""
 
     # --- from files to stored samples ---------------------------------------------------------------------------------
 
@@ -76,6 +82,14 @@ class Modality:
     def read(self, file: IO[bytes], name: str, spec: Spec) -> Iterator[Values]:
         """The samples of a file as they are stored. Raises any exception for a damaged file."""
         raise NotImplementedError(f"{name}: {self.units} are not read from files")
+
+    def strict(self) -> AbstractContextManager[None]:
+        """Entered while files are read, in all threads: turns warnings of decoders into errors, for example."""
+        return nullcontext()
+
+    def resize(self, rows: Tensor, size: int) -> Tensor:
+        """Stored samples (N, ...) with sides of `size`. Raises ValueError where that has no meaning."""
+        raise ValueError(f"{self.units} have no size")
 
     def adopt(self, arrays: Mapping[str, Values], kind: str, where: str) -> Adopted | None:
         """Arrays (N, ...) by split as samples of this modality; None where they are something else.

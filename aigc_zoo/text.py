@@ -36,3 +36,8 @@ def quoted(word: str | Path) -> str:
 def _escaped(byte: int) -> str:
     plain = byte < 128 and (chr(byte).isalnum() or chr(byte) in "/._-")
     return chr(byte) if plain else f"\\{byte:03o}"
+
+
+def with_article(noun: str) -> str:
+    """The noun with its indefinite article."""
+    return f"{'an' if noun[:1] in 'aeiou' else 'a'} {noun}"

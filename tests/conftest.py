@@ -53,7 +53,7 @@ def cifar10_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def cifar10(zoo_data: Path, cifar10_cache: Path) -> Mapping[str, Samples]:
     """CIFAR-10 from a zip of 60,000 JPEGs, which takes 20 s to decode."""
-    from aigc_zoo.data.open import open_path
+    from opened import open_path
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ZOO_CACHE", str(cifar10_cache))

@@ -20,11 +20,11 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from opened import open_path
 from PIL import Image
 
 from aigc_zoo import options, plugins
 from aigc_zoo.artefacts import checkpoint, migration
-from aigc_zoo.data.open import open_path
 from aigc_zoo.errors import ZooError
 from aigc_zoo.spec import KINDS, Component
 

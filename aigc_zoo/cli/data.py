@@ -98,7 +98,8 @@ def prepare(
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option("--size", type=click.IntRange(1), metavar="PIXELS", help="Size that the dataset was prepared with.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
-def verify_(path: Path, size: int | None, as_json: bool) -> None:
+@click.pass_obj
+def verify_(zoo: Globals, path: Path, size: int | None, as_json: bool) -> None:
     """Compare image files with their manifest.
 
     PATH is a folder or zip of images that was prepared or trained on. The exit code is 65 if files were changed, added
@@ -109,9 +110,10 @@ def verify_(path: Path, size: int | None, as_json: bool) -> None:
         raise UsageError(
             f"{path}: not a folder or zip of images; only these have a manifest\ngive a folder or a .zip file"
         )
-    from aigc_zoo.data.images import preparing, verify
+    from aigc_zoo.data.files import preparing, verify
+    from aigc_zoo.data.modalities import kinds
 
-    changes = verify(path, size)
+    changes = verify(path, kinds(zoo.catalogue(), size=size))
     if as_json:
         print_json({"schema": 1, **changes._asdict()})
     if changes:

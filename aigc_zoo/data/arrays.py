@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from aigc_zoo.data.array_images import as_images, limits
+from aigc_zoo.data.array_images import limits
 from aigc_zoo.data.array_labels import numbered
-from aigc_zoo.data.samples import array_samples, image_samples, point_samples
+from aigc_zoo.data.kinds import Kinds
+from aigc_zoo.data.samples import samples_of
 from aigc_zoo.errors import DataError
-from aigc_zoo.game import Samples, Spec
+from aigc_zoo.game import Samples
+from aigc_zoo.modality import Adopted, Modality
 
 MOST_BYTES = 64 << 30
 
@@ -35,7 +37,7 @@ class Named(NamedTuple):
     kind: str = ""
 
 
-def open_arrays(path: Path) -> dict[str, Samples]:
+def open_arrays(path: Path, kinds: Kinds) -> dict[str, Samples]:
     """The splits in a .npy or .npz file.
 
     An .npz file has `images` (or `x`, or one array of samples of any name) and optionally `labels` (or `y`). The names
@@ -55,7 +57,7 @@ def open_arrays(path: Path) -> dict[str, Samples]:
         raise DataError(
             f"{path} has no training samples, only {', '.join(found.splits)}: name an array train_images, or images"
         )
-    return splits_of(path, found.splits, found.kind)
+    return splits_of(path, found.splits, kinds, found.kind)
 
 
 def _npz(path: Path) -> Named:
@@ -110,7 +112,9 @@ def _split_and_name(key: str) -> tuple[str, str]:
     return "train", key
 
 
-def splits_of(path: Path, arrays: Mapping[str, tuple[Array, Array | None]], kind: str = "") -> dict[str, Samples]:
+def splits_of(
+    path: Path, arrays: Mapping[str, tuple[Array, Array | None]], kinds: Kinds, kind: str = ""
+) -> dict[str, Samples]:
     """Samples of each split from arrays of values and labels, the training split first, with common classes.
 
     `kind` is "images" or "arrays" where the file says what the values are. All splits are read in the same way.
@@ -126,8 +130,24 @@ def splits_of(path: Path, arrays: Mapping[str, tuple[Array, Array | None]], kind
             )
     sizes = {split: len(array) for split, array in values.items()}
     numbers, classes = numbered(path, sizes, {split: labels for split, (_, labels) in arrays.items()})
-    build = _builder(path, values, kind)
-    return {split: build(split, numbers[split], classes) for split in order}
+    modality, adopted = _adopted(path, values, kinds, kind)
+    name = path.absolute().name.split(".")[0]
+    return {
+        split: samples_of(
+            modality, name, split, adopted.spec, torch.from_numpy(adopted.values[split]), numbers[split], classes
+        )
+        for split in order
+    }
+
+
+def _adopted(path: Path, values: Mapping[str, Array], kinds: Kinds, kind: str) -> tuple[Modality, Adopted]:
+    """The first modality that takes the arrays for its samples, and how it stores them."""
+    for name, modality in kinds.of.items():
+        adopted = modality.adopt(values, kind, str(path))
+        if adopted is not None:
+            return modality, adopted._replace(spec=replace(adopted.spec, modality=name))
+    first, units = next(iter(values.values())), " or ".join(one.units for one in kinds.of.values())
+    raise DataError(f"{path}: {first.dtype} of shape {first.shape} cannot be read as {units}")
 
 
 def _numbers(path: Path, split: str, values: Array) -> Array:
@@ -140,33 +160,3 @@ def _numbers(path: Path, split: str, values: Array) -> Array:
         raise DataError(f"{path}: {split} has NaN or infinite values: remove such samples")
     native = values.dtype.newbyteorder("=") if values.dtype.itemsize <= 8 else np.float64
     return values.astype(native, copy=False)
-
-
-Builder = Callable[[str, Tensor | None, list[str]], Samples]
-
-
-def _builder(path: Path, values: Mapping[str, Array], kind: str) -> Builder:
-    """The constructor of samples, as images, points or general arrays, depending on shape, dtype and range."""
-    name = path.absolute().name.split(".")[0]
-    images = None if kind == "arrays" else as_images(path, values, kind == "images")
-    first = next(iter(values.values()))
-    low, high = limits(values) if images is None else (0.0, 0.0)
-    unit = (0.0, 1.0) if low >= 0 and high <= 1 else (-1.0, 1.0) if low >= -1 and high <= 1 else None
-
-    def build(split: str, labels: Tensor | None, classes: list[str]) -> Samples:
-        if images is not None:
-            tensor = torch.from_numpy(images.values[split])
-            if images.bounds is None:
-                return image_samples(name, split, tensor, labels, classes)
-            spec = Spec(shape=tuple(tensor.shape[1:]), range=images.bounds, modality="image")
-        elif first.dtype.kind != "f":
-            tensor = torch.from_numpy(values[split].astype(np.int64))
-            spec = Spec(shape=tuple(tensor.shape[1:]), range=None, dtype="int64", modality="array")
-        else:
-            tensor = torch.from_numpy(values[split])
-            if tensor.shape[1:] == (2,) and not kind:
-                return point_samples(name, split, tensor, labels, classes)
-            spec = Spec(shape=tuple(tensor.shape[1:]), range=unit, modality="array")
-        return array_samples(name, split, spec, tensor, labels, classes)
-
-    return build

@@ -26,7 +26,7 @@ Array = np.ndarray[Any, Any]
 
 MANIFEST = ".manifest.jsonl"
 
-_DTYPES = {"uint8": "U8", "int64": "I64"}
+_DTYPES = {"uint8": "U8", "int16": "I16", "int32": "I32", "int64": "I64", "float32": "F32", "float64": "F64"}
 _UNKNOWN = "0" * 64
 
 

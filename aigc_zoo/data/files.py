@@ -24,6 +24,7 @@ from aigc_zoo.data.left_out import UNREADABLE, LeftOut
 from aigc_zoo.data.samples import samples_of, spec_from
 from aigc_zoo.errors import DataError
 from aigc_zoo.game import Samples, Spec
+from aigc_zoo.text import with_article, zoo_command
 
 VERSION = 5
 """Version of the conversion from files to splits and samples; pools that another version cached are not used."""
@@ -64,9 +65,16 @@ def verify(path: Path, kinds: Kinds) -> manifest.Changes:
     """Compares the files of a folder or zip with the manifest of its pool. Raises DataError where there is none."""
     found = manifest_of(*_identity(path, kinds))
     if found is None:
-        raise DataError(f"{path} has no manifest yet: it is written at first reading (zoo data prepare {path})")
+        size = kinds.options.get("size")
+        raise DataError(f"{path} has no manifest yet, which is written at first reading:\n{preparing(path, size)}")
     with _opened(path, kinds) as files:
         return manifest.compare(manifest.read(found), [*files.names, *files.metadata], files.open)
+
+
+def preparing(path: Path, size: int | None) -> str:
+    """The command that reads a dataset and writes its manifest; a bare name could be that of another dataset."""
+    reference = str(path) if path.is_absolute() else os.path.join(".", path)
+    return zoo_command("data", "prepare", reference, *(("--size", str(size)) if size else ()))
 
 
 def _identity(path: Path, kinds: Kinds) -> tuple[str, str]:
@@ -126,7 +134,10 @@ def _pool(
         if bad and not names:
             raise _refusal(path, bad, 0, kinds.of[files.modality].noun)
         reader = _Reader(files, kinds, _Steps(progress, len(names)), max(FAILURES, skip_bad + 1))
-        found = splits.arrange(path, names, files.notes, metadata.read(files), kinds.reading(files.modality))
+        modality = kinds.of[files.modality]
+        found = splits.arrange(
+            path, names, files.notes, metadata.read(files), suffixes=modality.suffixes, units=modality.units
+        )
         return _plan(path, found._replace(notes=(*notes, *found.notes)), names, reader, bad)
 
     with ExitStack() as stack:
@@ -281,8 +292,7 @@ class _Damaged(Exception):
 
 def _refusal(path: Path, bad: Mapping[str, str], skip_bad: int, noun: str, all_found: bool = True) -> DataError:
     first, *more = bad
-    article = "an" if noun[0] in "aeiou" else "a"
-    lines = [f"{path}: {layout.plain(first)} cannot be read as {article} {noun}: {layout.plain(bad[first])}"]
+    lines = [f"{path}: {layout.plain(first)} cannot be read as {with_article(noun)}: {layout.plain(bad[first])}"]
     if more:
         others = ", ".join(layout.plain(name) for name in more[:3])
         count = f"{len(more):,}{'' if all_found else ' or more'}"

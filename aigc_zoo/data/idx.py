@@ -14,6 +14,7 @@ from typing import IO, Any
 import numpy as np
 
 from aigc_zoo.data.arrays import splits_of
+from aigc_zoo.data.kinds import Kinds
 from aigc_zoo.errors import DataError
 from aigc_zoo.game import Samples
 
@@ -76,14 +77,14 @@ def is_idx(path: Path) -> bool:
     return len(head) == 4 and head[:2] == b"\0\0" and head[2] in _TYPES and 0 < head[3] < 8
 
 
-def open_idx(path: Path) -> dict[str, Samples]:
+def open_idx(path: Path, kinds: Kinds) -> dict[str, Samples]:
     """The splits of a folder with MNIST's file names, or one file of samples with the label file beside it."""
     files = standard_files(path) if path.is_dir() else {"train": (path, _labels_beside(path))}
     arrays = {
         split: (read_idx(images), None if labels is None else read_idx(labels))
         for split, (images, labels) in files.items()
     }
-    return splits_of(path, arrays)
+    return splits_of(path, arrays, kinds)
 
 
 def _labels_beside(path: Path) -> Path | None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from aigc_zoo.errors import ConfigError, UsageError
+from aigc_zoo.errors import UsageError
 from aigc_zoo.modality import Modality
 from aigc_zoo.options.signatures import signature_options
 from aigc_zoo.options.values import checked
@@ -33,23 +33,9 @@ class Kinds:
         found = (name for name, one in self.of.items() if set(one.suffixes) & set(suffixes))
         return next(found, next(iter(self.of)))
 
-    def reading(self, modality: str) -> Modality:
-        return self.of[modality]
-
     def options_of(self, modality: str) -> dict[str, Any]:
         """The options as arguments of the modality's `plan`. Raises UsageError for one that it does not have."""
         if not self.options:
             return {}
         known = signature_options(self.of[modality].plan, ("scans",))
         return {key: value for key, value in checked(known, self.options, UsageError).items() if key in self.options}
-
-
-def kinds_of(modalities: Iterable[tuple[str, Modality]], wanted: str = "", **options: Any) -> Kinds:
-    """The modalities for data, only the `wanted` one if it is named; options that are None are left out."""
-    given = {key: value for key, value in options.items() if value is not None}
-    found = dict(modalities)
-    if wanted:
-        if wanted not in found:
-            raise ConfigError(f"unknown modality {wanted!r}: choose from {', '.join(found)}")
-        found = {wanted: found[wanted]}
-    return Kinds(found, given)

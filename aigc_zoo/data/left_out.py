@@ -23,7 +23,7 @@ TABLE = (
     "table whose labels are not read (dataset.json, metadata.csv, metadata.jsonl and labels.csv are)",
     "tables whose labels are not read (dataset.json, metadata.csv, metadata.jsonl and labels.csv are)",
 )
-SUFFIX = ("file without the suffix of an image", "files without the suffix of an image")
+SUFFIX = ("file without the suffix of {noun}", "files without the suffix of {noun}")
 """A reason to leave files out: what one such file is called, and what several are called."""
 
 _OWN_FILES = re.compile(r"nearest\.png|samples\.gif|(sample|generator(-best)?)-.*seed\d+.*\.\w+")
@@ -65,29 +65,33 @@ class LeftOut:
     """Collects the names of files that are not read, by reason."""
 
     def __init__(self) -> None:
+        self.noun = "a sample"
         self._names: dict[Reason, set[str]] = defaultdict(set)
 
     def add(self, reason: Reason, name: str) -> None:
         """Notes one file or folder; a name that was noted for the same reason counts once."""
         self._names[reason].add(name)
 
-    def file(self, name: str, base: str, *, image: bool) -> None:
-        """Notes a file that is hidden or has no suffix of an image, unless a file manager or archiver wrote it."""
+    def file(self, name: str, base: str, *, known: bool) -> None:
+        """Notes a file that is hidden or has no known suffix, unless a file manager or archiver wrote it."""
         if base.startswith("."):
-            if image and not base.startswith("._"):
+            if known and not base.startswith("._"):
                 self.add(HIDDEN, name)
         elif base.lower() not in _OF_SYSTEMS:
             self.add(TABLE if base.lower().endswith(_TABLES) else SUFFIX, name)
 
     def notes(self) -> tuple[str, ...]:
         """A sentence for each reason, with the number of files and the first names."""
-        return tuple(_sentence(reason, sorted(names, key=natural_key)) for reason, names in self._names.items())
+        return tuple(
+            _sentence(reason, sorted(names, key=natural_key), self.noun) for reason, names in self._names.items()
+        )
 
 
-def _sentence(reason: Reason, names: list[str]) -> str:
+def _sentence(reason: Reason, names: list[str], noun: str) -> str:
     shown = ", ".join(printable(name).replace("\n", "?")[:120] for name in names[:SHOWN])
     kinds = f" ({_suffixes(names)})" if reason == SUFFIX and names[SHOWN:] else ""
-    return f"left out {len(names):,} {reason[len(names) > 1]}{kinds}: {shown}{', ...' if names[SHOWN:] else ''}"
+    what = reason[len(names) > 1].format(noun=noun)
+    return f"left out {len(names):,} {what}{kinds}: {shown}{', ...' if names[SHOWN:] else ''}"
 
 
 def _suffixes(names: list[str]) -> str:

@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from aigc_zoo.data.layout import ImageFiles, plain, split_name
+from aigc_zoo.data.layout import Files, plain, split_name
 from aigc_zoo.text import natural_key
 
 _LABELS = ("label", "labels", "class", "classname", "classlabel", "labelname", "category", "target", "classid")
@@ -49,7 +49,7 @@ class _Table(NamedTuple):
     sharded: bool = False
 
 
-def read(files: ImageFiles) -> Metadata:
+def read(files: Files) -> Metadata:
     """Labels and splits from the tables among the files of a dataset; a table counts for the images below its folder.
 
     Of two tables for the same image, the one in the deeper folder counts.
@@ -132,7 +132,7 @@ class _Index:
 # --- tables -----------------------------------------------------------------------------------------------------------
 
 
-def _parse(name: str, files: ImageFiles, images: _Index) -> _Table:
+def _parse(name: str, files: Files, images: _Index) -> _Table:
     try:
         with files.open(name) as file:
             text = file.read().decode("utf-8-sig")

@@ -3,11 +3,33 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
+from aigc_zoo.data.kinds import Kinds
+from aigc_zoo.discovery import Entry
 from aigc_zoo.errors import ConfigError
 from aigc_zoo.modality import Modality
 from aigc_zoo.options import bind
 from aigc_zoo.plugins import Catalogue
+
+
+def kinds(catalogue: Catalogue, wanted: str = "", **options: Any) -> Kinds:
+    """The modalities that data are read as by default: the zoo's own, highest rank first. Others are read when they
+    are `wanted`, so that installing a package changes nobody's data. Options that are None are left out.
+    """
+    if wanted:
+        entry = catalogue.find("modality", wanted).entry
+        found = {_short(entry): modality(catalogue, entry.id)}
+    else:
+        ours = [entry for entry in catalogue.items("modality") if entry.namespace == "zoo"]
+        found = {_short(entry): modality(catalogue, entry.id) for entry in ours}
+        found = dict(sorted(found.items(), key=lambda item: -item[1].rank))
+    return Kinds(found, {key: value for key, value in options.items() if value is not None})
+
+
+def _short(entry: Entry) -> str:
+    """The reference that specs state: the name of one of ours, the id of another."""
+    return entry.name if entry.namespace == "zoo" else entry.id
 
 
 @lru_cache(maxsize=64)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from aigc_zoo.errors import DataError
 from aigc_zoo.game import Batch, Draw, Samples, Spec
-from aigc_zoo.modality import to_uint8
+from aigc_zoo.modality import Modality, to_uint8
 
 Decode = Callable[[Mapping[str, Tensor], Draw], Batch]
 
@@ -116,6 +116,40 @@ def _decode_entries(
     return batch | {name: other({"real": rows[name]}, draw)["real"] for name, other in others.items()}
 
 
+def samples_of(
+    modality: Modality,
+    name: str,
+    split: str,
+    spec: Spec,
+    values: Tensor,
+    labels: Tensor | None = None,
+    classes: Sequence[str] = (),
+    *,
+    digest: str = "",
+) -> Samples:
+    """Stored samples (N, ...) of any modality, with labels (N,) int64."""
+    found = _samples(name, split, spec, values, labels, classes, modality.extractor(spec), digest)
+    return replace(
+        found,
+        decode=partial(_decode_by, modality, found.spec),
+        quantize=partial(modality.quantize, spec=found.spec),
+    )
+
+
+def _decode_by(modality: Modality, spec: Spec, rows: Mapping[str, Tensor], draw: Draw) -> Batch:
+    real = modality.decode(rows["real"], draw, spec)
+    return {"real": real, "label": one_hot(rows["label"], spec.classes)} if spec.classes else {"real": real}
+
+
+def spec_from(stored: Mapping[str, Any]) -> Spec:
+    """A Spec from its JSON form."""
+    bounds = stored["range"]
+    values = {**stored, "shape": tuple(stored["shape"]), "range": tuple(bounds) if bounds is not None else None}
+    values["symbols"] = tuple(stored.get("symbols", ()))
+    values["entries"] = {name: spec_from(entry) for name, entry in stored.get("entries", {}).items()}
+    return Spec(**values)
+
+
 def digest_of(fields: Mapping[str, Tensor]) -> str:
     """SHA-256 of the names, dtypes, shapes and bytes of all fields, sorted by name."""
     total = hashlib.sha256()
@@ -190,10 +224,12 @@ def _decode(rows: Mapping[str, Tensor], draw: Draw, *, classes: int, scale: floa
         real = real.to(torch.float32)
     if not classes:
         return {"real": real}
-    labels = rows["label"][:, None] == torch.arange(
-        classes, device=real.device
-    )  # `one_hot` would synchronize with the device
-    return {"real": real, "label": labels.to(torch.float32)}
+    return {"real": real, "label": one_hot(rows["label"], classes)}
+
+
+def one_hot(labels: Tensor, classes: int) -> Tensor:
+    """Labels (N,) as float32 rows (N, classes); torch's own function would synchronize with the device."""
+    return (labels[:, None] == torch.arange(classes, device=labels.device)).to(torch.float32)
 
 
 def _kind(tensor: Tensor) -> str:

@@ -9,7 +9,6 @@ from typing import NamedTuple, NoReturn
 from aigc_zoo.data.classes import labels_of
 from aigc_zoo.data.layout import plain, split_name
 from aigc_zoo.data.metadata import NOTHING, Metadata
-from aigc_zoo.data.pixels import SUFFIXES
 from aigc_zoo.data.split_words import DOMAINS, NEUTRAL, SplitName, read_name
 from aigc_zoo.errors import DataError
 from aigc_zoo.text import natural_key
@@ -31,7 +30,15 @@ class Layout(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
-def arrange(path: Path, names: Sequence[str], notes: Sequence[str] = (), metadata: Metadata = NOTHING) -> Layout:
+def arrange(
+    path: Path,
+    names: Sequence[str],
+    notes: Sequence[str] = (),
+    metadata: Metadata = NOTHING,
+    *,
+    suffixes: Sequence[str] = (),
+    units: str = "samples",
+) -> Layout:
     r"""Splits and classes: the folders of one level are the splits, the first other level is classes.
 
     Folders around everything are skipped, and a backslash separates folders as a slash does. Without splits, everything
@@ -40,8 +47,8 @@ def arrange(path: Path, names: Sequence[str], notes: Sequence[str] = (), metadat
     not understood.
     """
     if not names:
-        lines = [f"{path} has no images ({', '.join(SUFFIXES)})", *notes[:1]]
-        raise DataError("\n".join([*lines, "use --data with a folder or a .zip file of images"]))
+        lines = [f"{path} has no {units} ({', '.join(suffixes)})", *notes[:1]]
+        raise DataError("\n".join([*lines, f"use --data with a folder or a .zip file of {units}"]))
     folders = [split_name(name)[:-1] for name in names]
     found = _find_splits(path, names, _unwrap(folders))
     if metadata.splits and all(split == "train" for split, _ in found):

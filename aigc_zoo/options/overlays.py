@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from aigc_zoo.discovery import Entry
 from aigc_zoo.errors import ConfigError, UsageError, ZooError
-from aigc_zoo.options.data import PREFIX, dataset_of
+from aigc_zoo.options.data import PREFIX, dataset_of, options_of_files
 from aigc_zoo.options.settings import RESERVED, RUN_SETTINGS
 from aigc_zoo.options.signatures import read
 from aigc_zoo.options.values import Option, Value, convert, flag_of, shown, spelling, suggestion
@@ -106,6 +106,7 @@ class Draft:
         self.chosen: dict[str, tuple[Entry, ...]] = {}
         self.chosen_by: dict[str, Overlay] = {}
         self.dataset: Entry | None = None
+        self.at_path = False
         self.given: dict[str, Given] = {}
         self.notes: list[str] = []
         slots = {option.key: option.default for option in self.parameters.values() if option.slot}
@@ -176,7 +177,7 @@ class Draft:
         for name in [name for name in self.given if name.startswith(PREFIX)]:
             if entry is not self.dataset or self.given[name].layer.slot:
                 del self.given[name]
-        self.dataset = entry
+        self.dataset, self.at_path = entry, entry is None and reference is not None
         for preset in preset_overlays(self.catalogue, found.entry, found.preset) if found and found.preset else ():
             self.lay(replace(preset, values={PREFIX + key: value for key, value in preset.values.items()}, slot="data"))
 
@@ -191,6 +192,9 @@ class Draft:
                 found += [replace(own, key=prefix(option, entry) + own.key) for own in read(entry)]
         if self.dataset is not None:
             found += [replace(own, key=PREFIX + own.key) for own in read(self.dataset)]
+        elif self.at_path:
+            modality = self.given["modality"].raw if "modality" in self.given else None
+            found += [replace(own, key=PREFIX + own.key) for own in options_of_files(self.catalogue, modality)]
         return found
 
     def _named(self) -> dict[str, Option]:

@@ -22,6 +22,8 @@ class RunSettings:
 
     data: dataset name, or path to a folder or zip of images, .npy, .npz or IDX; the recipe's dataset by default. The
         options of a named dataset are --data.OPTION.
+    modality: read the files at --data as this modality; by default the first that reads any of them, of image, audio,
+        video and text.
     size: side in pixels to which images are center-cropped and resized; unchanged by default.
     skip_bad: maximum number of unreadable images to leave out before failing.
     steps: number of training steps, instead of --images; the recipe's length by default.
@@ -49,6 +51,7 @@ class RunSettings:
     """
 
     data: Annotated[str | None, "ID|PATH"] = None
+    modality: Annotated[str | None, "NAME"] = None
     size: Annotated[int | None, Range(1), "PIXELS"] = None
     skip_bad: Annotated[int, Range(0), "N"] = 0
     steps: Annotated[int | None, Range(1), "N"] = None

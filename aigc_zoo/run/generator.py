@@ -16,6 +16,7 @@ from aigc_zoo import options, plugins
 from aigc_zoo.artefacts import checkpoint
 from aigc_zoo.artefacts.runs import RunDirectory
 from aigc_zoo.data.modalities import modality
+from aigc_zoo.data.samples import spec_from
 from aigc_zoo.engine.networks import build_networks
 from aigc_zoo.engine.sampler import Sampler
 from aigc_zoo.engine.state import under
@@ -238,15 +239,6 @@ def _from_checkpoint(
     raw = {name: tensor for name, tensor in under("nets/", tensors).items() if name.split(".", 1)[0] not in names}
     own_card = generator_card(card, saved["step"], saved["images"], min(1.0, saved["step"] / card["steps"]))
     return raw | averaged, own_card | {"generators": dict.fromkeys(names, "averaged"), "frozen": {}}
-
-
-def spec_from(stored: Mapping[str, Any]) -> Spec:
-    """A Spec from its JSON form."""
-    bounds = stored["range"]
-    values = {**stored, "shape": tuple(stored["shape"]), "range": tuple(bounds) if bounds is not None else None}
-    values["symbols"] = tuple(stored.get("symbols", ()))
-    values["entries"] = {name: spec_from(entry) for name, entry in stored.get("entries", {}).items()}
-    return Spec(**values)
 
 
 def digest_of(module: nn.Module) -> str:

@@ -209,6 +209,7 @@ def prepare(
         catalogue,
         data,
         size=settings.size,
+        modality=settings.modality or "",
         options=configuration.data_options,
         progress=progress,
         skip_bad=settings.skip_bad,

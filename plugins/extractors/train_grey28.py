@@ -23,8 +23,8 @@ from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from aigc_zoo.data import resolve
 from aigc_zoo.data.cache import cache_folder
-from aigc_zoo.data.open import open_path
 from aigc_zoo.game import Samples
 from aigc_zoo.spec import GROUP
 
@@ -101,7 +101,7 @@ def _parser(about: str, data: Sequence[str], epochs: int, noise: float, seed: in
 def dataset(name: str) -> Mapping[str, Samples]:
     """The splits of a path, or of a first-party dataset found by its entry point: plugins do not import each other."""
     if Path(name).exists():
-        return open_path(Path(name))
+        return resolve.load_path(Path(name))
     for point in entry_points(group=GROUP, name="datasets"):
         if point.dist is None or point.dist.name != "aigc-zoo":
             continue

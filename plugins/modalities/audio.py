@@ -39,6 +39,7 @@ class Audio(Modality):
     units: ClassVar[str] = "sounds"
     suffixes: ClassVar[tuple[str, ...]] = (".wav", ".flac", ".ogg", ".mp3")
     previews: ClassVar[int] = 16
+    rank: ClassVar[int] = 4
 
     def scan(self, file: IO[bytes], name: str) -> Iterator[wav.Header]:
         yield wav.read_header(file) if _is_wav(name) else _soundfile_header(file, name)

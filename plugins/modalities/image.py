@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import IO, Annotated, Any, ClassVar
 
 import numpy as np
@@ -33,6 +34,8 @@ class Image(Modality):
     noun: ClassVar[str] = "image"
     units: ClassVar[str] = "images"
     suffixes: ClassVar[tuple[str, ...]] = pixels.SUFFIXES
+    rank: ClassVar[int] = 5
+    resizing: ClassVar[str] = pixels.METHOD
 
     def scan(self, file: IO[bytes], name: str) -> Iterator[pixels.Header]:
         yield pixels.read_header(file)
@@ -57,6 +60,18 @@ class Image(Modality):
     def read(self, file: IO[bytes], name: str, spec: Spec) -> Iterator[Values]:
         channels, height, width = spec.shape
         yield pixels.decode(file, channels, width if width == height else None)
+
+    def strict(self) -> AbstractContextManager[None]:
+        return pixels.strict()
+
+    def resize(self, rows: Tensor, size: int) -> Tensor:
+        """As image files are resized, channel by channel."""
+        if rows.dtype != torch.uint8:
+            raise ValueError(f"only uint8 images can be resized, not {str(rows.dtype).removeprefix('torch.')}")
+        result = torch.empty(*rows.shape[:2], size, size, dtype=torch.uint8)
+        for channel, target in zip(rows.flatten(0, 1), result.flatten(0, 1), strict=True):
+            target.copy_(torch.from_numpy(np.array(pixels.square(Pictures.fromarray(channel.numpy()), size))))
+        return result
 
     def adopt(self, arrays: Mapping[str, Values], kind: str, where: str) -> Adopted | None:
         found = None if kind == "arrays" else as_images(where, arrays, kind == "images")

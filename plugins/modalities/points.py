@@ -26,6 +26,7 @@ class Points(Modality):
     noun: ClassVar[str] = "point"
     units: ClassVar[str] = "points"
     previews: ClassVar[int] = 1_024
+    rank: ClassVar[int] = 1
 
     def adopt(self, arrays: Mapping[str, Values], kind: str, where: str) -> Adopted | None:
         first = next(iter(arrays.values()))

@@ -44,6 +44,7 @@ class Text(Modality):
     units: ClassVar[str] = "texts"
     suffixes: ClassVar[tuple[str, ...]] = (".txt", ".jsonl")
     previews: ClassVar[int] = 32
+    rank: ClassVar[int] = 2
 
     def scan(self, file: IO[bytes], name: str) -> Iterator[Scan]:
         for text, breaks in _texts(file, name):

@@ -6,6 +6,7 @@ import base64
 import io
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import IO, Annotated, Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -44,6 +45,7 @@ class Video(Modality):
     noun: ClassVar[str] = "clip"
     units: ClassVar[str] = "clips"
     suffixes: ClassVar[tuple[str, ...]] = (*ANIMATIONS, *FILMS)
+    rank: ClassVar[int] = 3
     previews: ClassVar[int] = STRIPS
 
     def scan(self, file: IO[bytes], name: str) -> Iterator[Header]:
@@ -101,6 +103,9 @@ class Video(Modality):
         if not frames:
             raise ValueError("it has fewer frames than its header says")
         yield np.stack(frames + frames[-1:] * (count - len(frames)), 1)
+
+    def strict(self) -> AbstractContextManager[None]:
+        return pixels.strict()
 
     def decode(self, rows: Tensor, draw: Draw, spec: Spec) -> Tensor:
         return rows.to(torch.float32).mul_(2 / 255).add_(-1.0) if rows.dtype == torch.uint8 else rows.to(torch.float32)

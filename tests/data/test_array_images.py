@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from opened import open_path
 
-from aigc_zoo.data.open import open_path
 from aigc_zoo.data.pool import example
 from aigc_zoo.errors import DataError
 from aigc_zoo.game import Samples

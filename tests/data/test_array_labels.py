@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from opened import open_path
 
-from aigc_zoo.data.open import open_path
 from aigc_zoo.errors import DataError
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (4, 6, 5), dtype=np.uint8)

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from opened import open_path
 
 from aigc_zoo.data import arrays
-from aigc_zoo.data.open import open_path
 from aigc_zoo.data.pool import example
 from aigc_zoo.errors import DataError
 from aigc_zoo.game import Samples
@@ -136,8 +136,8 @@ def test_images_are_resized_to_a_given_size(tmp_path: Path) -> None:
     np.save(tmp_path / "set.npy", BYTES)
     assert open_path(tmp_path / "set.npy", size=4)["train"].spec.shape == (3, 4, 4)
     np.save(tmp_path / "numbers.npy", RANDOM.random((6, 4, 4)))
-    with pytest.raises(DataError, match="--size 4: numbers has image of float64"):
-        open_path(tmp_path / "numbers.npy", size=4)
+    with pytest.raises(DataError, match="--size 2: numbers: only uint8 images can be resized, not float64: leave"):
+        open_path(tmp_path / "numbers.npy", size=2)
 
 
 @pytest.mark.parametrize(

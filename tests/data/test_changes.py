@@ -9,10 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from opened import open_path, verify
 from PIL import Image
-
-from aigc_zoo.data import images
-from aigc_zoo.data.open import open_path
 
 
 def rewritten(path: Path, data: bytes) -> None:
@@ -55,6 +53,6 @@ def test_a_change_of_equal_size_and_time_is_decoded_again(tmp_path: Path, change
     change(path, contents[1])
     os.utime(path, ns=(about.st_atime_ns, about.st_mtime_ns))
     assert (path.stat().st_size, path.stat().st_mtime_ns) == (about.st_size, about.st_mtime_ns)
-    assert images.verify(source)
+    assert verify(source)
     assert int(open_path(source)["train"].fields["real"].max()) == 200
-    assert not images.verify(source)
+    assert not verify(source)

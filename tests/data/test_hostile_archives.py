@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from opened import open_path
 from PIL import Image
 
 from aigc_zoo.data import layout
-from aigc_zoo.data.open import open_path
 from aigc_zoo.errors import DataError
 
 
@@ -129,7 +129,7 @@ def zip_of_empty_files(path: Path, count: int) -> None:
     """Writes a zip of `count` empty files as bytes; writing it entry by entry would take a minute."""
     entry = struct.Struct("<4s4B4HL2L2H")
     local = struct.Struct("<4s2B4HL2L2H")
-    names = [b"%07d.txt" % number for number in range(count)]
+    names = [b"%07d.dat" % number for number in range(count)]
     step = local.size + 11
     heads = b"".join(local.pack(b"PK\3\4", 20, 0, 0, 0, 0, 33, 0, 0, 0, 11, 0) + name for name in names)
     index = b"".join(

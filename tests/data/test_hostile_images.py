@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from opened import open_path
 from PIL import Image
 
-from aigc_zoo.data.open import open_path
 from aigc_zoo.errors import DataError
 
 RNG = np.random.default_rng(0)

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from opened import open_path
 
 from aigc_zoo.data import idx
-from aigc_zoo.data.open import open_path
 from aigc_zoo.errors import DataError, StorageError
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (4, 6, 5), dtype=np.uint8)
@@ -109,10 +109,12 @@ def test_a_single_file_uses_the_label_file_beside_it(tmp_path: Path) -> None:
 
 
 def test_unknown_formats_and_missing_files_are_reported(tmp_path: Path) -> None:
-    for name in ("text.txt", "packed.gz", "picture.png"):
+    for name in ("table.xyz", "packed.gz"):
         path = write(tmp_path / name, b"some text")
-        with pytest.raises(DataError, match=rf"{name} has no format that can be read: use a folder or \.zip"):
+        with pytest.raises(DataError, match=rf"{name} has no format that can be read: use a folder, a \.zip"):
             open_path(path)
+    with pytest.raises(DataError, match=r"picture\.png: picture\.png cannot be read as an image"):
+        open_path(write(tmp_path / "picture.png", b"some text"))
     with pytest.raises(DataError, match="missing: there is no such file or folder"):
         open_path(tmp_path / "missing")
     with pytest.raises(DataError, match=r"missing\.npy: there is no such file or folder"):

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from opened import open_path, resized
 from PIL import Image
 
-from aigc_zoo.data import images
-from aigc_zoo.data.open import open_path
+from aigc_zoo.data import files, pixels
 from aigc_zoo.data.pool import example
 from aigc_zoo.data.samples import image_samples, point_samples
 from aigc_zoo.errors import DataError
@@ -148,8 +148,8 @@ def test_many_damaged_files_are_counted_and_some_are_named(tmp_path: Path, write
 
 
 def test_reading_stops_after_many_failures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(images, "FAILURES", 3)
-    monkeypatch.setattr(images, "CHUNK", 1)
+    monkeypatch.setattr(files, "FAILURES", 3)
+    monkeypatch.setattr(files, "CHUNK", 1)
     (tmp_path / "data").mkdir()
     for number in range(40):
         (tmp_path / "data" / f"{number}.png").touch()
@@ -169,7 +169,7 @@ def test_a_damaged_member_is_reported(tmp_path: Path, write_image) -> None:
 
 def test_no_images_is_an_error_with_the_fix(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
-    (tmp_path / "data" / "notes.txt").touch()
+    (tmp_path / "data" / "notes.md").touch()
     with pytest.raises(DataError, match="data has no images"):
         open_path(tmp_path / "data")
     with pytest.raises(DataError, match="has no images"):
@@ -181,15 +181,15 @@ def test_no_images_is_an_error_with_the_fix(tmp_path: Path) -> None:
 
 def test_files_are_decoded_once(animals, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = open_path(animals[0])
-    monkeypatch.setattr(images.pixels, "decode", None)
-    monkeypatch.setattr(images.pixels, "read_header", None)
+    monkeypatch.setattr(pixels, "decode", None)
+    monkeypatch.setattr(pixels, "read_header", None)
     second = open_path(animals[0])
     for split, samples in first.items():
         again = second[split]
         assert again.digest == samples.digest
         assert all(torch.equal(again.fields[name], samples.fields[name]) for name in samples.fields)
-        same = {**vars(samples), "fields": 0, "decode": 0}
-        assert {**vars(again), "fields": 0, "decode": 0} == same
+        same = {**vars(samples), "fields": 0, "decode": 0, "quantize": 0}
+        assert {**vars(again), "fields": 0, "decode": 0, "quantize": 0} == same
     assert [path.name.rsplit("-", 2)[0] for path in cache.rglob("*.safetensors")] == ["animals"]
 
 
@@ -257,17 +257,17 @@ def test_images_in_memory_are_resized_like_files(tmp_path: Path, write_image) ->
     in_memory = image_samples(
         "in-memory", "train", torch.from_numpy(pixels.transpose(2, 0, 1).copy())[None], labels, extractor="eye"
     )
-    resized, read = images.resized(in_memory, 8), open_path(tmp_path / "data", size=8)["train"]
-    assert torch.equal(resized.fields["real"], read.fields["real"])
-    assert (resized.spec.shape, resized.spec.classes, resized.resize) == ((3, 8, 8), 1, read.resize)
-    assert resized.extractor == ""  # it may only accept images of the former size
-    assert resized.digest != in_memory.digest
-    assert images.resized(resized, 8) is resized
+    small, read = resized(in_memory, 8), open_path(tmp_path / "data", size=8)["train"]
+    assert torch.equal(small.fields["real"], read.fields["real"])
+    assert (small.spec.shape, small.spec.classes, small.resize) == ((3, 8, 8), 1, read.resize)
+    assert small.extractor == ""  # it may only accept images of the former size
+    assert small.digest != in_memory.digest
+    assert resized(small, 8) is small
 
 
 def test_points_in_memory_cannot_be_resized() -> None:
-    with pytest.raises(DataError, match="--size 8: dots has points"):
-        images.resized(point_samples("dots", "train", torch.zeros(3, 2)), 8)
+    with pytest.raises(DataError, match="--size 8: dots: points have no size"):
+        resized(point_samples("dots", "train", torch.zeros(3, 2)), 8)
 
 
 def test_threads_do_not_change_the_pool(

@@ -8,6 +8,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from opened import zoo_kinds
 
 from aigc_zoo.data import layout, splits
 from aigc_zoo.errors import DataError
@@ -36,25 +37,25 @@ def test_only_image_files_of_a_folder_are_listed(tmp_path: Path) -> None:
     )
     (tmp_path / "folder.png").mkdir()
     os.mkfifo(tmp_path / "pipe.png")
-    files, state = layout.folder(tmp_path)
+    files, state = layout.folder(tmp_path, zoo_kinds())
     assert files.names == ["a/2.jpeg", "a/10.webp", "b.PNG"]
     with files.open("a/2.jpeg") as file:
         assert file.read() == b"a/2.jpeg"
-    assert layout.folder(tmp_path)[1] == state
+    assert layout.folder(tmp_path, zoo_kinds())[1] == state
 
 
 def test_the_state_of_a_folder_depends_on_every_file(tmp_path: Path) -> None:
     touch(tmp_path, "a.png", "b.png")
-    states = [layout.folder(tmp_path)[1]]
+    states = [layout.folder(tmp_path, zoo_kinds())[1]]
     os.utime(tmp_path / "a.png", ns=(1, 1))
-    states.append(layout.folder(tmp_path)[1])
+    states.append(layout.folder(tmp_path, zoo_kinds())[1])
     (tmp_path / "a.png").write_bytes(b"longer than before")
     os.utime(tmp_path / "a.png", ns=(1, 1))
-    states.append(layout.folder(tmp_path)[1])
+    states.append(layout.folder(tmp_path, zoo_kinds())[1])
     (tmp_path / "b.png").rename(tmp_path / "c.png")
-    states.append(layout.folder(tmp_path)[1])
+    states.append(layout.folder(tmp_path, zoo_kinds())[1])
     touch(tmp_path, "notes.txt")
-    assert layout.folder(tmp_path)[1] == states[-1]
+    assert layout.folder(tmp_path, zoo_kinds())[1] == states[-1]
     assert len(set(states)) == 4
 
 
@@ -63,24 +64,24 @@ def test_links_are_followed_without_loops(tmp_path: Path) -> None:
     (tmp_path / "data" / "link").symlink_to(tmp_path / "real")
     (tmp_path / "data" / "again").symlink_to(tmp_path / "data")
     (tmp_path / "data" / "c.png").symlink_to(tmp_path / "real" / "a.png")
-    assert layout.folder(tmp_path / "data")[0].names == ["b.png", "c.png", "link/a.png"]
+    assert layout.folder(tmp_path / "data", zoo_kinds())[0].names == ["b.png", "c.png", "link/a.png"]
     (tmp_path / "data" / "loop.png").symlink_to("loop.png")
     with pytest.raises(DataError, match=r"loop\.png cannot be read"):
-        layout.folder(tmp_path / "data")
+        layout.folder(tmp_path / "data", zoo_kinds())
 
 
 def test_a_huge_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     touch(tmp_path, "a.png")
     monkeypatch.setattr(layout, "MOST_BYTES", 4)
     with pytest.raises(DataError, match=r"a\.png has more than"):
-        layout.folder(tmp_path)
+        layout.folder(tmp_path, zoo_kinds())
 
 
 # --- archives ---------------------------------------------------------------------------------------------------------
 
 
 def names_in(path: Path) -> list[str]:
-    with layout.archive(path) as files:
+    with layout.archive(path, zoo_kinds()) as files:
         return files.names
 
 
@@ -92,7 +93,7 @@ def test_only_image_files_of_an_archive_are_listed(tmp_path: Path) -> None:
         link.external_attr = (stat.S_IFLNK | 0o777) << 16
         zipped.writestr(link, "/etc/passwd")
     assert names_in(tmp_path / "a.zip") == ["a/c.jpg", "b.png"]
-    with layout.archive(tmp_path / "a.zip") as files, files.open("a/c.jpg") as file:
+    with layout.archive(tmp_path / "a.zip", zoo_kinds()) as files, files.open("a/c.jpg") as file:
         assert file.read() == b"a/c.jpg"
 
 
@@ -101,7 +102,7 @@ def test_hostile_names_write_no_files(tmp_path: Path) -> None:
         for name in ("../up.png", "/abs.png", "a/../../b.png", "n\x1bl.png", "x" * 5000 + ".png"):
             zipped.writestr(name, "text")
     before = set(tmp_path.parent.rglob("*"))
-    with layout.archive(tmp_path / "a.zip") as files:
+    with layout.archive(tmp_path / "a.zip", zoo_kinds()) as files:
         for name in files.names:
             with files.open(name) as file:
                 assert file.read() == b"text"
@@ -165,5 +166,5 @@ def test_archives_of_windows_are_read_like_others(tmp_path: Path) -> None:
             member.filename = name
             zipped.writestr(member, name)
     assert names_in(tmp_path / "a.zip") == [names[3], names[0], names[2], names[1]]
-    with layout.archive(tmp_path / "a.zip") as files, files.open(names[1]) as file:
+    with layout.archive(tmp_path / "a.zip", zoo_kinds()) as files, files.open(names[1]) as file:
         assert file.read() == names[1].encode()

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from opened import open_path
 
 from aigc_zoo.artefacts.runs import RunDirectory
 from aigc_zoo.data import left_out
 from aigc_zoo.data.left_out import LeftOut
-from aigc_zoo.data.open import open_path
 from aigc_zoo.errors import DataError
 
 from .test_images import zipped

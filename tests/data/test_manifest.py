@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from opened import open_path, verify
 
-from aigc_zoo.data import images, manifest
-from aigc_zoo.data.open import open_path
+from aigc_zoo.data import manifest
 from aigc_zoo.errors import DataError
 
 from .test_images import zipped
@@ -53,7 +53,7 @@ def test_every_flipped_bit_is_detected(folder: Path, tmp_path: Path, kind: str, 
     """The modification time is restored, so that only the content differs."""
     path = folder if kind == "folder" else zipped(folder, tmp_path / "data.zip")
     open_path(path)
-    assert not images.verify(path)
+    assert not verify(path)
     rng, detected = random.Random(0), 0
     names = sorted(folder.rglob("*.png"))
     for number in range(promise.count):
@@ -66,7 +66,7 @@ def test_every_flipped_bit_is_detected(folder: Path, tmp_path: Path, kind: str, 
         data[position] ^= 1 << rng.randrange(8)
         target.write_bytes(data)
         os.utime(target, ns=(about.st_atime_ns, about.st_mtime_ns))
-        changes = images.verify(path)
+        changes = verify(path)
         detected += bool(changes)
         if kind == "folder":
             assert changes == ([target.relative_to(folder).as_posix()], [], [])
@@ -79,10 +79,10 @@ def test_every_flipped_bit_is_detected(folder: Path, tmp_path: Path, kind: str, 
 
 def test_missing_and_added_files_are_reported(folder: Path, write_image: Any) -> None:
     with pytest.raises(DataError, match="no manifest yet"):
-        images.verify(folder)
+        verify(folder)
     open_path(folder)
     (folder / "a" / "0.png").rename(folder / "a" / "new.png")
-    assert images.verify(folder) == ([], ["a/0.png"], ["a/new.png"])
+    assert verify(folder) == ([], ["a/0.png"], ["a/new.png"])
 
 
 def test_damaged_files_are_refused_by_default(folder: Path) -> None:
@@ -111,7 +111,7 @@ def test_skipped_files_are_counted_and_recorded(folder: Path, cache: Path) -> No
     assert open_path(folder, skip_bad=9)["train"].skipped == found.skipped  # from the cache
     with pytest.raises(DataError, match="cannot be read as an image"):
         open_path(folder)  # without skip_bad, the cached pool is refused too
-    assert not images.verify(folder)
+    assert not verify(folder)
 
 
 def test_a_dataset_without_valid_files_is_refused(tmp_path: Path) -> None:
@@ -126,7 +126,7 @@ def test_names_that_are_not_utf8_are_listed(tmp_path: Path, write_image: Any, ca
     (tmp_path / "data" / "a.png").rename(tmp_path / "data" / os.fsdecode(b"\xff\x1b.png"))
     open_path(tmp_path / "data")
     assert [line.path for line in lines(cache)] == [os.fsdecode(b"\xff\x1b.png")]
-    assert not images.verify(tmp_path / "data")
+    assert not verify(tmp_path / "data")
 
 
 def test_a_damaged_manifest_is_reported(folder: Path, cache: Path) -> None:
@@ -134,4 +134,4 @@ def test_a_damaged_manifest_is_reported(folder: Path, cache: Path) -> None:
     (path,) = cache.rglob("*.manifest.jsonl")
     path.write_text('{"path": 1, "nosuch": 2}\n')
     with pytest.raises(DataError, match="cannot be read as a manifest"):
-        images.verify(folder)
+        verify(folder)

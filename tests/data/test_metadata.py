@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from opened import open_path, verify
 
 from aigc_zoo.cli import main
-from aigc_zoo.data.images import verify
-from aigc_zoo.data.open import open_path
 from aigc_zoo.game import Samples
 
 from .test_images import zipped

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from opened import open_path
 from PIL import Image
 
 from aigc_zoo.data import pixels
-from aigc_zoo.data.open import open_path
 from aigc_zoo.data.png import MAGIC, read_png
 from aigc_zoo.errors import DataError
 

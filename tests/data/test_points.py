@@ -45,5 +45,5 @@ def test_options_are_checked() -> None:
 
 
 def test_points_cannot_be_resized() -> None:
-    with pytest.raises(DataError, match="--size 8: ring has points of float32, and only uint8 images"):
+    with pytest.raises(DataError, match="--size 8: ring: points have no size: leave the option out"):
         load(catalogue(), "ring", size=8)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from opened import open_path
 
-from aigc_zoo.data.open import open_path
 from aigc_zoo.data.pool import Pool
 from aigc_zoo.data.resolve import load
 from aigc_zoo.game import Samples

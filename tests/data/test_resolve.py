@@ -57,8 +57,13 @@ def test_wrong_presets_and_options_are_configuration_errors() -> None:
     assert refused("ring", options={"std": 5}).startswith("3 --std 5: not in the range 0 to 0.2")
 
 
-def test_paths_have_no_options(tmp_path: Path) -> None:
-    assert refused(str(tmp_path), options={"std": 1}).endswith("is a path, and paths have no options: std")
+def test_paths_have_the_options_of_their_modality(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/a.txt").write_text("some text")
+    data = str(tmp_path / "data")
+    assert load(catalogue(), data, options={"length": 3})["train"].spec.shape == (3,)
+    assert refused(data, options={"std": 1}).startswith("2 no option --std")
+    assert refused(data, options={"length": 0}).startswith("2 --length 0: not in the range")
 
 
 def test_named_datasets_can_be_resized() -> None:

@@ -135,4 +135,4 @@ def test_splits_without_a_training_split_are_refused() -> None:
 
 def test_no_images_is_an_error_with_the_fix() -> None:
     with pytest.raises(DataError, match=r"data has no images \(\.png, .*\)\nuse --data with a folder"):
-        splits.arrange(HERE, [])
+        splits.arrange(HERE, [], suffixes=(".png", ".jpg"), units="images")

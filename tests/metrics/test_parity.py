@@ -169,7 +169,7 @@ def compare(
 def test_inception_has_the_same_values_on_folders_of_photographs(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, inception_file: Path, zoo_data: Path
 ) -> None:
-    from aigc_zoo.data.open import open_path
+    from opened import open_path
 
     test = open_path(zoo_data / "cifar10-jpeg.zip")["test"].fields["real"]
     rows = torch.randperm(len(test), generator=generator("photographs"))
