@@ -6,7 +6,6 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from aigc_zoo.errors import UsageError
 from aigc_zoo.modality import Modality
 from aigc_zoo.options.signatures import signature_options
 from aigc_zoo.options.values import checked
@@ -34,8 +33,8 @@ class Kinds:
         return next(found, next(iter(self.of)))
 
     def options_of(self, modality: str) -> dict[str, Any]:
-        """The options as arguments of the modality's `plan`. Raises UsageError for one that it does not have."""
+        """The options as arguments of the modality's `plan`. Raises ConfigError for one that it does not have."""
         if not self.options:
             return {}
         known = signature_options(self.of[modality].plan, ("scans",))
-        return {key: value for key, value in checked(known, self.options, UsageError).items() if key in self.options}
+        return {key: value for key, value in checked(known, self.options).items() if key in self.options}
