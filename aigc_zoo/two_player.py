@@ -114,6 +114,11 @@ class _TwoPlayer:
         """G, D, and the penalties and augmentations that have state (a running mean, say)."""
         if self.conditional and not spec.classes:
             raise ValueError("a conditional game needs labels, and this dataset has none: leave out --conditional")
+        if not getattr(torch, spec.dtype).is_floating_point:
+            raise ValueError(
+                f"its generator makes continuous samples, and those of this dataset are {spec.dtype} tokens: choose a "
+                "recipe for tokens"
+            )
         known = spec if self.conditional else replace(spec, classes=0)
         nets = {"G": self.generator(known, self.latent), "D": self.discriminator(known)}
         if self.penalties and any(isinstance(module, _BATCH_NORMS) for module in nets["D"].modules()):

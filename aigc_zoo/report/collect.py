@@ -14,6 +14,9 @@ from aigc_zoo.errors import DataError, StorageError, ZooError, in_a_line
 from aigc_zoo.metrics.kinds import improves, modes_of, short_name, warnings
 from aigc_zoo.metrics.protocol import describe, differences
 
+PAGE_BYTES = 16 << 20
+"""Maximum size of the samples of a run as HTML."""
+
 FRAMES = 24
 """Maximum number of sample grids of a run in a report, evenly spaced over training, to limit the size of the page."""
 
@@ -31,6 +34,8 @@ class RunReport:
     finished: Mapping[str, Any] | None
     grids: Sequence[tuple[int, Path]]
     nearest: Path | None
+    page: str
+    """The samples as HTML, "" for none. It is untrusted, as all files of a run are."""
 
     @property
     def main_metric(self) -> str:
@@ -172,8 +177,9 @@ def read_run(path: Path) -> RunReport:
             metrics=read_lines(run.metrics_path),
             held_out=run.read_held_out(),
             finished=run.finished(),
-            grids=_evenly([(int(grid.stem), grid) for grid in run.samples() if grid.suffix == ".png"]),
+            grids=_evenly([(int(grid.stem), grid) for grid in run.previews()]),
             nearest=run.nearest_path if run.nearest_path.exists() else None,
+            page=_text(run.page_path),
         )
         _check(report)
     except KeyError as error:
@@ -181,6 +187,13 @@ def read_run(path: Path) -> RunReport:
     except (TypeError, ValueError, AttributeError) as error:
         raise DataError(f"{path} is not a run that this version can read: {in_a_line(error)}") from error
     return report
+
+
+def _text(path: Path) -> str:
+    """The text of a file that may be missing; one that is too large for a report is left out."""
+    if not path.exists() or path.stat().st_size > PAGE_BYTES:
+        return ""
+    return path.read_text(encoding="utf-8", errors="replace")
 
 
 def _check(run: RunReport) -> None:
