@@ -91,6 +91,13 @@ class Modality:
         """Stored samples (N, ...) with sides of `size`. Raises ValueError where that has no meaning."""
         raise ValueError(f"{self.units} have no size")
 
+    def part(self, number: int, of: int) -> Modality:
+        """The modality of part `number` of files that hold `of` samples side by side.
+
+        Raises ValueError where samples do not lie side by side.
+        """
+        raise ValueError(f"{self.units} do not lie side by side in one file")
+
     def adopt(self, arrays: Mapping[str, Values], kind: str, where: str) -> Adopted | None:
         """Arrays (N, ...) by split as samples of this modality; None where they are something else.
 

@@ -39,17 +39,25 @@ Array = np.ndarray[Any, Any]
 T = TypeVar("T")
 
 
-def open_files(path: Path, kinds: Kinds, *, progress: Progress | None = None, skip_bad: int = 0) -> dict[str, Samples]:
+def open_files(
+    path: Path,
+    kinds: Kinds,
+    *,
+    view: layout.View = layout.EVERYTHING,
+    progress: Progress | None = None,
+    skip_bad: int = 0,
+) -> dict[str, Samples]:
     """The splits in a folder, a zip or one file: "train", and "test" and "val" where there are such folders.
 
-    The first modality that has any of the files reads the data. Up to `skip_bad` files that cannot be read are left out
-    and recorded. Raises DataError that names the files that cannot be read and the fix.
+    The first modality that has any of the files reads the data. `view` selects some of the files. Up to `skip_bad`
+    files that cannot be read are left out and recorded. Raises DataError that names the files that cannot be read and
+    the fix.
     """
-    name, source = _identity(path, kinds)
+    name, source = _identity(path, kinds, view)
     bad: dict[str, str] = {}
     while True:
         try:
-            pool, notes = _pool(path, name, source, kinds, progress, skip_bad, bad)
+            pool, notes = _pool(path, name, source, kinds, view, progress, skip_bad, bad)
         except _Damaged as damaged:  # reading finds more damaged files than scanning
             bad |= damaged.failed
             if len(bad) > skip_bad:
@@ -67,7 +75,7 @@ def verify(path: Path, kinds: Kinds) -> manifest.Changes:
     if found is None:
         size = kinds.options.get("size")
         raise DataError(f"{path} has no manifest yet, which is written at first reading:\n{preparing(path, size)}")
-    with _opened(path, kinds) as files:
+    with opened(path, kinds) as files:
         return manifest.compare(manifest.read(found), [*files.names, *files.metadata], files.open)
 
 
@@ -77,10 +85,11 @@ def preparing(path: Path, size: int | None) -> str:
     return zoo_command("data", "prepare", reference, *(("--size", str(size)) if size else ()))
 
 
-def _identity(path: Path, kinds: Kinds) -> tuple[str, str]:
+def _identity(path: Path, kinds: Kinds, view: layout.View = layout.EVERYTHING) -> tuple[str, str]:
     """The name of the dataset, and the key of its pool in the cache."""
     name = path.absolute().name if path.is_dir() else path.stem
-    return name, f"files {VERSION} {path.resolve()} {','.join(kinds.of)} {sorted(kinds.options.items())}"
+    key = f"files {VERSION} {path.resolve()} {','.join(kinds.of)} {sorted(kinds.options.items())}"
+    return name, f"{key} {view.key}" if view.key else key
 
 
 def _samples(
@@ -108,7 +117,8 @@ def _samples(
 
 
 @contextmanager
-def _opened(path: Path, kinds: Kinds) -> Iterator[layout.Files]:
+def opened(path: Path, kinds: Kinds) -> Iterator[layout.Files]:
+    """The files of a dataset of the modality that reads it."""
     if path.is_dir():
         yield layout.folder(path, kinds)[0]
     elif path.suffix.lower() == ".zip":
@@ -123,6 +133,7 @@ def _pool(
     name: str,
     source: str,
     kinds: Kinds,
+    view: layout.View,
     progress: Progress | None,
     skip_bad: int,
     bad: Mapping[str, str],
@@ -143,11 +154,12 @@ def _pool(
     with ExitStack() as stack:
         if path.is_dir():
             files, state = layout.folder(path, kinds)
+            files = files.through(view)
             # The notes on a folder may change with files that are not read, which do not change the pool.
             return cached_pool(name, source, state, lambda: plan(files)), files.notes
 
         def plan_file() -> Plan:
-            files = stack.enter_context(_opened(path, kinds))
+            files = stack.enter_context(opened(path, kinds)).through(view)
             return plan(files, files.notes)
 
         return cached_pool(name, source, file_state(path.stat()), plan_file), ()

@@ -43,6 +43,24 @@ class Files(NamedTuple):
     notes: tuple[str, ...] = ()
     metadata: tuple[str, ...] = ()
 
+    def through(self, view: View) -> Files:
+        """The files of a view, under its names."""
+        names = {shown: name for name in self.names if (shown := view.name(name)) is not None}
+        return self._replace(names=sorted(names, key=_order), open=lambda name: self.open(names.get(name, name)))
+
+
+class View(NamedTuple):
+    """Some of the files of a dataset: `name` gives the name that a file is seen under, None for one that is not seen.
+
+    key  tells views of the same files apart
+    """
+
+    key: str
+    name: Callable[[str], str | None]
+
+
+EVERYTHING = View("", lambda name: name)
+
 
 # --- folders ----------------------------------------------------------------------------------------------------------
 

@@ -73,6 +73,9 @@ class Image(Modality):
             target.copy_(torch.from_numpy(np.array(pixels.square(Pictures.fromarray(channel.numpy()), size))))
         return result
 
+    def part(self, number: int, of: int) -> Modality:
+        return Part(number, of)
+
     def adopt(self, arrays: Mapping[str, Values], kind: str, where: str) -> Adopted | None:
         found = None if kind == "arrays" else as_images(where, arrays, kind == "images")
         if found is None:
@@ -131,3 +134,27 @@ class Image(Modality):
         if images.shape[1] in (3, 4):
             return images.permute(0, 2, 3, 1).contiguous().numpy()
         return images.permute(0, 2, 1, 3).flatten(2).contiguous().numpy()
+
+
+class Part(Image):
+    """Part `number` of images of which `of` lie side by side in each file, from left to right."""
+
+    def __init__(self, number: int, of: int) -> None:
+        self.number, self.of = number, of
+
+    def scan(self, file: IO[bytes], name: str) -> Iterator[pixels.Header]:
+        for header in super().scan(file, name):
+            if header.width % self.of:
+                raise ValueError(f"its width of {header.width} pixels does not divide into {self.of} equal parts")
+            yield header._replace(width=header.width // self.of)
+
+    def read(self, file: IO[bytes], name: str, spec: Spec) -> Iterator[Values]:
+        channels, height, width = spec.shape
+        whole = pixels.decode(file, channels)
+        side = whole.shape[2] // self.of
+        mine = whole[:, :, self.number * side : (self.number + 1) * side]
+        if mine.shape[1:] == (height, width):
+            yield mine
+            return
+        planes = [pixels.square(Pictures.fromarray(np.ascontiguousarray(plane)), width) for plane in mine]
+        yield np.stack([np.asarray(plane) for plane in planes])

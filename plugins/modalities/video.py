@@ -200,6 +200,8 @@ _EXACT: Mapping[str, Mapping[str, Any]] = {"GIF": {"disposal": 1, "optimize": Fa
 def _animation_header(file: IO[bytes]) -> Header:
     with _opened(file) as image:
         frames = int(getattr(image, "n_frames", 1))
+        if frames < 2:
+            raise ValueError("it is a still image")
         if frames > MOST_FRAMES or frames * image.width * image.height > 16 * pixels.MOST_PIXELS:
             raise ValueError(f"{frames:,} frames of {image.width}x{image.height} pixels are too many")
         grey, milliseconds = True, 0.0
@@ -219,9 +221,9 @@ def _animation(file: IO[bytes]) -> Iterator[Image.Image]:
 def _opened(file: IO[bytes]) -> Image.Image:
     file.seek(0)
     image = Image.open(file, formats=("GIF", "PNG", "WEBP"))
-    if image.width * image.height > pixels.MOST_PIXELS:
+    if not 0 < image.width * image.height <= pixels.MOST_PIXELS:
         image.close()
-        raise ValueError(f"{image.width}x{image.height} pixels are more than {pixels.MOST_PIXELS:,}")
+        raise ValueError(f"{image.width}x{image.height} pixels are not from 1 to {pixels.MOST_PIXELS:,}")
     return image
 
 
