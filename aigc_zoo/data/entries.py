@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -121,10 +122,10 @@ def _side_by_side(path: Path, kinds: Kinds, side: str, progress: Progress | None
     found = {}
     view = _view(side)
     for entry, letter in LETTERS.items():
-        try:
-            parts = {name: one.part(side.index(letter), 2) for name, one in kinds.of.items() if one.suffixes[:1]}
-        except ValueError:
-            parts = {name: one.part(side.index(letter), 2) for name, one in list(kinds.of.items())[:1]}
+        parts = {}
+        for name, modality in kinds.of.items():
+            with suppress(ValueError):  # samples of most modalities do not lie side by side
+                parts[name] = modality.part(side.index(letter), 2)
         half = replace(kinds, of=parts)
         seen = View(f"{view.key} {letter}", view.name)
         found[entry] = files.open_files(path, half, view=seen, progress=progress, skip_bad=skip_bad)
