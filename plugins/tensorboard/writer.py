@@ -1,10 +1,12 @@
 """Writes TensorBoard event files with torch.utils.tensorboard."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from tensorboard.compat.proto.summary_pb2 import Summary
 from torch.utils.tensorboard import SummaryWriter
 
 DIRECTORY = "tensorboard"
@@ -27,12 +29,11 @@ def log(run: Path, step: int, scalars: Mapping[str, float]) -> None:
 
 
 def add_grids(run: Path) -> None:
-    """Writes new sample grids, and flushes what was logged."""
+    """Writes new previews and samples that can be heard, watched or read, and flushes what was logged."""
     new = [path for path in _grids(run) if path.name not in _WRITTEN.setdefault(run, set())]
     for path in new:
         step = int(path.stem)
-        with Image.open(path, formats=["PNG"]) as image:
-            _writer(run, step).add_image("samples", np.asarray(image.convert("RGB")), step, dataformats="HWC")
+        _ADD[path.suffix](_writer(run, step), path, step)
         _WRITTEN[run].add(path.name)
     if run in _WRITERS:
         _WRITERS[run].flush()
@@ -60,4 +61,42 @@ def _writer(run: Path, step: int) -> SummaryWriter:
 
 
 def _grids(run: Path) -> list[Path]:
-    return sorted((run / "samples").glob("*.png"))
+    return sorted(path for path in (run / "samples").glob("*") if path.suffix in _ADD)
+
+
+# --- files by suffix --------------------------------------------------------------------------------------------------
+
+
+def _add_image(writer: SummaryWriter, path: Path, step: int) -> None:
+    with Image.open(path, formats=["PNG"]) as image:
+        writer.add_image("samples", np.asarray(image.convert("RGB")), step, dataformats="HWC")
+
+
+def _add_animation(writer: SummaryWriter, path: Path, step: int) -> None:
+    """The file as it is: TensorBoard plays an animated GIF, and torch's own function would need moviepy to write one."""
+    data = path.read_bytes()
+    with Image.open(BytesIO(data), formats=["GIF"]) as image:
+        shown = Summary.Image(height=image.height, width=image.width, colorspace=3, encoded_image_string=data)
+    writer._get_file_writer().add_summary(Summary(value=[Summary.Value(tag="clips", image=shown)]), step)
+
+
+def _add_sound(writer: SummaryWriter, path: Path, step: int) -> None:
+    data = path.read_bytes()
+    rate, frames = int.from_bytes(data[24:28], "little"), (len(data) - 44) // 2  # as the zoo writes it: 16 bits, mono
+    sound = Summary.Audio(
+        sample_rate=rate, num_channels=1, length_frames=frames, encoded_audio_string=data, content_type="audio/wav"
+    )
+    writer._get_file_writer().add_summary(Summary(value=[Summary.Value(tag="sounds", audio=sound)]), step)
+
+
+def _add_text(writer: SummaryWriter, path: Path, step: int) -> None:
+    text = path.read_text(encoding="utf-8")
+    writer.add_text("texts", "\n".join(f"    {line}" for line in text.splitlines()), step)
+
+
+_ADD: Mapping[str, Callable[[SummaryWriter, Path, int], None]] = {
+    ".png": _add_image,
+    ".gif": _add_animation,
+    ".wav": _add_sound,
+    ".txt": _add_text,
+}
