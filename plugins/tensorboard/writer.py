@@ -73,7 +73,7 @@ def _add_image(writer: SummaryWriter, path: Path, step: int) -> None:
 
 
 def _add_animation(writer: SummaryWriter, path: Path, step: int) -> None:
-    """The file as it is: TensorBoard plays an animated GIF, and torch's own function would need moviepy to write one."""
+    """The file as it is, since TensorBoard plays an animated GIF; torch's own function would need moviepy."""
     data = path.read_bytes()
     with Image.open(BytesIO(data), formats=["GIF"]) as image:
         shown = Summary.Image(height=image.height, width=image.width, colorspace=3, encoded_image_string=data)
