@@ -60,8 +60,11 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes `text` to `path` in UTF-8, atomically. Raises StorageError."""
-    write_bytes(path, text.encode())
+    """Writes `text` to `path` in UTF-8, atomically; a byte of a file name that is not UTF-8 becomes ?.
+
+    Raises StorageError.
+    """
+    write_bytes(path, text.encode("utf-8", "replace"))
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -59,12 +59,14 @@ STYLEGAN = [
 
 
 @pytest.mark.parametrize(("labels", "classes"), STYLEGAN)
-def test_labels_of_stylegan_are_read(opened: Any, labels: Any, classes: list[str]) -> None:
+@pytest.mark.promise("D1", 1, 1)
+def test_labels_of_stylegan_are_read(opened: Any, labels: Any, classes: list[str], promise: Any) -> None:
     train = opened(SHARDS, **{"dataset.json": stylegan(labels)})["train"]
     assert named(train) == classes
     (note,) = train.notes
     count = len(set(classes))
     assert note == f"data: labels are read from dataset.json: {count} classes"
+    promise.kept(read=1)
 
 
 @pytest.mark.parametrize(
@@ -77,12 +79,14 @@ def test_labels_of_stylegan_are_read(opened: Any, labels: Any, classes: list[str
         ([[name, {"a": 1}] for name in SHARDS], "its labels are objects"),
     ],
 )
-def test_shards_are_no_classes_and_one_line_says_why(opened: Any, labels: Any, reason: str) -> None:
+@pytest.mark.promise("D1", 1, 1)
+def test_shards_are_no_classes_and_one_line_says_why(opened: Any, labels: Any, reason: str, promise: Any) -> None:
     train = opened(SHARDS, **{"dataset.json": stylegan(labels)})["train"]
     assert train.classes == ()
     first, second = train.notes
     assert first.startswith(f"data: labels are not read from dataset.json: {reason}")
     assert second.startswith("data: no labels: the folders 00000, 00001 are shards")
+    promise.kept(told=1)
 
 
 @pytest.mark.parametrize(
@@ -95,10 +99,12 @@ def test_shards_are_no_classes_and_one_line_says_why(opened: Any, labels: Any, r
         (["0000045/001.png", "0000099/001.png"], ("0000045", "0000099")),
     ],
 )
+@pytest.mark.promise("D1", 1, 1)
 def test_numbered_folders_are_shards_where_the_numbers_of_files_continue(
-    opened: Any, names: list[str], classes: tuple[str, ...]
+    opened: Any, names: list[str], classes: tuple[str, ...], promise: Any
 ) -> None:
     assert opened(names)["train"].classes == classes
+    promise.kept(shards=1)
 
 
 def test_null_labels_leave_class_folders_as_they_are(opened: Any) -> None:
@@ -121,11 +127,13 @@ TABLES = [
 
 
 @pytest.mark.parametrize(("name", "text"), TABLES)
-def test_tables_of_labels_are_read(opened: Any, name: str, text: str) -> None:
+@pytest.mark.promise("D1", 1, 1)
+def test_tables_of_labels_are_read(opened: Any, name: str, text: str, promise: Any) -> None:
     train = opened(PLAIN, **{name: text})["train"]
     assert named(train) == ["cat", "dog", "cat", "dog"]
     assert "labels are read from" in train.notes[0]
     assert name in train.notes[0]
+    promise.kept(read=1)
 
 
 def test_a_table_counts_before_folders_and_numbers_keep_their_names(opened: Any) -> None:
@@ -173,10 +181,12 @@ def test_a_split_without_labels_leaves_those_of_training(opened: Any) -> None:
         ("labels.csv", "", "none of its columns names an image here"),
     ],
 )
-def test_one_line_says_why_labels_are_not_read(opened: Any, name: str, text: str, note: str) -> None:
+@pytest.mark.promise("D1", 1, 1)
+def test_one_line_says_why_labels_are_not_read(opened: Any, name: str, text: str, note: str, promise: Any) -> None:
     train = opened(PLAIN, **{name: text})["train"]
     assert train.classes == ()
     assert any(note in line and "\n" not in line for line in train.notes)
+    promise.kept(told=1)
 
 
 def test_names_that_mean_several_images_are_told(opened: Any) -> None:
