@@ -92,8 +92,9 @@ def card(path: str) -> dict[str, Any]:
         ("--data glyphs --data.scale 3", {"count": 64, "scale": 3.0, "shape": "line", "shifted": False}),
     ],
 )
+@pytest.mark.promise("D2", 1, 1)
 def test_options_reach_the_dataset_and_the_card(
-    words: str, found: dict[str, Any], capsys: pytest.CaptureFixture[str]
+    words: str, found: dict[str, Any], capsys: pytest.CaptureFixture[str], promise: Any
 ) -> None:
     run(f"{TRAIN} {words} --out run", capsys)
     stored = card("run")
@@ -102,6 +103,7 @@ def test_options_reach_the_dataset_and_the_card(
     assert stored["data"]["samples"] == found["count"]
     assert stored["set_by"].get("data.count") == ("cli" if "count" in words else None)
     assert "data.count" not in stored["options"]
+    promise.kept(runs=1)
 
 
 def test_a_run_resumes_with_the_same_options_only(capsys: pytest.CaptureFixture[str]) -> None:
@@ -141,8 +143,12 @@ def test_a_configuration_file_holds_them(capsys: pytest.CaptureFixture[str]) -> 
         ("eval . --against ring --against.std 9", 2, "--against.std 9: not in the range 0 to 0.2"),
     ],
 )
-def test_wrong_options_are_refused(line: str, code: int, message: str, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.promise("D2", 1, 1)
+def test_wrong_options_are_refused(
+    line: str, code: int, message: str, capsys: pytest.CaptureFixture[str], promise: Any
+) -> None:
     assert message in run(line, capsys, code)
+    promise.kept(refused=1)
 
 
 def test_help_lists_them_with_their_defaults(capsys: pytest.CaptureFixture[str]) -> None:
@@ -195,8 +201,9 @@ def test_python_takes_them_too() -> None:
 
 
 @pytest.mark.parametrize(("name", "dataset"), [("a.pts", "signs"), ("b.PTS.TXT", "signs"), ("c.gly", "glyphs")])
+@pytest.mark.promise("D2", 1, 1)
 def test_a_file_goes_to_the_dataset_that_reads_its_suffix(
-    name: str, dataset: str, capsys: pytest.CaptureFixture[str], zoo: Catalogue
+    name: str, dataset: str, capsys: pytest.CaptureFixture[str], zoo: Catalogue, promise: Any
 ) -> None:
     Path(name).write_text("0.5")
     assert (found := options.dataset_of(zoo, name)) is not None
@@ -208,6 +215,7 @@ def test_a_file_goes_to_the_dataset_that_reads_its_suffix(
     assert (stored["samples"], stored["options"]["scale"], stored["reference"]) == (50, 2.0, os.path.abspath(name))
     assert "against 50 of signs" in run("eval run --num 50", capsys)
     assert "of signs" in run(f"eval {name} --against signs --num 50", capsys)
+    promise.kept(files=1)
 
 
 def test_a_missing_file_is_named(capsys: pytest.CaptureFixture[str]) -> None:

@@ -58,12 +58,14 @@ STYLEGAN = [
 
 
 @pytest.mark.parametrize(("labels", "classes"), STYLEGAN)
-def test_labels_of_stylegan_are_read(opened: Any, labels: Any, classes: list[str]) -> None:
+@pytest.mark.promise("D1", 1, 1)
+def test_labels_of_stylegan_are_read(opened: Any, labels: Any, classes: list[str], promise: Any) -> None:
     train = opened(SHARDS, **{"dataset.json": stylegan(labels)})["train"]
     assert named(train) == classes
     (note,) = train.notes
     count = len(set(classes))
     assert note == f"data: labels are read from dataset.json: {count} classes"
+    promise.kept(read=1)
 
 
 @pytest.mark.parametrize(
@@ -76,12 +78,14 @@ def test_labels_of_stylegan_are_read(opened: Any, labels: Any, classes: list[str
         ([[name, {"a": 1}] for name in SHARDS], "its labels are objects"),
     ],
 )
-def test_shards_are_no_classes_and_one_line_says_why(opened: Any, labels: Any, reason: str) -> None:
+@pytest.mark.promise("D1", 1, 1)
+def test_shards_are_no_classes_and_one_line_says_why(opened: Any, labels: Any, reason: str, promise: Any) -> None:
     train = opened(SHARDS, **{"dataset.json": stylegan(labels)})["train"]
     assert train.classes == ()
     first, second = train.notes
     assert first.startswith(f"data: labels are not read from dataset.json: {reason}")
     assert second.startswith("data: no labels: the folders 00000, 00001 are shards")
+    promise.kept(told=1)
 
 
 @pytest.mark.parametrize(
@@ -94,10 +98,12 @@ def test_shards_are_no_classes_and_one_line_says_why(opened: Any, labels: Any, r
         (["0000045/001.png", "0000099/001.png"], ("0000045", "0000099")),
     ],
 )
+@pytest.mark.promise("D1", 1, 1)
 def test_numbered_folders_are_shards_where_the_numbers_of_files_continue(
-    opened: Any, names: list[str], classes: tuple[str, ...]
+    opened: Any, names: list[str], classes: tuple[str, ...], promise: Any
 ) -> None:
     assert opened(names)["train"].classes == classes
+    promise.kept(shards=1)
 
 
 def test_null_labels_leave_class_folders_as_they_are(opened: Any) -> None:
@@ -115,16 +121,25 @@ TABLES = [
     ("labels.csv", "id,breed\n1,cat\n2,dog\n3,cat\n4,dog\n"),
     ("Labels.CSV", "\ufefffilename;label\r\n./1.png;cat\r\nimages/2.png;dog\r\n/home/x/3.png;cat\r\n4.png;dog\r\n"),
     ("labels.csv", "1.png,cat\n2.png,dog\n3.png,cat\n4.png,dog\n"),
+    ("labels.csv", ",label,file\n1,cat,1.png\n4,dog,2.png\n3,cat,3.png\n2,dog,4.png\n"),
+    ("metadata.csv", "Unnamed: 0,file_name,class\n4,1.png,cat\n3,2.png,dog\n2,3.png,cat\n1,4.png,dog\n"),
     ("trainLabels.csv", "id,label\n1,cat\n2,dog\n3,cat\n4,dog\n"),
 ]
 
 
 @pytest.mark.parametrize(("name", "text"), TABLES)
-def test_tables_of_labels_are_read(opened: Any, name: str, text: str) -> None:
+@pytest.mark.promise("D1", 1, 1)
+def test_tables_of_labels_are_read(opened: Any, name: str, text: str, promise: Any) -> None:
     train = opened(PLAIN, **{name: text})["train"]
     assert named(train) == ["cat", "dog", "cat", "dog"]
     assert "labels are read from" in train.notes[0]
     assert name in train.notes[0]
+    promise.kept(read=1)
+
+
+def test_class_numbers_are_not_taken_for_names_of_images(opened: Any) -> None:
+    table = "label,id\n1,1\n2,2\n1,3\n2,4\n"
+    assert named(opened(PLAIN, **{"labels.csv": table})["train"]) == ["1", "2", "1", "2"]
 
 
 def test_a_table_counts_before_folders_and_numbers_keep_their_names(opened: Any) -> None:
@@ -172,10 +187,12 @@ def test_a_split_without_labels_leaves_those_of_training(opened: Any) -> None:
         ("labels.csv", "", "none of its columns names an image here"),
     ],
 )
-def test_one_line_says_why_labels_are_not_read(opened: Any, name: str, text: str, note: str) -> None:
+@pytest.mark.promise("D1", 1, 1)
+def test_one_line_says_why_labels_are_not_read(opened: Any, name: str, text: str, note: str, promise: Any) -> None:
     train = opened(PLAIN, **{name: text})["train"]
     assert train.classes == ()
     assert any(note in line and "\n" not in line for line in train.notes)
+    promise.kept(told=1)
 
 
 def test_names_that_mean_several_images_are_told(opened: Any) -> None:
@@ -183,6 +200,19 @@ def test_names_that_mean_several_images_are_told(opened: Any) -> None:
     train = opened(["a/1.png", "b/1.png", "a/2.png", "b/2.png"], **{"labels.csv": table})["train"]
     assert "1 of its rows name no image here, or several: 1" in train.notes[0]
     assert train.notes[1].startswith("data: no labels: the tables have labels of 2 of 4")
+
+
+def test_training_on_classes_is_refused_with_the_reason(
+    tmp_path: Path, write_image: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in SHARDS:
+        write_image(f"data/{name}", size=(16, 16))
+    (tmp_path / "data" / "dataset.json").write_text(stylegan(None))
+    words = ["train", "dcgan", "--data", str(tmp_path / "data"), "--conditional", "--out", str(tmp_path / "run")]
+    assert main(words) == 3
+    err = capsys.readouterr().err
+    assert "note: data: labels are not read from dataset.json: its labels are null" in err
+    assert "leave out --conditional" in err
 
 
 def test_a_column_of_splits_is_read(opened: Any) -> None:
