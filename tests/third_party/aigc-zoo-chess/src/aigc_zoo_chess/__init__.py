@@ -9,21 +9,12 @@ ZOO_API = 1
 
 @hookimpl
 def zoo_components() -> Iterable[Component]:
-    yield Component(
-        kind="modality",
-        name="position",
-        target=f"{__name__}.position:Position",
-        summary="Chess positions from .fen files",
-    )
-    yield Component(
-        kind="dataset",
-        name="endgames",
-        target=f"{__name__}.endgames:endgames",
-        summary="Random positions of few pieces",
-    )
-    yield Component(
-        kind="metric", name="kings", target=f"{__name__}.kings:kings", summary="Positions with one king of each side"
-    )
+    for kind, name, target, summary in (
+        ("modality", "position", "position:Position", "Chess positions from .fen files"),
+        ("dataset", "endgames", "endgames:endgames", "Random positions of few pieces"),
+        ("metric", "kings", "kings:kings", "Fraction of positions with one king of each side"),
+    ):
+        yield Component(kind=kind, name=name, target=f"{__name__}.{target}", summary=summary)
     yield Component(
         kind="recipe",
         name="chess",
