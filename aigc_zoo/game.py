@@ -148,6 +148,7 @@ class Recipe:
     generators the networks that `generate` uses
     inputs     real entries that `generate` reads
     imitates   the entry that fakes are compared with
+    paired     rows of all entries belong together; False for two domains without pairs
     ema        network -> decay of the EMA of its weights; a number d means min(d, (1 + n) / (10 + n)) at step n, a
                schedule (nets, batch) is used unchanged
     frozen     pretrained helper networks, built once, never trained and never saved
@@ -165,6 +166,7 @@ class Recipe:
     generators: tuple[str, ...] = ("G",)
     inputs: tuple[str, ...] = ()
     imitates: str = "real"
+    paired: bool = True
     ema: Mapping[str, float | Schedule] = field(default_factory=dict)
     frozen: Mapping[str, Callable[[], nn.Module]] = field(default_factory=dict)
     multiple: int = 0

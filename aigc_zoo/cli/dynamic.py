@@ -86,6 +86,9 @@ class RecipeCommand(click.Command):
         }
         values = {key: ctx.params.pop(str(parameter.name)) for parameter, key in keys.items()}
         given = {key: value for key, value in values.items() if value not in (None, ())}
+        for option in (*RUN_SETTINGS.values(), *found.options):
+            if option.repeated and not option.slot and option.key in given:  # a,b and --option a --option b are equal
+                given[option.key] = ",".join(given[option.key])
         ctx.params.pop("config_file")
         data = given.pop("data", None)
         ctx.params["inputs"] = Inputs(ctx.params.pop("reference"), data, found.inputs.file, given)
@@ -234,7 +237,7 @@ def parameter_of(option: Option, name: str) -> click.Option:
     return click.Option(
         [name, option.flag, *([ALIASES[option.key]] if option.key in ALIASES else [])],
         type=_AnyChoice([str(choice) for choice in option.choices]) if option.choices else str,
-        multiple=bool(option.slot) and option.repeated,
+        multiple=option.repeated,
         metavar=_metavar(option),
         help=option.help,
     )

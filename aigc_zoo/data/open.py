@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from aigc_zoo.data import arrays, files, idx
+from aigc_zoo.data import arrays, entries, files, idx
 from aigc_zoo.data.download import Progress
+from aigc_zoo.data.entries import Wanted
 from aigc_zoo.data.kinds import Kinds
 from aigc_zoo.data.samples import digest_of
 from aigc_zoo.errors import DataError, StorageError
@@ -15,8 +16,15 @@ from aigc_zoo.game import Samples
 from aigc_zoo.modality import Modality
 
 
-def open_path(path: Path, kinds: Kinds, *, progress: Progress | None = None, skip_bad: int = 0) -> dict[str, Samples]:
-    """The splits of the dataset at `path`, "train" among them.
+def open_path(
+    path: Path,
+    kinds: Kinds,
+    *,
+    wanted: Wanted | None = None,
+    progress: Progress | None = None,
+    skip_bad: int = 0,
+) -> dict[str, Samples]:
+    """The splits of the dataset at `path`, "train" among them, with the `wanted` entries where there are several.
 
     Up to `skip_bad` files that cannot be read are left out and recorded.
 
@@ -25,6 +33,8 @@ def open_path(path: Path, kinds: Kinds, *, progress: Progress | None = None, ski
     try:
         suffix = "" if path.is_dir() else path.suffix.lower()
         if suffix in (".zip", *kinds.suffixes) or (path.is_dir() and not idx.standard_files(path)):
+            if wanted is not None:
+                return entries.open_entries(path, kinds, wanted, progress=progress, skip_bad=skip_bad)
             return files.open_files(path, kinds, progress=progress, skip_bad=skip_bad)
         if suffix in (".npy", ".npz"):
             splits = arrays.open_arrays(path, kinds)

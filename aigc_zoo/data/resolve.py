@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from aigc_zoo.data.download import Progress
+from aigc_zoo.data.entries import Wanted
 from aigc_zoo.data.modalities import kinds
 from aigc_zoo.data.modalities import modality as find
 from aigc_zoo.data.open import open_path, resized
@@ -28,6 +29,7 @@ def load(
     options: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
     skip_bad: int = 0,
+    wanted: Wanted | None = None,
 ) -> dict[str, Samples]:
     """The splits of the dataset with that name or id, otherwise of the file or folder at that path.
 
@@ -46,8 +48,8 @@ def load(
     if reader is not None:
         return _named(catalogue, reader.id, size, options, path)
     if exists(path) or is_path(catalogue, reference):
-        wanted = kinds(catalogue, modality, **{"size": size, **(options or {})})
-        return open_path(path, wanted, progress=progress, skip_bad=skip_bad)
+        of = kinds(catalogue, modality, **{"size": size, **(options or {})})
+        return open_path(path, of, wanted=wanted, progress=progress, skip_bad=skip_bad)
     try:
         catalogue.find("dataset", reference)
     except ConfigError as unknown:

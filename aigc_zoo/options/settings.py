@@ -24,6 +24,7 @@ class RunSettings:
         options of a named dataset are --data.OPTION.
     modality: read the files at --data as this modality; by default the first that reads any of them, of image, audio,
         video and text.
+    entry: folder of an entry at --data, for recipes that read several; folders called like the entries by default.
     size: side in pixels to which images are center-cropped and resized; unchanged by default.
     skip_bad: maximum number of unreadable images to leave out before failing.
     steps: number of training steps, instead of --images; the recipe's length by default.
@@ -52,6 +53,7 @@ class RunSettings:
 
     data: Annotated[str | None, "ID|PATH"] = None
     modality: Annotated[str | None, "NAME"] = None
+    entry: Annotated[tuple[str, ...], "ENTRY=FOLDER"] = ()
     size: Annotated[int | None, Range(1), "PIXELS"] = None
     skip_bad: Annotated[int, Range(0), "N"] = 0
     steps: Annotated[int | None, Range(1), "N"] = None

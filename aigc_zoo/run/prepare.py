@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from importlib import metadata
@@ -16,13 +16,14 @@ from torch import Tensor
 
 from aigc_zoo import __version__, options
 from aigc_zoo.data import resolve
+from aigc_zoo.data.entries import Wanted
 from aigc_zoo.data.modalities import modality
 from aigc_zoo.data.pool import Pool, example
 from aigc_zoo.engine import fast
 from aigc_zoo.engine.ranks import Ranks, join_group
 from aigc_zoo.engine.sampler import Sampler
 from aigc_zoo.engine.trainer import Trainer, steps_for
-from aigc_zoo.errors import ConfigError
+from aigc_zoo.errors import ConfigError, UsageError
 from aigc_zoo.game import Recipe, Samples
 from aigc_zoo.modality import Modality
 from aigc_zoo.options import Configuration, RunSettings
@@ -213,6 +214,7 @@ def prepare(
         options=configuration.data_options,
         progress=progress,
         skip_bad=settings.skip_bad,
+        wanted=wanted_entries(recipe, settings.entry),
     )
     ranks = join_group(device)
     batch_size = _batch_size(settings, recipe, ranks)
@@ -278,6 +280,21 @@ def _cadence(settings: RunSettings, steps: int) -> Cadence:
         save=settings.save_every or default(20, 50, 1_000),
         eval=settings.eval_every or default(10, 50, 10_000),
     )
+
+
+def wanted_entries(recipe: Recipe, folders: Sequence[str] = ()) -> Wanted | None:
+    """The entries that a recipe reads from files, None where it reads the one that it imitates alone.
+
+    Raises UsageError for a name that is not of the form ENTRY=FOLDER.
+    """
+    names = tuple(dict.fromkeys((*recipe.inputs, recipe.imitates)))
+    named = {}
+    for text in folders:
+        entry, equals, folder = text.partition("=")
+        if not equals or not folder or entry not in names:
+            raise UsageError(f"--entry {text}: not ENTRY=FOLDER with one of the entries {', '.join(names)}")
+        named[entry] = folder
+    return Wanted(names, recipe.paired, named) if len(names) > 1 else None
 
 
 def _require_entries(recipe: Recipe, samples: Samples) -> None:
