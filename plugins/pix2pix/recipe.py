@@ -63,6 +63,9 @@ def pix2pix(
             found["loss"] = adversarial * terms.generator(logits(nets, batch, batch["fake"]), real)
         return found
 
+    def generate(nets: Nets, batch: Batch) -> dict[str, Tensor]:
+        return {"fake": nets.G(batch["source"])}
+
     def player(name: str, loss: Callable[[Nets, Batch], Terms]) -> Player:
         return Player(controls=(name,), loss=loss, optimizer=adam(lr, beta1, beta2), lr=rate)
 
@@ -77,7 +80,7 @@ def pix2pix(
         networks=networks,
         players=({"discriminator": player("D", discriminator_loss)} if adversarial else {})
         | {"generator": player("G", generator_loss)},
-        generate=lambda nets, batch: {"fake": nets.G(batch["source"])},
+        generate=generate,
         inputs=("source",),
         ema={"G": ema} if ema else {},
         dataset="digits-edges",

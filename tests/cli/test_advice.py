@@ -123,11 +123,11 @@ CASES = [
         )
         for run in ("plain", "'a b'", "./-r")
     ),
-    *(Case(f"zoo data verify {folder}", "data/images.py:preparing") for folder in ("'my pics'", "digits", "./-x")),
-    Case('zoo data verify "it\'s \\$HOME" --size 14', "data/images.py:preparing"),
+    *(Case(f"zoo data verify {folder}", "data/files.py:preparing") for folder in ("'my pics'", "digits", "./-x")),
+    Case('zoo data verify "it\'s \\$HOME" --size 14', "data/files.py:preparing"),
     Case(
         "zoo data verify digits",
-        "data/images.py:preparing",
+        "data/files.py:preparing",
         before=("zoo data prepare ./digits",),
         touch="digits/0.png",
     ),
@@ -179,7 +179,7 @@ def test_an_advised_command_works(
     for command in commands:
         code, printed = zoo(command, capfd)
         assert code == 0, f"{command}: {printed}"
-    if case.place == "data/images.py:preparing":
+    if case.place == "data/files.py:preparing":
         assert zoo(case.line, capfd)[0] == 0, "the advised command ends the complaint"
     assert {path.name for path in Path().iterdir()} - before <= {"report.html"}, "no shell expansion made a file"
     promise.kept(messages=1, commands=len(commands))

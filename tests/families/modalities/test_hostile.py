@@ -1,4 +1,4 @@
-"""Twenty hostile files of each modality, in a folder and in a zip: each has its stated outcome (R31)."""
+"""Twenty hostile files of each modality, in a folder and in a zip: each has its stated outcome (R33)."""
 
 from __future__ import annotations
 
@@ -174,7 +174,7 @@ CASES = [
 ]
 
 
-@pytest.mark.promise("R31", 1, 1)
+@pytest.mark.promise("R33", 1, 1)
 @pytest.mark.parametrize("packed", [False, True], ids=["folder", "zip"])
 @pytest.mark.parametrize(("modality", "name", "content", "outcome"), CASES)
 def test_hostile_files_have_their_outcomes(
