@@ -263,13 +263,13 @@ def adam(
 ) -> MakeOptimizer:
     """Fused Adam, or AdamW with `weight_decay`. The learning rate is a tensor, so that schedules can change it.
 
-    It is float32 on CUDA, as the fused kernel requires, and float64 elsewhere.
+    It is float64 on the CPU and float32 elsewhere, as the fused CUDA kernel requires and as MPS has no float64.
     """
     kind = torch.optim.AdamW if weight_decay else torch.optim.Adam
 
     def make(parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
         device = parameters[0].device
-        rate = torch.tensor(lr, dtype=torch.float32 if device.type == "cuda" else torch.float64, device=device)
+        rate = torch.tensor(lr, dtype=torch.float64 if device.type == "cpu" else torch.float32, device=device)
         return kind(parameters, lr=rate, betas=(beta1, beta2), eps=eps, weight_decay=weight_decay, fused=True)
 
     return make

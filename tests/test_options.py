@@ -484,7 +484,7 @@ def test_the_origin_decides_the_kind_of_error(zoo: Catalogue) -> None:
         ({"generator": 3}, "--generator 3: not the name of a generator"),
         ({"mode": "medium"}, "--mode medium: not one of fast, slow"),
         ({"levels": "4,0"}, "--levels 4,0: not in the range 1 or more"),
-        ({"device": "tpu"}, "--device tpu: not one of auto, cpu, cuda"),
+        ({"device": "tpu"}, "--device tpu: not one of auto, cpu, cuda, cuda:N, mps, xpu, xpu:N"),
     ],
 )
 def test_what_is_said_of_wrong_flags(zoo: Catalogue, given: dict[str, Any], text: str) -> None:

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 IGNORED = frozenset(
-    {"started", "host", "set_by", "notes", "why", "run.data", "data.reference", "run.precision", "run.engine"}
-    | {"run.keep", "run.skip_bad", "inexact"}
+    {"started", "host", "set_by", "notes", "why", "run.data", "data.reference", "run.device"}
+    | {"run.precision", "run.engine", "run.keep", "run.skip_bad", "inexact"}
 )
 """Keys that may differ when a run resumes: where and by whom it was configured, where the data are (their digest is
-compared), the requested precision and engine (the chosen ones are compared), how many checkpoints are kept."""
+compared), the requested device, precision and engine (the chosen ones are compared), how many checkpoints are kept."""
 
 MACHINE = frozenset({"device", "threads", "world", "precision", "engine", "versions"})
 """Keys that describe the machine. Another machine rounds differently, and the run can resume inexactly on it."""

@@ -17,13 +17,15 @@ from importlib.util import find_spec, resolve_name
 from pathlib import Path
 from typing import Any
 
+from aigc_zoo import devices
 from aigc_zoo.data import resolve
 from aigc_zoo.discovery import Entry
 from aigc_zoo.errors import ConfigError
 from aigc_zoo.options import Configuration, build
 from aigc_zoo.options.signatures import read
 from aigc_zoo.plugins import Catalogue
-from aigc_zoo.run.prepare import choose_device, device_name, versions
+from aigc_zoo.run.device import choose_device
+from aigc_zoo.run.prepare import versions
 
 
 def identity_of(
@@ -47,7 +49,7 @@ def identity_of(
         "options": _digest(json.dumps([card[name] for name in ("recipe", "slots", "options", "run")], sort_keys=True)),
         "code": code_digest(entries),
         "data": data,
-        "device": device_name(choose_device(settings.device)),
+        "device": devices.name(choose_device(settings.device)),
     }
 
 

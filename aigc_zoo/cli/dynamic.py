@@ -238,7 +238,7 @@ def _parameter(option: Option, name: str) -> click.Option:
 
 def _metavar(option: Option) -> str:
     if option.choices:
-        return f"[{'|'.join(map(str, option.choices))}]"
+        return f"[{'|'.join(option.words)}]"
     one = option.metavar or ("NAME" if option.slot else _TYPES[option.type])
     return f"{one},..." if option.repeated and not option.slot else one
 

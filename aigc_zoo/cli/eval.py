@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from aigc_zoo.cli.device import device_option
+from aigc_zoo.cli.device import device_of, device_option
 from aigc_zoo.cli.text import print_json
 
 
@@ -56,9 +56,9 @@ def command(obj: Any, /, source: Path, metrics: str, device: str, best: bool, as
     from aigc_zoo.artefacts.runs import nulled
     from aigc_zoo.cli.progress import EvaluationProgress
     from aigc_zoo.run.evaluate import evaluate
-    from aigc_zoo.run.prepare import choose_device
     from aigc_zoo.run.published import resolve_source
 
+    chosen = device_of(device)
     source = _existing(resolve_source(obj.catalogue(), source), best)
     names = tuple(name.strip() for name in metrics.split(",")) if metrics else ()
     with EvaluationProgress() as progress:
@@ -66,7 +66,7 @@ def command(obj: Any, /, source: Path, metrics: str, device: str, best: bool, as
             obj.catalogue(),
             source,
             metrics=names,
-            device=choose_device(device),
+            device=chosen,
             progress=progress,
             note=lambda text: click.echo(f"note: {text}", err=True),
             **settings,

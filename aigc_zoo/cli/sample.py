@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from aigc_zoo.cli.device import device_option
+from aigc_zoo.cli.device import device_of, device_option
 from aigc_zoo.cli.dynamic import help_row
 from aigc_zoo.errors import ZooError, printable
 
@@ -76,11 +76,10 @@ def command(obj: Any, /, source: Path, count: int, out: str | None, more: tuple[
     depend on -n. A recipe can add sampling options of its own, such as a truncation: `zoo sample RUN --help`
     lists them. They follow RUN.
     """
-    from aigc_zoo.run.prepare import choose_device
     from aigc_zoo.run.published import resolve_source
     from aigc_zoo.run.sample import save_samples
 
-    device = choose_device(settings.pop("device"))
+    device = device_of(settings.pop("device"))
     path = resolve_source(obj.catalogue(), source)
     # Published weights are in the cache, which is no place for samples.
     stem = Path(str(source).replace("/", "-").replace("@", "-")) if path != source else None

@@ -25,7 +25,8 @@ class Sampler:
     seed         controls noise, labels and the noise inside networks
     t, images    the progress entries of the batch, as stored with the weights
     frequencies  relative class frequencies from which labels are drawn, uniform if empty; `label` fixes the class
-    inputs       `inputs(rows)` returns the real entries that `Recipe.generate` reads; needed if `recipe.inputs` is set
+    inputs       `inputs(rows)` returns the real entries that `Recipe.generate` reads, needed if `recipe.inputs` is set;
+                 labels among them are used unless `label` fixes the class
     options      keyword-only arguments of `Recipe.generate`
 
     Raises UsageError if the recipe needs inputs and there are none.
@@ -64,10 +65,10 @@ class Sampler:
         real: dict[str, Tensor] = {
             self.recipe.imitates: torch.zeros(1, *self.spec.shape).expand(CHUNK, *self.spec.shape)
         }
-        if self.spec.classes:
-            real["label"] = torch.nn.functional.one_hot(self.labels(number), self.spec.classes).float()
         if self.inputs is not None:
             real |= self.inputs(torch.arange(number * CHUNK, (number + 1) * CHUNK))
+        if self.spec.classes and (self.label is not None or "label" not in real):
+            real["label"] = torch.nn.functional.one_hot(self.labels(number), self.spec.classes).float()
         with seeded(self.device, self.seed, "sample", number):
             batch = real | dict(self.recipe.draw(real))
             batch |= {"t": torch.tensor(self.t), "images": torch.tensor(float(self.images))}

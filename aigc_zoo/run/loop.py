@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
-
+from aigc_zoo import devices
 from aigc_zoo.artefacts.runs import RunDirectory, read_lines
 from aigc_zoo.data import writers
 from aigc_zoo.engine.trainer import Trainer
@@ -142,7 +141,7 @@ class _Run:
         if self.first:
             parameters = {name: count_parameters(net) for name, net in self.trainer.nets.items()}
             self.progress.start(self.directory.path, self.card, step, parameters)
-            for note in self.prepared.train.notes:
+            for note in filter(None, (devices.untested(self.prepared.device), *self.prepared.train.notes)):
                 self.progress.say(f"note: {note}")
             self.prepared.catalogue.listen("zoo_run_start", run=self.directory.path)
         self.clock.start(self.trainer.images)
@@ -185,8 +184,7 @@ class _Run:
     def _pause_clock(self) -> None:
         """Counts the training time so far, up to the last operation on the device."""
         self.checkpoints.check_finite()
-        if self.trainer.device.type == "cuda":
-            torch.cuda.synchronize()
+        devices.synchronize(self.trainer.device)
         self.clock.lap(self.trainer.images)
 
     # --- files that are due ------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from aigc_zoo import __version__, options
+from aigc_zoo import __version__, devices, options
 from aigc_zoo.data import resolve
 from aigc_zoo.data.pool import Pool
 from aigc_zoo.engine import fast
@@ -25,6 +25,7 @@ from aigc_zoo.errors import ConfigError
 from aigc_zoo.game import Recipe, Samples
 from aigc_zoo.options import Configuration, RunSettings
 from aigc_zoo.plugins import Catalogue
+from aigc_zoo.run.device import choose_device
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,7 @@ class Prepared:
     def keeping(self, card: Mapping[str, Any]) -> Prepared:
         """This run with the precision and the engine in the card of the run that it resumes, where they are `auto`."""
         why = card.get("why", {})
-        if card.get("device") != device_name(self.device):
+        if card.get("device") != devices.name(self.device):
             return self  # RunDirectory.begin refuses another device
         kept = self
         if self.settings.precision == "auto" and card.get("precision") in ("fp32", "bf16"):
@@ -153,7 +154,7 @@ class Prepared:
             "seed": self.settings.seed,
             "cadence": asdict(self.cadence),
             "extractor": self.extractor,
-            "device": device_name(self.device),
+            "device": devices.name(self.device),
             "threads": torch.get_num_threads(),
             "world": self.ranks.world,
             "precision": self.precision.name,
@@ -252,24 +253,6 @@ def _require_entries(recipe: Recipe, samples: Samples) -> None:
                 f"this recipe needs the entry {entry!r}, but {samples.name} has {', '.join(sorted(known))}: "
                 "choose another dataset with --data"
             )
-
-
-def choose_device(wanted: str) -> torch.device:
-    """The device for `auto`, `cpu` or `cuda`; under torchrun each local rank takes its own CUDA device."""
-    if wanted == "auto":
-        wanted = "cuda" if torch.cuda.is_available() else "cpu"
-    if wanted == "cuda":
-        if not torch.cuda.is_available():
-            raise ConfigError("--device cuda: torch finds no CUDA device; use --device cpu")
-        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
-        torch.cuda.set_device(device)
-        return device
-    return torch.device(wanted)
-
-
-def device_name(device: torch.device) -> str:
-    """The device's type and model; a run resumes only on the same one, since results differ between them."""
-    return f"cuda: {torch.cuda.get_device_name(device)}" if device.type == "cuda" else device.type
 
 
 def versions() -> dict[str, str]:
