@@ -458,7 +458,7 @@ def test_the_origin_decides_the_kind_of_error(zoo: Catalogue) -> None:
     with pytest.raises(UsageError) as flag:
         resolve(zoo, "game", given=bad)
     assert str(flag.value) == "--generator.width 0: not in the range 1 to 512"
-    with pytest.raises(ConfigError) as python:
+    with pytest.raises(UsageError) as python:
         resolve(zoo, "game", given=bad, origin="python")
     assert str(python.value) == str(flag.value)
     with pytest.raises(ConfigError) as file:

@@ -72,8 +72,8 @@ def prepare(zoo: Globals, data: str, size: int | None, skip_bad: int, as_json: b
     The dataset is an id, a folder or zip of images, or a .npy, .npz or IDX file. Folders and zips of images are decoded
     once into the cache, with a manifest of their files: path, size, SHA-256 and pixel mode.
     """
-    from aigc_zoo.cli.progress import ReadingProgress
     from aigc_zoo.data import resolve
+    from aigc_zoo.run.terminal import ReadingProgress
 
     splits = resolve.load(zoo.catalogue(), data, size=size, progress=ReadingProgress(), skip_bad=skip_bad)
     for note in splits["train"].notes:

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from aigc_zoo.cli.checked import Checked
 from aigc_zoo.cli.device import device_of, device_option
 from aigc_zoo.cli.text import print_json
 
@@ -17,7 +18,7 @@ from aigc_zoo.cli.text import print_json
 @click.option("--against", metavar="ID|PATH", show_default="that of the run", help="Dataset to compare with.")
 @click.option("--split", default="train", show_default=True, metavar="NAME", help="Split of the dataset.")
 @click.option(
-    "--size", type=click.IntRange(1), metavar="PIXELS", help="Center-crop and resize images to squares of this side."
+    "--size", type=Checked("--size"), metavar="PIXELS", help="Center-crop and resize images to squares of this side."
 )
 @click.option(
     "--metrics",
@@ -28,12 +29,14 @@ from aigc_zoo.cli.text import print_json
 )
 @click.option(
     "--num",
-    type=click.IntRange(2),
+    type=Checked("--num"),
     metavar="N",
     show_default="as in the evaluations during training",
     help="Number of samples to evaluate.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, metavar="N", help="Random seed for the noise.")
+@click.option(
+    "--seed", type=Checked("--seed"), default=0, show_default=True, metavar="N", help="Random seed for the noise."
+)
 @click.option("--extractor", default="", metavar="NAME", show_default="that of the dataset", help="Feature extractor.")
 @click.option(
     "--extractor-weights",
@@ -54,12 +57,12 @@ def command(obj: Any, /, source: Path, metrics: str, device: str, best: bool, as
     protocols are equal.
     """
     from aigc_zoo.artefacts.runs import nulled
-    from aigc_zoo.cli.progress import EvaluationProgress
-    from aigc_zoo.run.evaluate import evaluate
+    from aigc_zoo.run.evaluate import evaluate, source_of
     from aigc_zoo.run.published import resolve_source
+    from aigc_zoo.run.terminal import EvaluationProgress
 
     chosen = device_of(device)
-    source = _existing(resolve_source(obj.catalogue(), source), best)
+    source = source_of(resolve_source(obj.catalogue(), source), best)
     names = tuple(name.strip() for name in metrics.split(",")) if metrics else ()
     with EvaluationProgress() as progress:
         records = evaluate(
@@ -75,34 +78,6 @@ def command(obj: Any, /, source: Path, metrics: str, device: str, best: bool, as
         print_json({"schema": 1, "metrics": nulled(records)})
     else:
         _print(records)
-
-
-_SAMPLES = (".zip", ".npy", ".npz")
-
-
-def _existing(source: Path, best: bool) -> Path:
-    """The path to evaluate: `source`, or the best generator of that run. Raises DataError if it does not exist."""
-    from aigc_zoo.errors import DataError
-
-    if not source.exists():
-        raise DataError(
-            f"{source}: no such run, file or folder\n"
-            "give a run directory, a generator file, a folder of images or RECIPE@NAME"
-        )
-    if source.is_file() and source.suffix.lower() not in (*_SAMPLES, ".safetensors", ""):
-        raise DataError(
-            f"{source}: files of type {source.suffix} cannot be evaluated\n"
-            f"give a run directory, a folder of images, a .safetensors file, or samples as {', '.join(_SAMPLES)}"
-        )
-    if not best:
-        return source
-    generator = source / "generator-best.safetensors"
-    if not generator.exists():
-        raise DataError(
-            f"{generator}: no best generator, because the run was not evaluated in training\n"
-            "leave out --best to evaluate the final generator"
-        )
-    return generator
 
 
 def _print(records: Sequence[Mapping[str, Any]]) -> None:

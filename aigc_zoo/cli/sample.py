@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from aigc_zoo.cli.checked import Checked
 from aigc_zoo.cli.device import device_of, device_option
 from aigc_zoo.cli.dynamic import help_row
 from aigc_zoo.errors import ZooError, printable
@@ -49,10 +50,10 @@ class SampleCommand(click.Command):
     context_settings={"ignore_unknown_options": True, "help_option_names": ["-h", "--help"]},
 )
 @click.argument("source", metavar="RUN|FILE|RECIPE@NAME", type=click.Path(path_type=Path))
+@click.option("-n", "count", type=Checked("-n"), default=64, show_default=True, metavar="N", help="Number of samples.")
 @click.option(
-    "-n", "count", type=click.IntRange(1), default=64, show_default=True, metavar="N", help="Number of samples."
+    "--seed", type=Checked("--seed"), default=0, show_default=True, metavar="N", help="Random seed for the noise."
 )
-@click.option("--seed", type=int, default=0, show_default=True, metavar="N", help="Random seed for the noise.")
 @click.option(
     "--class",
     "label",

@@ -13,20 +13,20 @@ from aigc_zoo.cli.dynamic import Inputs, RecipeCommand
 def run(obj: Any, inputs: Inputs, out: Path | None, fresh: bool, dry_run: bool, allow_inexact_resume: bool) -> int:
     catalogue = obj.catalogue()
     configuration = inputs.resolve(catalogue)
-    from aigc_zoo.cli.progress import ReadingProgress, TerminalProgress, summary
     from aigc_zoo.engine.ranks import leave_group
     from aigc_zoo.run.dry_run import dry_run as dry_run_lines
     from aigc_zoo.run.loop import train
-    from aigc_zoo.run.prepare import default_directory, prepare
+    from aigc_zoo.run.prepare import prepare, run_directory
     from aigc_zoo.run.progress import Progress
     from aigc_zoo.run.signals import stopping
+    from aigc_zoo.run.terminal import ReadingProgress, TerminalProgress, summary
 
     try:
         prepared = prepare(catalogue, configuration, progress=ReadingProgress())
         first = prepared.ranks.first
         for note in configuration.notes if first else ():
             click.echo(note, err=True)
-        folder = out if out is not None else default_directory(configuration, prepared.recipe)
+        folder = run_directory(out, configuration, prepared.recipe)
         if dry_run:
             for line in dry_run_lines(prepared, folder) if first else ():
                 click.echo(line)
@@ -47,7 +47,7 @@ command = RecipeCommand(
     extra=[
         click.Option(
             ["--out"],
-            type=click.Path(path_type=Path, file_okay=False),
+            type=click.Path(path_type=Path),
             metavar="DIR",
             show_default="runs/RECIPE-DATA",
             help="Run directory.",

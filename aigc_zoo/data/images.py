@@ -92,7 +92,7 @@ def resized(samples: Samples, size: int) -> Samples:
         target.copy_(torch.from_numpy(np.array(pixels.square(Image.fromarray(channel.numpy()), size))))
     fields = {**samples.fields, "real": result}
     spec = replace(samples.spec, shape=tuple(result.shape[1:]))
-    return replace(samples, fields=fields, spec=spec, digest=digest_of(fields), extractor="", resize=_method(size))
+    return replace(samples, fields=fields, spec=spec, digest=digest_of(fields), extractor="", resize=method(size))
 
 
 def _identity(path: Path, size: int | None) -> tuple[str, str]:
@@ -100,7 +100,7 @@ def _identity(path: Path, size: int | None) -> tuple[str, str]:
     return path.absolute().name if path.is_dir() else path.stem, f"images {VERSION} {path.resolve()} {size}"
 
 
-def _method(size: int) -> str:
+def method(size: int) -> str:
     return f"{pixels.METHOD} to {size}x{size}"
 
 
@@ -191,7 +191,7 @@ def _plan(
     notes = {
         "classes": json.dumps(found.classes),
         "splits": json.dumps(list(found.members)),
-        "resize": _method(size) if size and sizes != {(size, size)} else "none",
+        "resize": method(size) if size and sizes != {(size, size)} else "none",
         "skipped": json.dumps(bad),
         "notes": json.dumps(found.notes),
     }

@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from aigc_zoo.data import memory
 from aigc_zoo.data.download import Progress
 from aigc_zoo.data.images import resized
+from aigc_zoo.data.items import IN_MEMORY
 from aigc_zoo.data.open import open_path
 from aigc_zoo.data.place import cache_folder
 from aigc_zoo.errors import ConfigError, DataError
@@ -21,19 +23,28 @@ FILES = (".zip", ".npy", ".npz", ".gz")
 
 def load(
     catalogue: Catalogue,
-    reference: str,
+    reference: Any,
     *,
     size: int | None = None,
     options: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
     skip_bad: int = 0,
 ) -> dict[str, Samples]:
-    """The splits of the dataset with that name or id, otherwise of the file or folder at that path.
+    """The splits of the dataset with that name or id, otherwise of the file or folder at that path, or in memory.
 
-    The split "train" is always among them. `size` resizes images to squares of that many pixels a side; `options` are
-    those of a named dataset; `progress(done, all)` is called from time to time while images are read, of which up to
-    `skip_bad` that cannot be read are left out. Raises DataError and ConfigError that name the fix.
+    `reference` is a name, an id, a path, or data that `memory.open_data` takes. The split "train" is always among the
+    splits. `size` resizes images to squares of that many pixels a side; `options` are those of a named dataset;
+    `progress(done, all)` is called from time to time while images are read, of which up to `skip_bad` that cannot be
+    read are left out. Raises DataError and ConfigError that name the fix.
     """
+    if not memory.is_reference(reference):
+        return memory.open_data(reference, size=size, progress=progress, skip_bad=skip_bad)
+    reference = os.fspath(reference)
+    if reference == IN_MEMORY:
+        raise DataError(
+            f"{IN_MEMORY} was passed to aigc_zoo.train in Python, and no run stores it:\n"
+            "name a dataset instead (--against, --data), or pass it again, as in load_run(PATH).evaluate(data)"
+        )
     path = Path(reference).expanduser()
     if _is_name(catalogue, reference):
         return _named(catalogue, reference, size, options)

@@ -74,6 +74,11 @@ def grid(samples: Tensor, spec: Spec, columns: int = 8) -> Image.Image:
     return Image.fromarray(canvas)
 
 
+def preview(samples: Tensor, spec: Spec) -> bytes | None:
+    """The PNG of a grid; None for no samples, and for samples of a kind that has no grid."""
+    return _png(grid(samples, spec)) if len(samples) and suffix(spec) == ".png" else None
+
+
 def is_folder(out: Path | str) -> bool:
     """Whether `out` names a folder: it is one, or ends with a slash, or has no suffix; that of `v1.0` is a number."""
     path = Path(out)

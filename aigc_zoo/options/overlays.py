@@ -45,7 +45,7 @@ class Overlay:
     source: str = ""
 
     def error(self, message: str) -> ZooError:
-        return (UsageError if self.origin == "cli" else ConfigError)(message + self.where)
+        return (UsageError if self.origin in ("cli", "python") else ConfigError)(message + self.where)
 
     def origin_of(self, key: str) -> str:
         """The origin of a key; a card records the origins of its values."""

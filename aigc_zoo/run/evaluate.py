@@ -18,6 +18,7 @@ from aigc_zoo.metrics.features import Extractor, coordinates, load_extractor
 from aigc_zoo.metrics.kinds import groups_of
 from aigc_zoo.metrics.reference import Progress
 from aigc_zoo.plugins import Catalogue
+from aigc_zoo.run.arguments import argument
 from aigc_zoo.run.default_metrics import default_metrics
 from aigc_zoo.run.evaluation_samples import evaluation_samples, evaluation_seed
 from aigc_zoo.run.generator import Generator, load_generator
@@ -29,7 +30,7 @@ Note = Callable[[str], None]
 def evaluate(
     catalogue: Catalogue,
     source: Path,
-    against: str | None = None,
+    against: Any = None,
     *,
     split: str = "train",
     size: int | None = None,
@@ -46,9 +47,10 @@ def evaluate(
 ) -> list[dict[str, Any]]:
     """Metrics of a run, a generator file or a folder of images, as `zoo eval` documents them, each with its protocol.
 
-    Without `metrics`: FID, and KID from 1,000 samples on; for points the modes. Raises DataError, ConfigError,
-    UsageError.
+    `against` is a name, a path, or data in memory. Without `metrics`: FID, and KID from 1,000 samples on; for points
+    the modes. Raises DataError, ConfigError, UsageError.
     """
+    size, num, seed = argument("--size", size), argument("--num", num), argument("--seed", seed)
     groups = groups_of(metrics) if metrics else ()
     generator = None if _is_images(source) else load_generator(catalogue, source, device=device)
     splits, size = _load_splits(catalogue, source, generator, against, size, split)
@@ -68,8 +70,34 @@ def evaluate(
     return _evaluate_generator(evaluator, memorization, generator, seed)
 
 
+_SAMPLES = (".zip", ".npy", ".npz")
+
+
+def source_of(source: Path, best: bool = False) -> Path:
+    """The path to evaluate: `source`, or the best generator of that run. Raises DataError if it does not exist."""
+    if not source.exists():
+        raise DataError(
+            f"{source}: no such run, file or folder\n"
+            "give a run directory, a generator file, a folder of images or RECIPE@NAME"
+        )
+    if source.is_file() and source.suffix.lower() not in (*_SAMPLES, ".safetensors", ""):
+        raise DataError(
+            f"{source}: files of type {source.suffix} cannot be evaluated\n"
+            f"give a run directory, a folder of images, a .safetensors file, or samples as {', '.join(_SAMPLES)}"
+        )
+    if not best:
+        return source
+    generator = source / "generator-best.safetensors"
+    if not generator.exists():
+        raise DataError(
+            f"{generator}: no best generator, because the run was not evaluated in training\n"
+            "leave out --best to evaluate the final generator"
+        )
+    return generator
+
+
 def _load_splits(
-    catalogue: Catalogue, source: Path, generator: Generator | None, against: str | None, size: int | None, split: str
+    catalogue: Catalogue, source: Path, generator: Generator | None, against: Any, size: int | None, split: str
 ) -> tuple[Mapping[str, Samples], int | None]:
     """The splits of the dataset to compare with, by default that of the run, and the size that images are read at."""
     skipped = 0
@@ -77,11 +105,11 @@ def _load_splits(
         if generator is None:
             raise UsageError(f"{source}: use --against DATA to name the dataset that these images are compared with")
         data = generator.card["data"]
-        against, size = str(data["reference"]), size or data["size"]
+        against, size = data["reference"], size or data["size"]
         skipped = len(data.get("skipped") or ())  # the run left out as many unreadable images of this dataset
     splits = resolve.load(catalogue, against, size=size, skip_bad=skipped)
     if split not in splits:
-        raise DataError(f"{against} has no split {split!r}; it has {', '.join(splits)} (--split)")
+        raise DataError(f"{splits['train'].name} has no split {split!r}; it has {', '.join(splits)} (--split)")
     return splits, size
 
 
@@ -178,7 +206,7 @@ def _is_images(source: Path) -> bool:
     """True for a path to data, False for a run or a generator file."""
     if source.is_dir():
         return not (source / "card.json").exists()
-    return source.suffix.lower() in (".zip", ".npy", ".npz")
+    return source.suffix.lower() in _SAMPLES
 
 
 def _lossy(source: Path) -> str:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Mapping, Sequence
+import shlex
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -94,7 +96,8 @@ class Generator:
         `label` is the name or number of a class (see `class_index`). Raises UsageError where the generator has no such
         class or option, or where its samples do not depend on the class.
         """
-        keywords = options.checked_call(self.recipe.generate, CALLED_WITH, keywords)
+        with self.explain_options():
+            keywords = options.checked_call(self.recipe.generate, CALLED_WITH, keywords)
         if label is None:
             return self._sampler(seed, None, inputs, keywords)
         index = class_index(self.classes, label)
@@ -104,6 +107,14 @@ class Generator:
             if torch.equal(sampler.chunk(0)["fake"], other.chunk(0)["fake"]):
                 raise UsageError(f"--class {label}: the generator's samples do not depend on the class; leave it out")
         return sampler
+
+    @contextmanager
+    def explain_options(self) -> Iterator[None]:
+        """Adds to a UsageError where the recipe's sampling options are listed."""
+        try:
+            yield
+        except UsageError as error:
+            raise UsageError(f"{error}\nzoo sample {shlex.quote(str(self.path))} --help shows all") from None
 
     def _sampler(
         self,

@@ -16,12 +16,13 @@ from torch import Tensor
 
 from aigc_zoo import __version__, devices, options
 from aigc_zoo.data import resolve
+from aigc_zoo.data.items import IN_MEMORY
 from aigc_zoo.data.pool import Pool
 from aigc_zoo.engine import fast
 from aigc_zoo.engine.ranks import Ranks, join_group
 from aigc_zoo.engine.sampler import Sampler
 from aigc_zoo.engine.trainer import Trainer, steps_for
-from aigc_zoo.errors import ConfigError
+from aigc_zoo.errors import ConfigError, UsageError
 from aigc_zoo.game import Recipe, Samples
 from aigc_zoo.options import Configuration, RunSettings
 from aigc_zoo.plugins import Catalogue
@@ -73,6 +74,8 @@ class Prepared:
     def reference(self) -> str:
         """The dataset's id, or the absolute path of the data."""
         data = self.settings.data or self.recipe.dataset
+        if data == IN_MEMORY:
+            return data
         return str(Path(data).absolute()) if resolve.exists(Path(data)) else data
 
     @cached_property
@@ -165,18 +168,23 @@ class Prepared:
 
 
 def prepare(
-    catalogue: Catalogue, configuration: Configuration, *, progress: Callable[[int, int], None] | None = None
+    catalogue: Catalogue,
+    configuration: Configuration,
+    data: Any = None,
+    *,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Prepared:
     """Loads the data, builds the recipe and decides what the configuration left open.
 
-    `progress(done, total)` is called while files are read.
+    `data` in memory takes the place of the dataset that the configuration names. `progress(done, total)` is called
+    while files are read.
 
     Raises ConfigError where components do not fit together, DataError where the data cannot be used.
     """
     settings = configuration.run
     recipe = options.build(catalogue, configuration)
     device = choose_device(settings.device)
-    data = settings.data or recipe.dataset
+    data = data if data is not None else settings.data or recipe.dataset
     splits = resolve.load(catalogue, data, size=settings.size, progress=progress, skip_bad=settings.skip_bad)
     ranks = join_group(device)
     batch_size = _batch_size(settings, recipe, ranks)
@@ -258,6 +266,14 @@ def _require_entries(recipe: Recipe, samples: Samples) -> None:
 def versions() -> dict[str, str]:
     """Versions of the packages that compute the results."""
     return {"aigc_zoo": __version__, "torch": torch.__version__, "torch_fidelity": metadata.version("torch_fidelity")}
+
+
+def run_directory(out: Path | str | None, configuration: Configuration, recipe: Recipe) -> Path:
+    """The directory that the user chose, or the default one. Raises UsageError for a file."""
+    path = Path(out) if out is not None else default_directory(configuration, recipe)
+    if path.is_file():
+        raise UsageError(f"--out {path}: is a file, and a run needs a directory: choose another --out")
+    return path
 
 
 def default_directory(configuration: Configuration, recipe: Recipe) -> Path:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from aigc_zoo.data.pool import Pool
 from aigc_zoo.engine.sampler import CHUNK, Sampler
 from aigc_zoo.errors import UsageError
 from aigc_zoo.plugins import Catalogue
+from aigc_zoo.run.arguments import argument
 from aigc_zoo.run.generator import CALLED_WITH, Generator, load_generator
 
 
@@ -43,32 +43,49 @@ def save_samples(
     label  the name or number of a class
     more   the recipe's own sampling options as command line words
     """
+    count = argument("-n", count)
     generator = load_generator(catalogue, source, device=device)
     folder = Path(out) if out is not None and writers.is_folder(out) else None
     if folder is not None:
         writers.require_no_samples(folder)
     elif out is not None:
         writers.require_suffix(Path(out), generator.spec)
-    inputs = None
-    if generator.recipe.inputs and data is not None:
-        inputs = Pool(resolve.load(catalogue, data)["train"], torch.device("cpu")).rows
     keywords = _keywords(generator, more)
-    sampler = generator.sampler(seed=seed, label=label, inputs=inputs, **keywords)
+    sampler = sampler_of(catalogue, generator, seed=seed, label=label, data=data, **keywords)
     if folder is not None:
         return _save_each(sampler, count, folder)
-    name = _file_name(sampler, generator.classes, data if inputs is not None else None)
+    name = _file_name(sampler, generator.classes, data)
     stem = stem or (source / "sample" if source.is_dir() else source.with_suffix(""))
     path = Path(out) if out is not None else stem.with_name(f"{stem.name}-{name}{writers.suffix(generator.spec)}")
     writers.save_grid(sampler.samples(count), generator.spec, path)
     return [path]
 
 
+def sampler_of(
+    catalogue: Catalogue,
+    generator: Generator,
+    *,
+    seed: int = 0,
+    label: int | str | None = None,
+    data: Any = None,
+    **keywords: Any,
+) -> Sampler:
+    """The sampler of `zoo sample` and `Run.sample`; `data` is the dataset of inputs: a name, a path, or in memory.
+
+    Raises UsageError for data that the recipe does not read.
+    """
+    inputs = None
+    if data is not None:
+        if not generator.recipe.inputs:
+            raise UsageError(f"--data: {generator.card['recipe']} generates samples from noise alone; leave it out")
+        inputs = Pool(resolve.load(catalogue, data)["train"], torch.device("cpu")).rows
+    return generator.sampler(seed=argument("--seed", seed), label=label, inputs=inputs, **keywords)
+
+
 def _keywords(generator: Generator, words: Sequence[str]) -> dict[str, Any]:
     """The sampling options on the command line. UsageError says where they are listed."""
-    try:
+    with generator.explain_options():
         return options.parse_call(generator.recipe.generate, CALLED_WITH, words)
-    except UsageError as error:
-        raise UsageError(f"{error}\nzoo sample {shlex.quote(str(generator.path))} --help shows all") from None
 
 
 def _save_each(sampler: Sampler, count: int, folder: Path) -> list[Path]:
