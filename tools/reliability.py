@@ -56,6 +56,9 @@ PROMISES: Mapping[str, str] = {
     "U2": "the core brings few distributions beyond those of torch",
     "U6": "what --json prints is JSON",
     "U4": "wrong command lines are answered in three lines, with the fix and the right exit code",
+    "U7": "Python refuses what a command refuses, with the same class, exit code and words",
+    "U8": "data in memory are read and refused as files are, and known by their content",
+    "U9": "a device that torch finds is taken, and any other is refused with those that it finds",
 }
 
 

@@ -78,8 +78,9 @@ HOLDERS = {
 }
 
 
+@pytest.mark.promise("U8", 1, 1)
 @pytest.mark.parametrize("data", HOLDERS.values(), ids=HOLDERS)
-def test_the_content_identifies_the_data(tmp_path: Path, data: Any) -> None:
+def test_the_content_identifies_the_data(tmp_path: Path, data: Any, promise: Any) -> None:
     np.savez(tmp_path / "set.npz", images=BYTES, labels=LABELS)
     file, memory = open_path(tmp_path / "set.npz")["train"], open_data(data)["train"]
     assert memory.name == "in-memory data"
@@ -87,6 +88,7 @@ def test_the_content_identifies_the_data(tmp_path: Path, data: Any) -> None:
         assert getattr(memory, key) == getattr(file, key), key
     for key, value in example(file, 12).items():
         assert value.equal(example(memory, 12)[key])
+    promise.kept(holders=1, equal=1)
 
 
 @pytest.mark.parametrize(
@@ -254,6 +256,7 @@ def test_numbers_of_other_types_widen_the_column() -> None:
 # --- refusals ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.promise("U8", 1, 1)
 @pytest.mark.parametrize(
     "given",
     [
@@ -277,7 +280,7 @@ def test_numbers_of_other_types_widen_the_column() -> None:
         {"labels": LABELS},
     ],
 )
-def test_refusals_are_those_of_files(tmp_path: Path, given: dict[str, np.ndarray]) -> None:
+def test_refusals_are_those_of_files(tmp_path: Path, given: dict[str, np.ndarray], promise: Any) -> None:
     path = tmp_path / "set.npz"
     np.savez(path, **given)
     with pytest.raises(DataError) as file:
@@ -294,6 +297,7 @@ def test_refusals_are_those_of_files(tmp_path: Path, given: dict[str, np.ndarray
             open_data(data)
         assert str(memory.value) == message
         assert len(message.splitlines()) <= 3
+    promise.kept(refusals=len(holders), alike=len(holders))
 
 
 def test_the_advice_for_arrays_that_are_no_images_works() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -42,6 +43,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
     return have
 
 
+@pytest.mark.promise("U9", 1, 1)
 @pytest.mark.parametrize(
     ("found", "wanted", "device"),
     [
@@ -60,12 +62,16 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
         ({"xpu": 1}, "auto", "cpu"),
     ],
 )
-def test_a_device_that_torch_finds_is_taken(machine: Machine, found: dict[str, int], wanted: str, device: str) -> None:
+def test_a_device_that_torch_finds_is_taken(
+    machine: Machine, found: dict[str, int], wanted: str, device: str, promise: Any
+) -> None:
     calls = machine(**found)
     assert str(choose_device(wanted)) == device
     assert calls == ([device] if ":" in device else [])
+    promise.kept(taken=1)
 
 
+@pytest.mark.promise("U9", 1, 1)
 @pytest.mark.parametrize(
     ("found", "wanted", "use"),
     [
@@ -80,7 +86,7 @@ def test_a_device_that_torch_finds_is_taken(machine: Machine, found: dict[str, i
     ],
 )
 def test_a_device_that_torch_does_not_find_is_refused(
-    machine: Machine, found: dict[str, int], wanted: str, use: str
+    machine: Machine, found: dict[str, int], wanted: str, use: str, promise: Any
 ) -> None:
     machine(**found)
     with pytest.raises(ConfigError) as caught:
@@ -88,6 +94,7 @@ def test_a_device_that_torch_does_not_find_is_refused(
     assert str(caught.value) == f"--device {wanted}: torch finds no such device here; use --device {use}"
     for one in use.replace(" or ", ", ").split(", "):
         choose_device(one)  # what the message advises works
+    promise.kept(refused=1)
 
 
 @pytest.mark.parametrize(

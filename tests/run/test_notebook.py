@@ -396,6 +396,7 @@ def alike(capsys: pytest.CaptureFixture[str], words: list[str], call: Callable[[
     return command
 
 
+@pytest.mark.promise("U7", 1, 1)
 @pytest.mark.parametrize(("line", "keywords"), TRAIN, ids=[line for line, _ in TRAIN])
 def test_errors_of_train_are_those_of_the_command(
     capsys: pytest.CaptureFixture[str],
@@ -403,12 +404,14 @@ def test_errors_of_train_are_those_of_the_command(
     folder: Path,
     line: str,
     keywords: dict[str, Any],
+    promise: Any,
 ) -> None:
     monkeypatch.chdir(folder)
     before = sorted(folder.rglob("*"))
     words = shlex.split(line)
     alike(capsys, ["train", *words], lambda: aigc_zoo.train(words[0], **keywords))
     assert sorted(folder.rglob("*")) == before
+    promise.kept(faults=1, alike=1)
 
 
 SAMPLE: list[tuple[str, Callable[[Run], object]]] = [
@@ -447,6 +450,7 @@ def file_of(run: Run) -> Run:
     return aigc_zoo.load_run(run.path / "generator.safetensors")
 
 
+@pytest.mark.promise("U7", 1, 1)
 @pytest.mark.parametrize(("line", "call"), SAMPLE, ids=[line for line, _ in SAMPLE])
 def test_errors_of_a_run_are_those_of_the_commands(
     capsys: pytest.CaptureFixture[str],
@@ -455,10 +459,12 @@ def test_errors_of_a_run_are_those_of_the_commands(
     done: Run,
     line: str,
     call: Callable[[Run], object],
+    promise: Any,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     alike(capsys, shlex.split(line.replace("RUN", shlex.quote(str(done.path)))), lambda: call(done))
     assert not list(tmp_path.iterdir())
+    promise.kept(faults=1, alike=1)
 
 
 @pytest.mark.parametrize("label", ["0", 1, "cat"])
