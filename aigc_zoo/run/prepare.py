@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from importlib import metadata
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from aigc_zoo import __version__, devices, options
 from aigc_zoo.data import resolve
+from aigc_zoo.data.download import Progress
 from aigc_zoo.data.items import IN_MEMORY
 from aigc_zoo.data.pool import Pool
 from aigc_zoo.engine import fast
@@ -168,18 +169,12 @@ class Prepared:
 
 
 def prepare(
-    catalogue: Catalogue,
-    configuration: Configuration,
-    data: Any = None,
-    *,
-    progress: Callable[[int, int], None] | None = None,
+    catalogue: Catalogue, configuration: Configuration, data: Any = None, *, progress: Progress | None = None
 ) -> Prepared:
     """Loads the data, builds the recipe and decides what the configuration left open.
 
     `data` in memory takes the place of the dataset that the configuration names. `progress(done, total)` is called
-    while files are read.
-
-    Raises ConfigError where components do not fit together, DataError where the data cannot be used.
+    while files or items are read. Raises ConfigError where components do not fit together, DataError where the data cannot be used.
     """
     settings = configuration.run
     recipe = options.build(catalogue, configuration)
