@@ -174,7 +174,8 @@ def prepare(
     """Loads the data, builds the recipe and decides what the configuration left open.
 
     `data` in memory takes the place of the dataset that the configuration names. `progress(done, total)` is called
-    while files or items are read. Raises ConfigError where components do not fit together, DataError where the data cannot be used.
+    while files or items are read. Raises ConfigError where components do not fit together, DataError where the data
+    cannot be used.
     """
     settings = configuration.run
     recipe = options.build(catalogue, configuration)
