@@ -47,8 +47,7 @@ def evaluate(
 ) -> list[dict[str, Any]]:
     """Metrics of a run, a generator file or a folder of images, as `zoo eval` documents them, each with its protocol.
 
-    `against` is a name, a path, or data in memory. Without `metrics`: FID, and KID from 1,000 samples on; for points
-    the modes. Raises DataError, ConfigError, UsageError.
+    `against` is a name, a path, or data in memory. Raises DataError, ConfigError, UsageError.
     """
     size, num, seed = argument("--size", size), argument("--num", num), argument("--seed", seed)
     groups = groups_of(metrics) if metrics else ()
