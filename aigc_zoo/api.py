@@ -127,7 +127,7 @@ class Run:
 
         `against` is a dataset: a name, a path, or data in memory; by default that of the run. `progress` as of `train`.
         """
-        source = source_of(self.path, best)
+        source = source_of(plugins.catalogue(), self.path, best)
         names = metrics.split(",") if isinstance(metrics, str) else metrics
         shows = _shows(progress)
         with EvaluationProgress() as evaluating:

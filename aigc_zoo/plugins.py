@@ -16,7 +16,7 @@ from typing import Any
 from aigc_zoo.discovery import Entry, Manager, Record
 from aigc_zoo.errors import ConfigError, did_you_mean, in_a_line, printable
 from aigc_zoo.spec import HOOKS, KINDS
-from aigc_zoo.text import natural_key
+from aigc_zoo.text import natural_key, zoo_command
 
 __all__ = ["Catalogue", "Entry", "Found", "Record", "catalogue", "describe_problems", "needs"]
 
@@ -150,7 +150,8 @@ class Catalogue:
             lines.append(f"it may belong to {suspect.label}, which is {suspect.status}: {suspect.reason}")
         elif kinds:
             lines.append(f"of that name there is a {' and a '.join(dict.fromkeys(kinds))}")
-        return ConfigError("\n".join([*lines, f"zoo list --kind {'all' if every else kind} shows what is installed"]))
+        listed = zoo_command("list", "--kind", "all" if every else kind)
+        return ConfigError("\n".join([*lines, f"{listed} shows what is installed"]))
 
 
 def catalogue(files: Sequence[Path] = ()) -> Catalogue:
@@ -175,7 +176,7 @@ def describe_problems(catalogue: Catalogue) -> list[str]:
 def needs(distribution: str, version: str) -> str:
     """How to install a missing plugin: `needs aigc-zoo-acme>=0.2: python -m pip install aigc-zoo-acme`."""
     if distribution.endswith(".py"):
-        return f"needs the plugin file {distribution}: zoo --plugin {distribution} ..."
+        return f"needs the plugin file {distribution}: give its path with --plugin"
     return f"needs {distribution}{f'>={version}' if version else ''}: python -m pip install {distribution}"
 
 
@@ -189,7 +190,7 @@ def _split(kind: str, reference: str) -> tuple[str, str, str | None]:
     if ":" in reference or "/" in space or not name or reference.startswith((".", "~", "/")) or preset == "py":
         raise ConfigError(
             f"{reference!r} is not the name of a {kind}, which reads [namespace/]name[.preset]\n"
-            f"a plugin of a single file is given before the command: zoo --plugin FILE.py ..."
+            "a plugin of a single file is given with --plugin FILE.py"
         )
     return space, name, preset if dot else None
 

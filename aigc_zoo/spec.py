@@ -18,6 +18,9 @@ GROUP = "aigc_zoo"
 
 KINDS = ("recipe", "generator", "discriminator", "loss", "penalty", "augmentation", "dataset", "extractor")
 
+GENERATE = ("nets", "batch")
+"""The arguments of a recipe's `generate`; its keyword-only parameters are sampling options."""
+
 Scalar = bool | int | float | str
 
 hookspec = pluggy.HookspecMarker(GROUP)
@@ -25,6 +28,8 @@ hookimpl = pluggy.HookimplMarker(GROUP)
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 _TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+_SUFFIX = re.compile(r"\.[a-z0-9][a-z0-9._+-]*")
+_OURS = (".zip", ".npy", ".npz", ".gz")
 _EXTENDS = re.compile(r"([a-z0-9][a-z0-9_-]*/)?[a-z0-9][a-z0-9_-]*")
 
 
@@ -79,6 +84,8 @@ class Component:
     shapes    sample shapes (without the batch) that the component supports; `zoo check` tries all of them, or the usual
               ones where none is given
     weights   trained generators of a recipe by name: `zoo sample RECIPE@NAME` downloads and samples one
+    suffixes  suffixes of files that a dataset reads, such as ".xyz": `--data FILE.xyz` calls its target with the path
+              of the file. Folders, .zip, .npy, .npz and IDX files are always read by the zoo itself
 
     References in `defaults` and `presets` resolve in the namespace of the plugin that states them, then in `zoo/`.
     Raises ValueError for a field that is not of this form.
@@ -97,6 +104,7 @@ class Component:
     presets: Mapping[str, Mapping[str, Scalar]] = field(default_factory=dict)
     shapes: tuple[tuple[int, ...], ...] = ()
     weights: Mapping[str, Weights] = field(default_factory=dict)
+    suffixes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -113,6 +121,7 @@ class Component:
             raise ValueError(f"{self.name}: shapes {self.shapes!r} must be a tuple of shapes such as (1, 28, 28)")
         self._check_values()
         self._check_weights()
+        self._check_suffixes()
 
     def _check_target(self) -> None:
         if not isinstance(self.target, str) or not isinstance(self.extends, str):
@@ -144,6 +153,15 @@ class Component:
         for name, weights in self.weights.items():
             if not _is_name(name) or not isinstance(weights, Weights) or self.kind != "recipe":
                 raise ValueError(f"{self.name}: weights {name!r} must be a recipe's Weights under a plain name")
+
+    def _check_suffixes(self) -> None:
+        if not isinstance(self.suffixes, tuple) or (self.suffixes and self.kind != "dataset"):
+            raise ValueError(f"{self.name}: suffixes {self.suffixes!r} must be a tuple of texts, of a dataset only")
+        for suffix in self.suffixes:
+            if not isinstance(suffix, str) or not _SUFFIX.fullmatch(suffix):
+                raise ValueError(f"{self.name}: suffix {suffix!r} is not in lower case with a dot, such as '.xyz'")
+            if suffix in _OURS:
+                raise ValueError(f"{self.name}: files of suffix {suffix} are read by the zoo itself")
 
 
 def _is_name(name: object) -> bool:

@@ -18,6 +18,7 @@ from typing import Any, BinaryIO
 from aigc_zoo.errors import StorageError
 
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}\.tmp")
+ELSEWHERE = "write to another place"
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -28,7 +29,7 @@ def explained(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         reason = "a file of that name exists" if isinstance(error, FileExistsError) else error.strerror or str(error)
-        fix = "free space there, or choose another --out" if error.errno in _FULL else "choose another --out"
+        fix = f"free space there, or {ELSEWHERE}" if error.errno in _FULL else ELSEWHERE
         raise StorageError(f"cannot write {path}: {reason}: {fix}") from error
 
 
@@ -59,8 +60,11 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes `text` to `path` in UTF-8, atomically. Raises StorageError."""
-    write_bytes(path, text.encode())
+    """Writes `text` to `path` in UTF-8, atomically; a byte of a file name that is not UTF-8 becomes ?.
+
+    Raises StorageError.
+    """
+    write_bytes(path, text.encode("utf-8", "replace"))
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -35,12 +35,13 @@ def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[tuple[s
     # Both cards pass through JSON, as a card that was read from a file did: tuples become lists there.
     before, after = (dict(_flat(json.loads(json.dumps(card)))) for card in (old, new))
     for key in {**after, **before}:
-        if key in IGNORED or key.partition(".")[0] in IGNORED:
-            continue
+        if key in IGNORED or key.partition(".")[0] in IGNORED or key.startswith("data.options."):
+            continue  # the options of the dataset are compared as settings of the run
         values = before.get(key, _MISSING), after.get(key, _MISSING)
         section, _, name = key.partition(".")
-        if values[0] is _MISSING and section == "options" and name not in new.get("set_by", {}):
-            continue  # an option that the recipe has gained since, at its default
+        optional = section == "options" or key.startswith("run.data.")
+        if values[0] is _MISSING and optional and name not in new.get("set_by", {}):
+            continue  # an option that the recipe or the dataset has gained since, at its default
         if values[0] != values[1]:
             yield key, *values
 

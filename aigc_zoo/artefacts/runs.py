@@ -228,7 +228,7 @@ class RunDirectory:
         if skipped:
             raise DataError(
                 f"all {len(skipped)} checkpoints of run {self.path} are damaged ({skipped[0]}):\n"
-                "use --fresh to start anew, or another --out"
+                "train again, with --fresh or another --out of zoo train"
             )
         return None
 

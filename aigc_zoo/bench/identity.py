@@ -9,7 +9,7 @@ import ast
 import json
 import sys
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from hashlib import sha256
@@ -21,7 +21,7 @@ from aigc_zoo import devices
 from aigc_zoo.data import resolve
 from aigc_zoo.discovery import Entry
 from aigc_zoo.errors import ConfigError
-from aigc_zoo.options import Configuration, build
+from aigc_zoo.options import Configuration, build, dataset_of
 from aigc_zoo.options.signatures import read
 from aigc_zoo.plugins import Catalogue
 from aigc_zoo.run.device import choose_device
@@ -38,9 +38,9 @@ def identity_of(
     digests = {} if digests is None else digests
     settings = configuration.run
     reference = settings.data or build(catalogue, configuration).dataset
-    key = reference, settings.size, settings.skip_bad
+    key = reference, settings.size, settings.skip_bad, json.dumps(configuration.data_options, sort_keys=True)
     if key not in digests:
-        digests[key] = _data(catalogue, *key)
+        digests[key] = _data(catalogue, *key[:3], configuration.data_options)
     data, _, extractor = digests[key].partition(" ")
     entries = _entries(catalogue, configuration, reference, settings.extractor or extractor)
     card = configuration.card()
@@ -53,9 +53,9 @@ def identity_of(
     }
 
 
-def _data(catalogue: Catalogue, reference: str, size: int | None, skip_bad: int) -> str:
+def _data(catalogue: Catalogue, reference: str, size: int | None, skip_bad: int, options: Mapping[str, Any]) -> str:
     """A digest of all splits of a dataset, and its extractor."""
-    splits = resolve.load(catalogue, reference, size=size, skip_bad=skip_bad)
+    splits = resolve.load(catalogue, reference, size=size, skip_bad=skip_bad, options=options)
     about = [
         [name, one.digest, list(one.classes), one.resize, asdict(one.spec)] for name, one in sorted(splits.items())
     ]
@@ -70,9 +70,11 @@ def _entries(catalogue: Catalogue, configuration: Configuration, data: str, extr
         chosen = configuration.slots.get(option.key) if option.slot else None
         ids = (chosen,) if isinstance(chosen, str) else chosen or ()
         found += [catalogue.find(option.slot, one).entry for one in ids]
-    for kind, reference in (("dataset", data), ("extractor", extractor)):
-        with suppress(ConfigError):  # data at a path; the extractor of no metric
-            found.append(catalogue.find(kind, reference).entry)
+    with suppress(ConfigError):  # the dataset is unknown
+        dataset = dataset_of(catalogue, data)
+        found += [dataset.entry] if dataset is not None else []
+    with suppress(ConfigError):  # the extractor of no metric
+        found.append(catalogue.find("extractor", extractor).entry)
     return found
 
 

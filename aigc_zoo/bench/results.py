@@ -58,11 +58,11 @@ def read_results(path: Path) -> dict[str, Any]:
     if schema != SCHEMA:
         raise DataError(
             f"{path} is not a result file of this version: its schema is {schema!r}, not {SCHEMA!r}\n"
-            "measure again with zoo bench ... --json FILE"
+            "measure again, with --json FILE"
         )
     problem = _problem(found)
     if problem:
-        raise DataError(f"{path}: {problem}: measure again with zoo bench ... --json FILE")
+        raise DataError(f"{path}: {problem}: measure again, with --json FILE")
     return {**found, "entries": [migration.record(entry, path) for entry in found["entries"]]}
 
 

@@ -14,6 +14,7 @@ import click
 
 from aigc_zoo import __version__
 from aigc_zoo.errors import StorageError, ZooError, printable
+from aigc_zoo.text import PLUGIN_FILES
 
 if TYPE_CHECKING:
     from aigc_zoo.plugins import Catalogue
@@ -51,6 +52,7 @@ class Globals:
     def __init__(self, plugins: Sequence[Path] = (), debug: bool = False) -> None:
         self.plugins = tuple(plugins)
         self.debug = debug
+        PLUGIN_FILES.set(self.plugins)
         self._reported = False
 
     def catalogue(self, quiet: bool = False) -> Catalogue:
@@ -120,11 +122,14 @@ def main(args: Sequence[str] | None = None) -> int:
 
         return answer(instruction)
     args = sys.argv[1:] if args is None else list(args)
+    before = PLUGIN_FILES.set(())
     try:
         result = zoo.main(globals_first(args), prog_name="zoo", standalone_mode=False)
         sys.stdout.flush()
     except (Exception, KeyboardInterrupt) as error:
         return _report_error(error, debug="--debug" in args)
+    finally:
+        PLUGIN_FILES.reset(before)
     return result if isinstance(result, int) else 0
 
 

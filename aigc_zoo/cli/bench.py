@@ -18,6 +18,7 @@ IMAGES = "Number of real images that each run trains on, repetitions included."
 SECONDS = "Training time of each run, instead of --images."
 TARGET = "Target value of the compared metric; reports the time and images until it is reached."
 METRICS = "Metrics, as in `zoo eval`. The first one is compared; with fewer than 10,000 samples kid, if it is named."
+WEIGHTS = "File with the extractor's weights, instead of a download."
 EVAL_NUM = "Number of samples in each evaluation."
 OUT = "Directory of the cells, one training run each; the same command resumes them."
 FAIL_IF = (
@@ -122,6 +123,7 @@ def budget(function: Callable[..., Any]) -> Callable[..., Any]:
             click.option("--target", type=float, metavar="VALUE", help=TARGET),
             click.option("--metrics", metavar="NAMES", help=METRICS, show_default=TRAINING),
             click.option("--extractor", metavar="NAME", help="Feature extractor.", show_default=TRAINING),
+            click.option("--extractor-weights", metavar="FILE", help=WEIGHTS),
             click.option("--eval-num", type=click.IntRange(2), metavar="N", help=EVAL_NUM, show_default=TRAINING),
             click.option(
                 "--eval-every", type=count, metavar="STEPS", help="Evaluation interval.", show_default=TRAINING
@@ -198,7 +200,8 @@ def _budget(kind: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     if settings["images"] and settings["seconds"]:
         raise UsageError("--images and --seconds exclude each other: give one of them")
     images = settings["images"] or (None if settings["seconds"] else DEFAULT)
-    given = {key: settings[key] for key in ("eval_num", "eval_every", "extractor", "metrics") if settings[key]}
+    keys = ("eval_num", "eval_every", "extractor", "extractor_weights", "metrics")
+    given = {key: settings[key] for key in keys if settings[key]}
     return {
         "out": settings["out"] or default_out(kind),
         "data": settings["data"],

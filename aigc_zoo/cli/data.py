@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from aigc_zoo.cli import Globals
+from aigc_zoo.cli.dataset_options import DatasetCommand
 from aigc_zoo.cli.text import print_json, short, table
 from aigc_zoo.errors import DataError, UsageError, printable
 
@@ -49,7 +51,7 @@ def list_(zoo: Globals, as_json: bool) -> None:
         click.echo(f"\nfiles are read from $ZOO_DATA/NAME if it exists, otherwise from {cache_folder() / 'data'}/NAME")
 
 
-@command.command("prepare")
+@command.command("prepare", cls=DatasetCommand)
 @click.argument("data", metavar="ID|PATH")
 @click.option(
     "--size", type=click.IntRange(1), metavar="PIXELS", help="Center-crop and resize images to squares of this side."
@@ -64,18 +66,23 @@ def list_(zoo: Globals, as_json: bool) -> None:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 @click.pass_obj
-def prepare(zoo: Globals, data: str, size: int | None, skip_bad: int, as_json: bool) -> None:
+def prepare(
+    zoo: Globals, data: str, size: int | None, skip_bad: int, as_json: bool, dataset_options: Mapping[str, Any]
+) -> None:
     """Download, read and check a dataset.
 
     It prints the properties of each split; training can then start at once.
 
-    The dataset is an id, a folder or zip of images, or a .npy, .npz or IDX file. Folders and zips of images are decoded
+    The dataset is an id, a folder or zip of images, or a .npy, .npz or IDX file. The options of a named dataset are
+    --data.OPTION; `zoo data prepare ID --help` lists them. Folders and zips of images are decoded
     once into the cache, with a manifest of their files: path, size, SHA-256 and pixel mode.
     """
     from aigc_zoo.data import resolve
     from aigc_zoo.run.terminal import ReadingProgress
 
-    splits = resolve.load(zoo.catalogue(), data, size=size, progress=ReadingProgress(), skip_bad=skip_bad)
+    splits = resolve.load(
+        zoo.catalogue(), data, size=size, options=dataset_options, progress=ReadingProgress(), skip_bad=skip_bad
+    )
     for note in splits["train"].notes:
         click.echo(printable(f"note: {note}"), err=True)
     if as_json:
@@ -102,7 +109,7 @@ def verify_(path: Path, size: int | None, as_json: bool) -> None:
         raise UsageError(
             f"{path}: not a folder or zip of images; only these have a manifest\ngive a folder or a .zip file"
         )
-    from aigc_zoo.data.images import verify
+    from aigc_zoo.data.images import preparing, verify
 
     changes = verify(path, size)
     if as_json:
@@ -112,7 +119,7 @@ def verify_(path: Path, size: int | None, as_json: bool) -> None:
                 for what, names in changes._asdict().items() if names]  # fmt: skip
         raise DataError(
             f"{path} differs from its manifest: {'; '.join(differences)}\n"
-            f"restore these files, or read them again with zoo data prepare {path}"
+            f"restore these files, or read them again with {preparing(path, size)}"
         )
     if not as_json:
         click.echo(f"{path}: all files match the manifest")

@@ -156,7 +156,7 @@ def _driver() -> Finding:
 
 
 def _folders() -> Iterator[tuple[str, Path, str]]:
-    yield "working directory", Path.cwd(), "free space, or choose another --out"
+    yield "working directory", Path.cwd(), "free space, or write runs to another disk with --out"
     yield "cache", cache_folder(), "free space, or set ZOO_CACHE to another folder"
 
 

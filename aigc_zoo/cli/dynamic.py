@@ -15,7 +15,9 @@ from aigc_zoo import options
 from aigc_zoo.artefacts import migration
 from aigc_zoo.errors import UsageError, ZooError
 from aigc_zoo.options import RUN_SETTINGS, Configuration, Option
+from aigc_zoo.options.data import PREFIX
 from aigc_zoo.options.values import flag_of, shown, suggestion
+from aigc_zoo.text import zoo_command
 
 if TYPE_CHECKING:
     from aigc_zoo.plugins import Catalogue
@@ -52,7 +54,7 @@ class RecipeCommand(click.Command):
     def __init__(
         self, name: str, callback: Callable[..., Any], extra: Sequence[click.Parameter] = (), help: str = ""
     ) -> None:
-        self.settings = [_parameter(option, f"s{number}") for number, option in enumerate(RUN_SETTINGS.values())]
+        self.settings = [parameter_of(option, f"s{number}") for number, option in enumerate(RUN_SETTINGS.values())]
         self.own = [
             click.Option(
                 ["config_file", "--config"],
@@ -99,15 +101,16 @@ class RecipeCommand(click.Command):
         """The message for an option that does not exist, and the command that lists those that do."""
         found: _Found = ctx.meta[__name__]
         own = tuple(opt[2:] for parameter in super().get_params(ctx) for opt in parameter.opts if opt[:2] == "--")
-        inputs, recipe = found.inputs, "RECIPE"
+        inputs = found.inputs
         if found.catalogue is None:
             text = f"no option {flag_of(key)}{suggestion(key, own) or ' without a recipe'}"
         else:
-            recipe = inputs.reference or recipe
             text = options.unknown_option(
                 found.catalogue, inputs.reference, key, inputs.given, data=inputs.data, file=inputs.file, also=own
             )
-        return f"{text}\n{ctx.command_path} {recipe} --help shows all"
+        words = [inputs.reference] if found.catalogue is not None and inputs.reference else []
+        words += ["--data", inputs.data] if words and inputs.data else []
+        return f"{text}\n{zoo_command(str(ctx.info_name), *words, '--help')} shows all"
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         found: _Found = ctx.meta.get(__name__, _Found(Inputs(None)))
@@ -143,8 +146,9 @@ class _Found:
         return None
 
     def groups(self) -> Iterable[tuple[str, list[Option]]]:
-        """The recipe's own options under its name, then each slot with the options that it brings."""
-        slots = {option.key: [option] for option in self.options if option.slot}
+        """The recipe's own options under its name, then each slot with the options that it brings, and the dataset."""
+        slots: dict[str, list[Option]] = {option.key: [option] for option in self.options if option.slot}
+        slots |= {"data": []} if any(option.key.startswith(PREFIX) for option in self.options) else {}
         recipe: list[Option] = []
         for option in self.options:
             if not option.slot:
@@ -152,7 +156,7 @@ class _Found:
         if recipe:
             yield f"Options of {_short(recipe[0].owner)}", recipe
         for key, group in slots.items():
-            holds = dict.fromkeys(_short(option.owner) for option in group[1:])
+            holds = dict.fromkeys(_short(option.owner) for option in group if not option.slot)
             yield f"{key.replace('_', ' ').capitalize()} {', '.join(holds)}".strip(), group
 
 
@@ -188,7 +192,7 @@ def _look_ahead(ctx: click.Context, args: Sequence[str], known: Sequence[click.P
             slots[option.key] = values if option.repeated else values[-1]
     if slots:
         brought = options.options_of(catalogue, reference, slots, data=data, file=file, automatic=automatic)
-    parameters = [_parameter(option, f"o{number}") for number, option in enumerate(brought)]
+    parameters = [parameter_of(option, f"o{number}") for number, option in enumerate(brought)]
     return _Found(Inputs(reference, data, file, slots), catalogue, brought, parameters)
 
 
@@ -224,7 +228,7 @@ class _AnyChoice(click.Choice[str]):
         return value
 
 
-def _parameter(option: Option, name: str) -> click.Option:
+def parameter_of(option: Option, name: str) -> click.Option:
     if option.type is bool and not option.repeated:
         return click.Option([name, f"{option.flag}/--no-{option.flag[2:]}"], default=None, help=option.help)
     return click.Option(
@@ -261,7 +265,7 @@ def help_row(option: Option, resolved: Configuration | None, catalogue: Catalogu
 def _default(option: Option, resolved: Configuration | None) -> list[str]:
     value: Any = option.default
     if resolved is not None:
-        value = {**resolved.run.card(), **resolved.options, **resolved.slots}.get(option.key, value)
+        value = {**resolved.card()["run"], **resolved.options, **resolved.slots}.get(option.key, value)
     if value is None and not option.owner:  # the run decides
         return []
     if option.slot:

@@ -9,13 +9,16 @@ from typing import Any
 import click
 
 from aigc_zoo.cli.checked import Checked
+from aigc_zoo.cli.dataset_options import DatasetCommand
 from aigc_zoo.cli.device import device_of, device_option
 from aigc_zoo.cli.text import print_json
 
+AGAINST = "Dataset to compare with; its own options are --against.OPTION, listed by `--against ID --help`."
 
-@click.command("eval")
+
+@click.command("eval", cls=DatasetCommand, named_by="against")
 @click.argument("source", metavar="RUN|FILE|FOLDER|RECIPE@NAME", type=click.Path(path_type=Path))
-@click.option("--against", metavar="ID|PATH", show_default="that of the run", help="Dataset to compare with.")
+@click.option("--against", metavar="ID|PATH", show_default="that of the run", help=AGAINST)
 @click.option("--split", default="train", show_default=True, metavar="NAME", help="Split of the dataset.")
 @click.option(
     "--size", type=Checked("--size"), metavar="PIXELS", help="Center-crop and resize images to squares of this side."
@@ -50,7 +53,17 @@ from aigc_zoo.cli.text import print_json
 @device_option("evaluation")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with the protocol of every value, instead of text.")
 @click.pass_obj
-def command(obj: Any, /, source: Path, metrics: str, device: str, best: bool, as_json: bool, **settings: Any) -> None:
+def command(
+    obj: Any,
+    /,
+    source: Path,
+    metrics: str,
+    device: str,
+    best: bool,
+    as_json: bool,
+    dataset_options: Mapping[str, Any],
+    **settings: Any,
+) -> None:
     """Evaluate the generator of RUN or FILE, published weights, or a FOLDER of images against a dataset.
 
     RECIPE@NAME is a recipe and the name of weights that its plugin publishes. Values are comparable only if their
@@ -62,13 +75,14 @@ def command(obj: Any, /, source: Path, metrics: str, device: str, best: bool, as
     from aigc_zoo.run.terminal import EvaluationProgress
 
     chosen = device_of(device)
-    source = source_of(resolve_source(obj.catalogue(), source), best)
+    source = source_of(obj.catalogue(), resolve_source(obj.catalogue(), source), best)
     names = tuple(name.strip() for name in metrics.split(",")) if metrics else ()
     with EvaluationProgress() as progress:
         records = evaluate(
             obj.catalogue(),
             source,
             metrics=names,
+            against_options=dataset_options,
             device=chosen,
             progress=progress,
             note=lambda text: click.echo(f"note: {text}", err=True),

@@ -11,6 +11,7 @@ import click
 from aigc_zoo.cli import Globals
 from aigc_zoo.cli.text import item, print_json, short, table, width
 from aigc_zoo.spec import KINDS
+from aigc_zoo.text import zoo_command
 
 if TYPE_CHECKING:
     from aigc_zoo.plugins import Catalogue, Entry
@@ -59,10 +60,10 @@ def _no_match(catalogue: Catalogue, pattern: str, kind: str) -> str:
     known = catalogue.items(None if kind == "all" else kind)
     what = "component" if kind == "all" else kind
     if not known:
-        return f"zoo: no {what} is installed; zoo plugins lists the plugins"
+        return f"zoo: no {what} is installed; {zoo_command('plugins')} lists the plugins"
     kinds = dict.fromkeys(entry.kind for entry in catalogue.items(None, pattern))
     if kinds:
         return f"zoo: no {what} matches {pattern!r}, but a {' and a '.join(kinds)} does: add --kind {next(iter(kinds))}"
-    every = "zoo list" if kind == "recipe" else f"zoo list --kind {kind}"
+    every = zoo_command("list", *([] if kind == "recipe" else ["--kind", kind]))
     close = did_you_mean(pattern, [short(entry) for entry in known])
     return f"zoo: no {what} matches {pattern!r}{close or f'; {every} shows all of them'}"

@@ -9,6 +9,7 @@ import click
 from aigc_zoo.cli import Globals
 from aigc_zoo.scaffold import LICENCES, write_project
 from aigc_zoo.spec import KINDS
+from aigc_zoo.text import quoted, zoo_command
 
 
 @click.command()
@@ -40,6 +41,7 @@ def command(zoo: Globals, name: str, kind: str, licence: str, author: str, into:
     for path in files:
         click.echo(f"  {path.relative_to(into) if into != Path('.') else path}")
     click.echo(
-        f"\nnext\n  python -m pip install -e {directory}\n  zoo check {directory.name}\n  {train} --steps 200\n"
+        f"\nnext\n  python -m pip install -e {quoted(directory)}\n"
+        f"  {zoo_command('check', directory.name)}\n  {zoo_command(*train, '--steps', '200')}\n"
         f"  edit {next(path for path in files if path.parent.parent.name == 'src' and path.suffix == '.py')}"
     )

@@ -9,12 +9,13 @@ from typing import Any
 import click
 
 from aigc_zoo.cli.checked import Checked
+from aigc_zoo.cli.dataset_options import DatasetCommand
 from aigc_zoo.cli.device import device_of, device_option
 from aigc_zoo.cli.dynamic import help_row
 from aigc_zoo.errors import ZooError, printable
 
 
-class SampleCommand(click.Command):
+class SampleCommand(DatasetCommand):
     """`zoo sample`; help for a run or a generator also lists the sampling options of its recipe."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from aigc_zoo.cli import Globals
 from aigc_zoo.cli.text import item, print_json, short, width
-from aigc_zoo.errors import printable
+from aigc_zoo.errors import ZooError, printable
 from aigc_zoo.spec import KINDS
+from aigc_zoo.text import zoo_command
 
 if TYPE_CHECKING:
     from aigc_zoo.options import Option
@@ -38,10 +39,15 @@ def command(zoo: Globals, reference: str, kind: str | None, as_json: bool) -> No
     full = f"{entry.id}.{found.preset}" if found.preset else entry.id
     others = [other.kind for other in catalogue.items() if other.id == entry.id and other.kind != entry.kind]
     settings, options = _options(catalogue, entry, full)
+    sampling, problem = _sampling(zoo, entry, full)
     if as_json:
-        print_json({"schema": 1, **item(entry), "preset": found.preset, **_json(entry, others, settings, options)})
+        about = _json(entry, others, settings, options)
+        about["sampling_options"] = [_row(option) for option in sampling]
+        print_json({"schema": 1, **item(entry), "preset": found.preset, **about})
     else:
-        click.echo(printable(_page(entry, full, others, settings, options)))
+        click.echo(printable(_page(entry, full, others, settings, options, sampling)))
+    if problem:
+        click.echo(printable(f"its sampling options cannot be listed: {problem}"), err=True)
 
 
 def _options(catalogue: Catalogue, entry: Entry, full: str) -> tuple[list[Option], list[Option]]:
@@ -51,6 +57,25 @@ def _options(catalogue: Catalogue, entry: Entry, full: str) -> tuple[list[Option
     if entry.kind == "recipe":
         return options.settings_of(catalogue, full), options.options_of(catalogue, full, {})
     return [], options.component_options(catalogue, entry.kind, full)
+
+
+def _sampling(zoo: Globals, entry: Entry, full: str) -> tuple[list[Option], str]:
+    """The sampling options of a recipe, or why they are not known. The recipe is built only if source does not say."""
+    from aigc_zoo.options import call_options
+    from aigc_zoo.options.static_signatures import static_generate
+    from aigc_zoo.spec import GENERATE
+
+    if entry.kind != "recipe":
+        return [], ""
+    try:
+        generate = static_generate(entry.target)
+        if generate is not None:
+            return call_options(generate, GENERATE), ""
+        from aigc_zoo.run.generator import recipe_sampling_options
+
+        return recipe_sampling_options(zoo.catalogue(), full), ""
+    except ZooError as error:
+        return [], str(error).splitlines()[0]
 
 
 # --- JSON -------------------------------------------------------------------------------------------------------------
@@ -64,6 +89,7 @@ def _json(entry: Entry, others: list[str], settings: list[Option], options: list
         "notes": component.notes,
         "extra": component.extra,
         "shapes": [list(shape) for shape in component.shapes],
+        "suffixes": list(component.suffixes),
         "weights": {name: asdict(one) for name, one in component.weights.items()},
         "defaults": dict(component.defaults),
         "presets": {name: dict(values) for name, values in component.presets.items()},
@@ -93,7 +119,14 @@ def _row(option: Option) -> dict[str, Any]:
 # --- text -------------------------------------------------------------------------------------------------------------
 
 
-def _page(entry: Entry, full: str, others: list[str], settings: list[Option], options: list[Option]) -> str:
+def _page(
+    entry: Entry,
+    full: str,
+    others: list[str],
+    settings: list[Option],
+    options: list[Option],
+    sampling: list[Option],
+) -> str:
     component = entry.component
     page = click.HelpFormatter(width=width())
     page.write(f"{entry.kind} {full}\n")
@@ -111,9 +144,12 @@ def _page(entry: Entry, full: str, others: list[str], settings: list[Option], op
     if component.weights:
         with page.section("weights"):
             page.write_dl(_weights(entry))
-    if options:
-        with page.section("options"):
-            page.write_dl([(_left(option), _right(option)) for option in options], col_max=36)
+    if entry.kind == "dataset":  # as `zoo train --data` takes them
+        options = [replace(option, key=f"data.{option.key}") for option in options]
+    for title, group in (("options", options), ("sampling options, of zoo sample", sampling)):
+        if group:
+            with page.section(title):
+                page.write_dl([(_left(option), _right(option)) for option in group], col_max=36)
     return page.getvalue().rstrip("\n")
 
 
@@ -122,7 +158,7 @@ def _facts(entry: Entry, others: list[str]) -> list[tuple[str, str]]:
     extra = f' (python -m pip install "{entry.distribution}[{component.extra}]")' if component.extra else ""
     also = ""
     if others:
-        also = f"of the same name: {', '.join(others)} (zoo show {short(entry)} --kind {others[0]})"
+        also = f"of the same name: {', '.join(others)} ({zoo_command('show', short(entry), '--kind', others[0])})"
     return [
         ("paper", component.paper),
         ("tags", ", ".join(component.tags)),
@@ -130,6 +166,7 @@ def _facts(entry: Entry, others: list[str]) -> list[tuple[str, str]]:
         ("extends", " extends ".join(base.id for base in reversed(entry.lineage[:-1]))),
         ("target", entry.target),
         ("shapes", ", ".join("x".join(map(str, shape)) for shape in component.shapes)),
+        ("reads", ", ".join(f"FILE{suffix}" for suffix in component.suffixes)),
         ("also", also),
     ]
 

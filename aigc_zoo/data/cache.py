@@ -16,7 +16,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from aigc_zoo.artefacts.atomic import make_folder, replacing, write_bytes
+from aigc_zoo.artefacts.atomic import ELSEWHERE, make_folder, replacing, write_bytes
 from aigc_zoo.artefacts.lock import locked
 from aigc_zoo.data.place import cache_folder
 from aigc_zoo.data.samples import digest_of
@@ -84,7 +84,7 @@ def cached_pool(name: str, source: str, state: str, plan: Callable[[], Plan]) ->
                 _write(path, identity, plan())
                 pool = _open(path, identity)
     except StorageError as error:
-        reason = str(error).splitlines()[0].partition(": free space")[0].partition(": choose another --out")[0]
+        reason = str(error).splitlines()[0].partition(": free space")[0].partition(f": {ELSEWHERE}")[0]
         raise StorageError(
             f"{reason}\nthe decoded dataset {name} is cached there: set ZOO_CACHE to a folder with enough space"
         ) from error

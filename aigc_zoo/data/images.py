@@ -18,18 +18,19 @@ import numpy as np
 import torch
 from PIL import Image
 
-from aigc_zoo.data import layout, manifest, pixels, splits
+from aigc_zoo.data import layout, manifest, metadata, pixels, splits
 from aigc_zoo.data.cache import CachedPool, Plan, cached_pool, file_state, manifest_of
 from aigc_zoo.data.download import Progress
 from aigc_zoo.data.left_out import UNREADABLE, LeftOut
 from aigc_zoo.data.samples import digest_of, image_samples
 from aigc_zoo.errors import DataError
 from aigc_zoo.game import Samples
+from aigc_zoo.text import zoo_command
 
 SIZE = 64
 """Pixels a side that images of different sizes are resized to where no size is given."""
 
-VERSION = 3
+VERSION = 4
 """Version of the conversion from files to splits and pixels; pools that another version cached are not used."""
 
 CHUNK = 64
@@ -72,9 +73,15 @@ def verify(path: Path, size: int | None = None) -> manifest.Changes:
     """Compares the files of a folder or zip with the manifest of its pool. Raises DataError where there is none."""
     found = manifest_of(*_identity(path, size))
     if found is None:
-        raise DataError(f"{path} has no manifest yet: it is written at first reading (zoo data prepare {path})")
+        raise DataError(f"{path} has no manifest yet, which is written at first reading:\n{preparing(path, size)}")
     with _opened(path) as files:
-        return manifest.compare(manifest.read(found), files.names, files.open)
+        return manifest.compare(manifest.read(found), [*files.names, *files.metadata], files.open)
+
+
+def preparing(path: Path, size: int | None) -> str:
+    """The command that reads a dataset and writes its manifest; a bare name could be that of another dataset."""
+    reference = str(path) if path.is_absolute() else os.path.join(".", path)
+    return zoo_command("data", "prepare", reference, *(("--size", str(size)) if size else ()))
 
 
 def resized(samples: Samples, size: int) -> Samples:
@@ -149,7 +156,7 @@ def _pool(
         if bad and not names:
             raise _refusal(path, bad, 0)
         reader = _Reader(files, _Steps(progress, len(names)), max(FAILURES, skip_bad + 1))
-        found = splits.arrange(path, names, files.notes)
+        found = splits.arrange(path, names, files.notes, metadata.read(files))
         return _plan(found._replace(notes=(*notes, *found.notes)), names, reader, size, bad)
 
     def plan_archive(files: layout.ImageFiles) -> Plan:
@@ -177,7 +184,7 @@ def _plan(
     arrays: dict[str, tuple[str, tuple[int, ...]]] = {}
     for split, members in found.members.items():
         arrays[f"{split}/real"] = "uint8", (len(members), channels, height, width)
-        if found.classes:
+        if split in found.labels:
             arrays[f"{split}/label"] = "int64", (len(members),)
     lines = [manifest.Line(name, skipped=reason) for name, reason in bad.items()]
 
@@ -185,8 +192,9 @@ def _plan(
         for split, members in found.members.items():
             contents = reader.each(members, partial(_decode, pool[f"{split}/real"], channels, size))
             lines.extend(manifest.Line(n, *c, headers[n].mode) for n, c in zip(members, contents, strict=True))
-            if found.classes:
+            if split in found.labels:
                 pool[f"{split}/label"][:] = found.labels[split]
+        lines.extend(manifest.line_of(name, reader.files.open) for name in reader.files.metadata)
 
     notes = {
         "classes": json.dumps(found.classes),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import re
 import stat
 import zipfile
 from collections.abc import Callable, Iterator
@@ -25,19 +26,27 @@ BOMB_BYTES, BOMB_RATIO = 16 << 20, 100
 """A member of a zip that exceeds both this size and this compression ratio is refused as a decompression bomb."""
 
 
+METADATA = re.compile(r"dataset\.json|(metadata|([a-z0-9]+[_-]?)?labels?)\.(csv|tsv|jsonl)", re.IGNORECASE)
+"""Names of tables that are read for the labels of images (aigc_zoo.data.metadata)."""
+
+
 class ImageFiles(NamedTuple):
-    """Names of image files in natural order, a function that opens one, and sentences on the files left out."""
+    """Names of image files in natural order, a function that opens one, and sentences on the files left out.
+
+    `metadata` are the names of tables that may have labels; they are opened by the same function.
+    """
 
     names: list[str]
     open: Callable[[str], IO[bytes]]
     notes: tuple[str, ...] = ()
+    metadata: tuple[str, ...] = ()
 
 
 # --- folders ----------------------------------------------------------------------------------------------------------
 
 
 def folder(path: Path) -> tuple[ImageFiles, str]:
-    """The images in a folder, and a digest of their names, sizes, times and inodes.
+    """The images and tables of labels in a folder, and a digest of their names, sizes, times and inodes.
 
     Hidden files and those of runs are left out: a run that is in the folder of its data would train on its samples.
     """
@@ -52,20 +61,19 @@ def folder(path: Path) -> tuple[ImageFiles, str]:
             raise DataError(f"{path / name} cannot be read: {error.strerror}") from error
         if stat.S_ISREG(status.st_mode):
             if status.st_size > MOST_BYTES:
-                raise DataError(
-                    f"{path / name} has more than {MOST_BYTES >> 20} MB: it is too large for a training image"
-                )
+                raise DataError(f"{path / name} has more than {MOST_BYTES >> 20} MB: it is too large to be read")
             names.append(name)
             about[name] = f"{name}\0{file_state(status)}\n"
         else:
             left.add(left_out.SPECIAL, name)
     names.sort(key=_order)
     state = hashlib.sha256("".join(about[name] for name in names).encode("utf-8", "surrogateescape")).hexdigest()
-    return ImageFiles(names, lambda name: (path / name).open("rb"), left.notes()), state
+    images, tables = _kinds(names)
+    return ImageFiles(images, lambda name: (path / name).open("rb"), left.notes(), tables), state
 
 
 def _walk(path: Path, left: LeftOut) -> Iterator[tuple[str, os.DirEntry[str]]]:
-    """Image files below a folder by relative name; symbolic links are followed, each folder is visited once."""
+    """Images and tables of labels below a folder; symbolic links are followed, each folder is visited once."""
     pending, visited = [(path, "")], set()
     while pending:
         directory, prefix = pending.pop()
@@ -88,7 +96,7 @@ def _walk(path: Path, left: LeftOut) -> Iterator[tuple[str, os.DirEntry[str]]]:
             elif is_folder:
                 if not _hidden(entry.name):
                     pending.append((directory / entry.name, f"{prefix}{entry.name}/"))
-            elif _is_image(entry.name):
+            elif _is_image(entry.name) or _is_table(entry.name):
                 yield prefix + entry.name, entry
             elif entry.is_symlink() and not os.path.exists(entry.path) and not _hidden(entry.name):
                 left.add(left_out.BROKEN, prefix + entry.name)
@@ -106,8 +114,8 @@ def archive(path: Path) -> Iterator[ImageFiles]:
         with zipfile.ZipFile(path) as zipped:
             left = LeftOut()
             members = _members(path, zipped, left)
-            names = sorted(members, key=_order)
-            yield ImageFiles(names, lambda name: io.BytesIO(zipped.read(members[name])), left.notes())
+            names, tables = _kinds(sorted(members, key=_order))
+            yield ImageFiles(names, lambda name: io.BytesIO(zipped.read(members[name])), left.notes(), tables)
     except (zipfile.BadZipFile, NotImplementedError) as error:
         raise DataError(
             f"{path} is not a complete zip archive: {error}\npack it again, or give the folder: --data FOLDER"
@@ -130,13 +138,11 @@ def _members(path: Path, zipped: zipfile.ZipFile, left: LeftOut) -> dict[str, zi
         if name in members:
             raise DataError(f"{path} has two entries named {plain(name)}: pack the archive again")
         if member.file_size > MOST_BYTES:
-            raise DataError(
-                f"{path}: {plain(name)} has more than {MOST_BYTES >> 20} MB: it is too large for a training image"
-            )
+            raise DataError(f"{path}: {plain(name)} has more than {MOST_BYTES >> 20} MB: it is too large to be read")
         if member.file_size > max(BOMB_BYTES, BOMB_RATIO * member.compress_size):
             raise DataError(
                 f"{path}: {plain(name)} unpacks from {member.compress_size:,} to {member.file_size:,} bytes: "
-                "it is a decompression bomb, not an image; remove it"
+                "it is a decompression bomb; remove it"
             )
         if member.flag_bits & 1:
             raise DataError(f"{path}: {plain(name)} is encrypted: pack the archive without a password")
@@ -168,14 +174,15 @@ def _note_member(member: zipfile.ZipInfo, left: LeftOut) -> None:
 
 
 def _is_member(member: zipfile.ZipInfo) -> bool:
-    """Whether the member is a regular file that is not hidden and has the suffix of an image."""
+    """Whether the member is a regular file that is not hidden, and an image or a table of labels."""
     parts = split_name(member.filename)
     if (
         not parts or member.is_dir() or member.filename.endswith("\\")
     ):  # a name that begins with NUL is empty, which `is_dir` alone fails on
         return False
     kind = stat.S_IFMT(member.external_attr >> 16)  # 0 where the archiver stores no file type
-    return kind in (0, stat.S_IFREG) and not any(map(_hidden, parts[:-1])) and _is_image(parts[-1])
+    read = _is_image(parts[-1]) or _is_table(parts[-1])
+    return kind in (0, stat.S_IFREG) and not any(map(_hidden, parts[:-1])) and read
 
 
 def _hidden(name: str) -> bool:
@@ -184,6 +191,16 @@ def _hidden(name: str) -> bool:
 
 def _is_image(name: str) -> bool:
     return not _hidden(name) and name.lower().endswith(SUFFIXES)
+
+
+def _is_table(name: str) -> bool:
+    return METADATA.fullmatch(name) is not None
+
+
+def _kinds(names: list[str]) -> tuple[list[str], tuple[str, ...]]:
+    """Images and tables of labels among names."""
+    tables = tuple(name for name in names if _is_table(split_name(name)[-1]))
+    return [name for name in names if name not in tables] if tables else names, tables
 
 
 def split_name(name: str) -> tuple[str, ...]:

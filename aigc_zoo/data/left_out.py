@@ -19,6 +19,10 @@ UNREADABLE = ("file that cannot be read (--skip-bad)", "files that cannot be rea
 BROKEN = ("broken link", "broken links")
 SPECIAL = ("entry that is not a regular file", "entries that are not regular files")
 HIDDEN = ("hidden file", "hidden files")
+TABLE = (
+    "table whose labels are not read (dataset.json, metadata.csv, metadata.jsonl and labels.csv are)",
+    "tables whose labels are not read (dataset.json, metadata.csv, metadata.jsonl and labels.csv are)",
+)
 SUFFIX = ("file without the suffix of an image", "files without the suffix of an image")
 """A reason to leave files out: what one such file is called, and what several are called."""
 
@@ -26,6 +30,9 @@ _OWN_FILES = re.compile(r"nearest\.png|samples\.gif|(sample|generator(-best)?)-.
 _OWN_FOLDERS = ("samples", "checkpoints")
 RUN_NAMES = frozenset(("card.json", "log.jsonl", "metrics.jsonl", "finished.json", *_OWN_FOLDERS))
 """Names in a run directory that `is_run` depends on."""
+
+_TABLES = (".csv", ".tsv", ".json", ".jsonl", ".parquet", ".arrow", ".xlsx", ".mat")
+"""Suffixes of files that may have labels."""
 
 _OF_SYSTEMS = ("thumbs.db", "desktop.ini", "icon\r")
 """Files that file managers add to folders."""
@@ -70,7 +77,7 @@ class LeftOut:
             if image and not base.startswith("._"):
                 self.add(HIDDEN, name)
         elif base.lower() not in _OF_SYSTEMS:
-            self.add(SUFFIX, name)
+            self.add(TABLE if base.lower().endswith(_TABLES) else SUFFIX, name)
 
     def notes(self) -> tuple[str, ...]:
         """A sentence for each reason, with the number of files and the first names."""

@@ -1,6 +1,7 @@
 """Manifests of image pools: the files that a pool was decoded from, one line each, which `zoo data verify` compares.
 
 Each line is JSON: {"path", "size", "sha256", "mode"}, or {"path", "skipped": reason} for a file that was left out.
+Tables of labels have no mode.
 """
 
 from __future__ import annotations
@@ -22,6 +23,13 @@ class Line(NamedTuple):
     sha256: str = ""
     mode: str = ""
     skipped: str = ""
+
+
+def line_of(name: str, open_file: Callable[[str], IO[bytes]]) -> Line:
+    """The line of a file that is no image."""
+    with open_file(name) as file:
+        data = file.read()
+    return Line(name, len(data), hashlib.sha256(data).hexdigest())
 
 
 def text(lines: Iterable[Line]) -> bytes:

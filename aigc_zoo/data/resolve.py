@@ -15,10 +15,9 @@ from aigc_zoo.data.open import open_path
 from aigc_zoo.data.place import cache_folder
 from aigc_zoo.errors import ConfigError, DataError
 from aigc_zoo.game import Samples
-from aigc_zoo.options import bind
+from aigc_zoo.options import bind, reader_of
+from aigc_zoo.options.data import is_name, is_path
 from aigc_zoo.plugins import Catalogue
-
-FILES = (".zip", ".npy", ".npz", ".gz")
 
 
 def load(
@@ -33,9 +32,9 @@ def load(
     """The splits of the dataset with that name or id, otherwise of the file or folder at that path, or in memory.
 
     `reference` is a name, an id, a path, or data that `memory.open_data` takes. The split "train" is always among the
-    splits. `size` resizes images to squares of that many pixels a side; `options` are those of a named dataset;
-    `progress(done, all)` is called from time to time while images are read, of which up to `skip_bad` that cannot be
-    read are left out. Raises DataError and ConfigError that name the fix.
+    splits. `size` resizes images to squares of that many pixels a side; `options` are those of a named dataset, or of
+    the one that reads the file by its suffix; `progress(done, all)` is called from time to time while images are read,
+    of which up to `skip_bad` that cannot be read are left out. Raises DataError and ConfigError that name the fix.
     """
     if not memory.is_reference(reference):
         return memory.open_data(reference, size=size, progress=progress, skip_bad=skip_bad)
@@ -46,11 +45,14 @@ def load(
             "name a dataset instead (--against, --data), or pass it again, as in load_run(PATH).evaluate(data)"
         )
     path = Path(reference).expanduser()
-    if _is_name(catalogue, reference):
+    if is_name(catalogue, reference):
         return _named(catalogue, reference, size, options)
+    reader = reader_of(catalogue, reference) if path.is_file() else None
+    if reader is not None:
+        return _named(catalogue, reader.id, size, options, path)
     if options:
         raise ConfigError(f"{reference} is a path, and paths have no options: {', '.join(options)}")
-    if exists(path) or _is_path(reference):
+    if exists(path) or is_path(catalogue, reference):
         return open_path(path, size=size, progress=progress, skip_bad=skip_bad)
     try:
         catalogue.find("dataset", reference)
@@ -68,25 +70,15 @@ def exists(path: Path) -> bool:
         return False
 
 
-def _is_path(reference: str) -> bool:
-    """Whether a reference can only be a path."""
-    return reference.startswith((".", "~", "/")) or reference.lower().endswith(FILES)
-
-
-def _is_name(catalogue: Catalogue, reference: str) -> bool:
-    """Whether a reference starts with the name of an installed dataset; it may still be wrong or ambiguous."""
-    name = reference.rpartition("/")[2].partition(".")[0]
-    space = reference.rpartition("/")[0]
-    return not _is_path(reference) and any(
-        entry.name == name and space in ("", entry.namespace) for entry in catalogue.items("dataset")
-    )
-
-
 def _named(
-    catalogue: Catalogue, reference: str, size: int | None, options: Mapping[str, Any] | None
+    catalogue: Catalogue,
+    reference: str,
+    size: int | None,
+    options: Mapping[str, Any] | None,
+    file: Path | None = None,
 ) -> dict[str, Samples]:
     entry, target = bind(catalogue, "dataset", reference, options)
-    splits = dict(target(where(entry.name)))
+    splits = dict(target(file or where(entry.name)))
     if "train" not in splits:
         raise ConfigError(
             f"dataset {entry.id} has no split train, only {', '.join(splits) or 'none'}: it cannot be used for training"

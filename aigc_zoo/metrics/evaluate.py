@@ -16,6 +16,7 @@ from aigc_zoo.metrics.fidelity import Value
 from aigc_zoo.metrics.kinds import GROUPS
 from aigc_zoo.metrics.protocol import protocol
 from aigc_zoo.metrics.reference import Progress, Reference, dataset_batches
+from aigc_zoo.metrics.shortage import EVALUATION, Advice, shortage
 
 __all__ = ["NUM", "REFERENCE_NUM", "Evaluator", "dataset_batches", "default_num"]
 
@@ -36,7 +37,8 @@ class Evaluator:
     `metrics` are names of groups in `kinds`. `num` is the number of samples per evaluation. They are compared with
     `reference_num` rows of the split, by default all up to 60,000, whose features are computed once and cached; metrics
     of neighbours use as many of these as there are samples. `held_out` is a split that was not trained on, for the
-    memorization metric. `allow_few` admits fewer samples than a metric needs, and records it in the protocol.
+    memorization metric. `allow_few` admits fewer samples than a metric needs, and records it in the protocol. `advice`
+    has the options of the command that measures, for messages.
 
     Raises ConfigError if extractor, dataset and metrics do not fit together, DataError for too few samples.
     """
@@ -51,6 +53,7 @@ class Evaluator:
         reference_num: int | None = None,
         held_out: Samples | None = None,
         allow_few: bool = False,
+        advice: Advice = EVALUATION,
         progress: Progress = SILENT,
     ) -> None:
         points = extractor.id == "points"
@@ -64,6 +67,7 @@ class Evaluator:
         dtype = torch.float32 if points else torch.uint8
         probe = extractor.extract_features(torch.zeros(1, *reference.spec.shape, dtype=dtype))
         self.extractor, self.reference, self.progress, self.allow_few = extractor, reference, progress, allow_few
+        self.advice = advice
         self.dimensions = probe.values.shape[1]
         self.classes = 0 if probe.logits is None else probe.logits.shape[1]
         self.num = (POINTS if points else default_num(self.dimensions)) if num is None else num
@@ -78,13 +82,15 @@ class Evaluator:
         for group in self.metrics:
             if reason := self.unavailable_reason(group):
                 raise ConfigError(f"--metrics {group}: {reason}")
-        if self.allow_few:
-            return
-        for count, what in ((self.num, "samples"), (self.data.num, f"images of {self.reference.name}")):
-            if "fid" in self.metrics:
-                fidelity.check_count(count, self.dimensions, what)
-            if "kid" in self.metrics:
-                fidelity.check_kid_count(count, what)
+        for group in self.metrics:
+            if reason := self.shortage(group):
+                raise DataError(reason)
+
+    def shortage(self, group: str) -> str:
+        """Why there are too few samples or reference samples for a group, with the fix; empty if there are enough."""
+        images = f"images of {self.reference.name}"
+        counts = (self.num, "samples", self.advice.more), (self.data.num, images, "more of these images")
+        return shortage(group, counts, self.dimensions, few=self.allow_few, advice=self.advice)
 
     @property
     def reference_num(self) -> int:

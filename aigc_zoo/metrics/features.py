@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from aigc_zoo.artefacts.checkpoint import digest
 from aigc_zoo.data.download import fetch
 from aigc_zoo.errors import ConfigError, DataError, ZooError
+from aigc_zoo.game import Spec
 from aigc_zoo.metrics.fidelity import library
 from aigc_zoo.metrics.protocol import versions_of
 from aigc_zoo.options import bind
@@ -140,6 +141,18 @@ def load_extractor(
         versions=versions_of(entry.distribution),
         note=" ".join(source.notes),
     )
+
+
+def extractor_advice(catalogue: Catalogue, spec: Spec, otherwise: str) -> str:
+    """How to choose an extractor for samples like `spec`; `otherwise` is the advice where no extractor reads them."""
+    fitting = [
+        entry.name if entry.namespace == "zoo" else entry.id
+        for entry in sorted(catalogue.items("extractor"), key=lambda entry: not entry.component.shapes)
+        if not entry.component.shapes or spec.shape in entry.component.shapes
+    ]
+    if spec.modality != "image" or not fitting:
+        return f"no installed extractor reads such samples ({spec.modality}): {otherwise}"
+    return f"choose one with --extractor ({', '.join(fitting)})"
 
 
 # --- weights that are not shipped -------------------------------------------------------------------------------------

@@ -89,7 +89,7 @@ def check_count(count: int, dimensions: int, what: str) -> None:
         raise DataError(
             f"{count:,} {what} are too few for FID with {dimensions:,} features: at least {dimensions + 1:,} are "
             "needed\n"
-            "pass a larger --num or more images, or --allow-few, which the protocol records"
+            "use more samples, or --allow-few of zoo eval, which the protocol records"
         )
 
 
@@ -119,7 +119,7 @@ def check_kid_count(count: int, what: str) -> None:
     if count < KID_LEAST:
         raise DataError(
             f"{count:,} {what} are too few for KID: at least {KID_LEAST:,} are needed\n"
-            "pass a larger --num or more images, or --allow-few, which the protocol records"
+            "use more samples, or --allow-few of zoo eval, which the protocol records"
         )
 
 

@@ -5,11 +5,12 @@ from aigc_zoo.options.configuration import (
     Configuration,
     build,
     options_of,
-    read_file,
     resolve,
     settings_of,
     unknown_option,
 )
+from aigc_zoo.options.data import dataset_of, reader_of
+from aigc_zoo.options.file import read_file
 from aigc_zoo.options.settings import RUN_SETTINGS, RunSettings
 from aigc_zoo.options.values import Option
 
@@ -23,10 +24,12 @@ __all__ = [
     "call_options",
     "checked_call",
     "component_options",
+    "dataset_of",
     "explain_errors",
     "options_of",
     "parse_call",
     "read_file",
+    "reader_of",
     "resolve",
     "settings_of",
     "unknown_option",

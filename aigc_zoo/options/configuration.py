@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,11 +12,14 @@ from typing import TYPE_CHECKING, Any
 from aigc_zoo.discovery import Entry
 from aigc_zoo.errors import ConfigError, UsageError
 from aigc_zoo.options.binding import arguments, bound, call
+from aigc_zoo.options.data import PREFIX, without_prefix
+from aigc_zoo.options.file import layer_of
 from aigc_zoo.options.overlays import BY_RECIPE, Draft, Overlay, prefix
 from aigc_zoo.options.settings import RUN_SETTINGS, RunSettings
 from aigc_zoo.options.signatures import read
-from aigc_zoo.options.values import Option, Value, spelling
+from aigc_zoo.options.values import Option, Value
 from aigc_zoo.spec import API
+from aigc_zoo.text import zoo_command
 
 if TYPE_CHECKING:
     from aigc_zoo.game import Recipe
@@ -31,6 +34,7 @@ class Configuration:
 
     recipe   full id, with the preset
     run      settings of the run, None where the run decides
+    data_options  options of the dataset
     set_by   preset, file, cli or python, for each value that is not at its default
     plugins  version and API number of every distribution that takes part
     built    the recipe, where resolving had to build it to learn its defaults
@@ -44,6 +48,7 @@ class Configuration:
     set_by: Mapping[str, str] = field(default_factory=dict)
     plugins: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    data_options: Mapping[str, Value] = field(default_factory=dict)
     built: Recipe | None = field(default=None, compare=False, repr=False)
 
     def card(self) -> dict[str, Any]:
@@ -57,7 +62,7 @@ class Configuration:
             "recipe": self.recipe,
             "slots": listed(self.slots),
             "options": listed(self.options),
-            "run": self.run.card(),
+            "run": self.run.card() | listed({PREFIX + key: value for key, value in self.data_options.items()}),
             "set_by": dict(self.set_by),
             "plugins": {name: dict(about) for name, about in self.plugins.items()},
         }
@@ -82,6 +87,8 @@ def resolve(
     given = dict(given or {}) | ({} if data is None else {"data": os.fspath(data)})
     draft, preset = _draft(catalogue, reference, file, given.get("data"))
     draft.lay(Overlay(given, origin))
+    if "data" not in draft.given and any(key.startswith(PREFIX) for key in draft.given):
+        _take_own_dataset(draft)
     values = draft.values()
     chosen = _configured(draft, values, preset)
     run = chosen.run.card()
@@ -141,7 +148,10 @@ def options_of(
     that is named like the data. `Option.source` names the component or preset that states a default.
     """
     draft, _ = _draft(catalogue, reference, file, data, automatic)
-    draft.lay(Overlay(slots_given or {}, "cli"))
+    draft.lay(Overlay({**(slots_given or {}), "data": data}, "cli"))
+    if automatic and "data" not in draft.given:
+        with suppress(ConfigError):  # a recipe that cannot be built still has options
+            _take_own_dataset(draft)
     defaults = {**draft.values(), **_slots(draft, lambda entry: entry.name if entry.namespace == "zoo" else entry.id)}
     return [replace(option, default=defaults[option.key], source=draft.source_of(option)) for option in draft.options()]
 
@@ -166,22 +176,8 @@ def unknown_option(
 ) -> str:
     """The message for an unknown key; `also` lists names that the caller accepts beside settings and options."""
     draft, _ = _draft(catalogue, reference, file, data)
-    draft.lay(Overlay(slots_given or {}, "cli"))
+    draft.lay(Overlay({**(slots_given or {}), "data": data}, "cli"))
     return draft.unknown(key, also)
-
-
-def read_file(path: Path) -> dict[str, Any]:
-    """Read a card from a JSON file or a run directory."""
-    path = path / "card.json" if path.is_dir() else path
-    try:
-        card = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise UsageError(f"--config {path}: no such file") from error
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"--config {path}: not a card in JSON: {error}") from error
-    if not isinstance(card, dict):
-        raise ConfigError(f"--config {path}: not a card, which is an object with the keys {', '.join(_READ)}")
-    return card
 
 
 def _slots(draft: Draft, name: Callable[[Entry], str]) -> dict[str, Ids]:
@@ -193,15 +189,17 @@ def _slots(draft: Draft, name: Callable[[Entry], str]) -> dict[str, Ids]:
 
 
 def _configured(draft: Draft, values: Mapping[str, Value], preset: str) -> Configuration:
+    keys = [option.key for option in draft.options() if not option.slot]
     involved = sorted(draft.components(), key=lambda entry: entry.distribution)
     return Configuration(
         recipe=f"{draft.entry.id}.{preset}" if preset else draft.entry.id,
         preset=preset,
         slots=_slots(draft, lambda entry: entry.id),
-        options={option.key: values[option.key] for option in draft.options() if not option.slot},
+        options={key: values[key] for key in keys if not key.startswith(PREFIX)},
         run=RunSettings.from_values(values),
         plugins={entry.distribution: {"version": entry.version, "api": API} for entry in involved},
         notes=tuple(dict.fromkeys(draft.notes)),
+        data_options=without_prefix({key: values[key] for key in keys}),
     )
 
 
@@ -213,7 +211,7 @@ def _draft(
     automatic: bool = True,
 ) -> tuple[Draft, str]:
     """A recipe with all overlays except the user's own values, and the name of its preset."""
-    layer = _layer_of(file) if file else Overlay({})
+    layer = layer_of(file) if file else Overlay({})
     found, settled = _recipe(catalogue, reference, (file or {}).get("recipe"))
     draft = Draft(catalogue, found.entry)
     draft.notes += [found.note] if found.note else []
@@ -231,7 +229,7 @@ def _recipe(catalogue: Catalogue, reference: str | None, filed: str | None) -> t
     of_file = catalogue.find("recipe", filed) if filed else None
     if reference is None:
         if of_file is None:
-            raise UsageError("which recipe? zoo list shows those that are installed")
+            raise UsageError(f"which recipe? {zoo_command('list')} shows those that are installed")
         return of_file, True
     found = catalogue.find("recipe", reference)
     if of_file is None or found.preset:
@@ -250,7 +248,7 @@ def _preset_for(draft: Draft, data: str | None) -> str:
         return ""
     data = data or (draft.given["data"].raw if "data" in draft.given else None)
     if data is None:
-        data = build(draft.catalogue, _configured(draft, draft.values(), "")).dataset
+        data = _own_dataset(draft)
     name = Path(str(data)).name.partition(".")[0]
     if name not in presets:
         return ""
@@ -258,28 +256,14 @@ def _preset_for(draft: Draft, data: str | None) -> str:
     return name
 
 
-_READ = ("schema", "recipe", "slots", "options", "run", "set_by")
-# What a run adds to its card as a record, in the words of `run` in part; a hand-written file must not state them there.
-_RECORDED = (
-    *("plugins", "aigc_zoo", "torch", "git", "versions", "data", "batch_size", "steps", "seed", "cadence", "extractor"),
-    *("device", "threads", "world", "precision", "engine", "why", "started", "host", "notes"),
-)
+def _own_dataset(draft: Draft) -> str:
+    """The dataset that a recipe states in its code, which is built without the options of the dataset."""
+    stated = draft.given
+    draft.given = {key: given for key, given in stated.items() if not key.startswith(PREFIX)}
+    recipe = build(draft.catalogue, _configured(draft, draft.values(), ""))
+    draft.given = stated
+    return recipe.dataset
 
 
-def _layer_of(file: Mapping[str, Any]) -> Overlay:
-    where = " (configuration file)"
-    if file.get("schema", 1) != 1:
-        raise ConfigError(f"schema {file['schema']}: this version reads schema 1{where}")
-    for key in file:
-        if key not in _READ and not ("plugins" in file and key in _RECORDED):
-            hint = f'put it under "run": {{"{key}": ...}}' if key in RUN_SETTINGS else f"known are {', '.join(_READ)}"
-            raise ConfigError(f"unknown key {key!r}: {hint}{where}")
-    if not isinstance(file.get("recipe", ""), str):
-        raise ConfigError(f"recipe {file['recipe']}: not the name of a recipe{where}")
-    values: dict[str, Any] = {}
-    for section in ("slots", "options", "run", "set_by"):
-        if not isinstance(file.get(section, {}), Mapping):
-            raise ConfigError(f"{section} is not an object of keys and values{where}")
-        values |= file.get(section, {}) if section != "set_by" else {}
-    recorded = {spelling(key): str(by) for key, by in file["set_by"].items()} if "set_by" in file else None
-    return Overlay(values, "file", where, recorded=recorded)
+def _take_own_dataset(draft: Draft) -> None:
+    draft.choose_dataset(_own_dataset(draft), Overlay({}, namespace=draft.entry.lineage[0].namespace))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from aigc_zoo.discovery import Entry
 from aigc_zoo.errors import ConfigError, UsageError, ZooError
+from aigc_zoo.options.data import PREFIX, dataset_of
 from aigc_zoo.options.settings import RESERVED, RUN_SETTINGS
 from aigc_zoo.options.signatures import read
 from aigc_zoo.options.values import Option, Value, convert, flag_of, shown, spelling, suggestion
@@ -16,6 +17,9 @@ from aigc_zoo.options.values import Option, Value, convert, flag_of, shown, spel
 if TYPE_CHECKING:
     from aigc_zoo.plugins import Catalogue
 
+
+DATA = Option("data", str, None, slot="dataset")
+"""The setting --data, as a slot that holds a dataset."""
 
 BY_RECIPE = ("data", "batch_size", "steps", "images")
 """Run settings that a recipe states. `steps` and `images` are both the length of the run and exclude each other."""
@@ -101,6 +105,7 @@ class Draft:
             )
         self.chosen: dict[str, tuple[Entry, ...]] = {}
         self.chosen_by: dict[str, Overlay] = {}
+        self.dataset: Entry | None = None
         self.given: dict[str, Given] = {}
         self.notes: list[str] = []
         slots = {option.key: option.default for option in self.parameters.values() if option.slot}
@@ -128,6 +133,8 @@ class Draft:
         for name, option in self.parameters.items():
             if option.slot and name in written:
                 self._choose(option, written.pop(name)[1], layer)
+        if "data" in written:
+            self.choose_dataset(written["data"][1], layer)
         for name, (key, raw) in written.items():
             self.given[name] = Given(key, raw, layer, layer.origin_of(name), self.given.get(name))
 
@@ -156,13 +163,28 @@ class Draft:
                 values = {prefix(slot, one.entry) + key: value for key, value in preset.values.items()}
                 self.lay(replace(preset, values=values, slot=slot.key))
 
+    def choose_dataset(self, reference: Any, layer: Overlay) -> None:
+        """Take the dataset that a reference of --data means. Another one drops the options of the former dataset."""
+        found = dataset_of(self.catalogue, reference, layer.namespace)
+        entry = found.entry if found is not None else None
+        for name in [name for name in self.given if name.startswith(PREFIX)]:
+            if entry is not self.dataset or self.given[name].layer.slot:
+                del self.given[name]
+        self.dataset = entry
+        for preset in preset_overlays(self.catalogue, found.entry, found.preset) if found and found.preset else ():
+            self.lay(replace(preset, values={PREFIX + key: value for key, value in preset.values.items()}, slot="data"))
+
     def options(self) -> list[Option]:
-        """The recipe's options; each slot is followed by the options of the components that it holds."""
+        """The recipe's options; each slot is followed by the options of the components that it holds, then the
+        dataset's.
+        """
         found = []
         for option in self.parameters.values():
             found.append(option)
             for entry in self.chosen.get(option.key, ()):
                 found += [replace(own, key=prefix(option, entry) + own.key) for own in read(entry)]
+        if self.dataset is not None:
+            found += [replace(own, key=PREFIX + own.key) for own in read(self.dataset)]
         return found
 
     def _named(self) -> dict[str, Option]:
@@ -218,21 +240,29 @@ class Draft:
         """The message for an unknown key, with a suggestion."""
         close = suggestion(key, [*RUN_SETTINGS, *also, *(option.key for option in self.options())])
         head, _, rest = spelling(key).partition(".")
+        if head == "data" and rest and not close:
+            return f"no option {flag_of(key)} with {self._data()}{_brought(self._having(DATA, rest))}"
         slot = self.parameters.get(head)
         if slot is None or not slot.slot or close:
             return f"no option {flag_of(key)}{close}"
         holds = " ".join(entry.name for entry in self.chosen[slot.key]) or "none"
-        others = [f"{slot.flag} {name}" for name in self._having(slot, rest)]
-        hint = f": {' or '.join(others[:3])} brings it" if others else ""
-        return f"no option {flag_of(key)} with {slot.flag} {holds}{hint}"
+        return f"no option {flag_of(key)} with {slot.flag} {holds}{_brought(self._having(slot, rest))}"
+
+    def _data(self) -> str:
+        return f"--data {self.dataset.name}" if self.dataset is not None else "data at a path"
 
     def _having(self, slot: Option, rest: str) -> Iterator[str]:
-        """Components for a slot that have a given option, the recipe's defaults first; broken ones are skipped."""
+        """Flag and name of components that have a given option, the recipe's defaults first, without broken ones."""
         for entry in sorted(self.catalogue.items(slot.slot), key=lambda entry: entry not in self.usual):
             with suppress(ConfigError):
                 start = spelling(prefix(slot, entry)).removeprefix(f"{slot.key}.")
                 if any(start + spelling(option.key) == rest for option in read(entry)):
-                    yield entry.name if entry.namespace == "zoo" else entry.id
+                    yield f"{slot.flag} {entry.name if entry.namespace == 'zoo' else entry.id}"
+
+
+def _brought(others: Iterator[str]) -> str:
+    shown = list(others)[:3]
+    return f": {' or '.join(shown)} brings it" if shown else ""
 
 
 def prefix(slot: Option, entry: Entry) -> str:

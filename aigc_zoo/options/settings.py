@@ -27,7 +27,8 @@ class RunSettings:
     `Annotated` is the placeholder that help shows for the value. None means that the recipe, the dataset or the length
     of the run provides the value; `resolve` fills in what the recipe provides.
 
-    data: dataset name, or path to a folder or zip of images, .npy, .npz or IDX; the recipe's dataset by default.
+    data: dataset name, or path to a folder or zip of images, .npy, .npz or IDX; the recipe's dataset by default. The
+        options of a named dataset are --data.OPTION.
     size: side in pixels to which images are center-cropped and resized; unchanged by default.
     skip_bad: maximum number of unreadable images to leave out before failing.
     steps: number of training steps, instead of --images; the recipe's length by default.

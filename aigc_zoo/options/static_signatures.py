@@ -32,22 +32,73 @@ def static_signature(target: str) -> Callable[..., Any] | None:
     """
     module, _, name = target.partition(":")
     try:
-        spec = importlib.util.find_spec(module)
-        if spec is None or not spec.origin or not spec.origin.endswith(".py"):
-            return None
-        tree = ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
+        tree, origin = _source(module)
         found = next(node for node in tree.body if getattr(node, "name", None) == name)
-        shell = _shell(found)
-        if shell is None:
-            return None
-        space: dict[str, Any] = {"__name__": f"signature of {module}"}
-        body = ast.fix_missing_locations(ast.Module([*_background(tree, shell), shell], []))
-        exec(compile(body, spec.origin, "exec"), space)
-        made: Callable[..., Any] = space[name]
-        get_type_hints(vars(made)["__init__"] if isinstance(made, type) else made, include_extras=True)
-        return made
+        return _evaluated(tree, found, f"signature of {module}", origin)
     except Exception:  # too complex: the module itself is imported instead
         return None
+
+
+def static_generate(target: str) -> Callable[..., Any] | None:
+    """The function that a recipe's target passes on as `generate=`, with its signature but no body.
+
+    Calls in the target are followed, into other modules as well. None if there is no such function or the source is too
+    complex.
+    """
+    module, _, name = target.partition(":")
+    try:
+        return _generate(module, name, set())
+    except Exception:  # too complex: the recipe is built instead
+        return None
+
+
+def _generate(module: str, name: str, seen: set[tuple[str, str]]) -> Callable[..., Any] | None:
+    if (module, name) in seen:
+        return None
+    seen.add((module, name))
+    tree, origin = _source(module)
+    target = next((node for node in tree.body if getattr(node, "name", None) == name), None)
+    calls = [node for node in ast.walk(target) if isinstance(node, ast.Call)] if target is not None else []
+    passed = [keyword.value for call in calls for keyword in call.keywords if keyword.arg == "generate"]
+    if passed:
+        wanted = {getattr(value, "id", None) or getattr(value, "attr", None) for value in passed}
+        functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name in wanted]
+        if len(functions) != 1:
+            return None
+        arguments = functions[0].args.args
+        if isinstance(passed[0], ast.Attribute) and arguments and arguments[0].arg == "self":
+            arguments.pop(0)
+        return _evaluated(tree, functions[0], f"signature of {module}", origin)
+    imported = {alias.asname or alias.name: (str(node.module), alias.name) for node in tree.body
+                if isinstance(node, ast.ImportFrom) and not node.level for alias in node.names}  # fmt: skip
+    called = dict.fromkeys(call.func.id for call in calls if isinstance(call.func, ast.Name))
+    places = (imported.get(one, (module, one)) for one in called if one in imported or one in _functions(tree))
+    return next((found for place in places if (found := _generate(*place, seen)) is not None), None)
+
+
+def _functions(tree: ast.Module) -> set[str]:
+    return {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+
+
+def _source(module: str) -> tuple[ast.Module, str]:
+    """The source of a module, whose parent packages are imported, and its file."""
+    spec = importlib.util.find_spec(module)
+    if spec is None or not spec.origin or not spec.origin.endswith(".py"):
+        raise ValueError(f"{module} has no source")
+    return ast.parse(Path(spec.origin).read_text(encoding="utf-8")), spec.origin
+
+
+def _evaluated(tree: ast.Module, found: ast.stmt, name: str, origin: str) -> Callable[..., Any] | None:
+    """A function or class of a module, without its body."""
+    shell = _shell(found)
+    if shell is None:
+        return None
+    space: dict[str, Any] = {"__name__": name}
+    body = ast.fix_missing_locations(ast.Module([*_background(tree, shell), shell], []))
+    exec(compile(body, origin, "exec"), space)
+    made: Callable[..., Any] = space[found.name]  # type: ignore[attr-defined]
+    get_type_hints(vars(made)["__init__"] if isinstance(made, type) else made, include_extras=True)
+    return made
 
 
 def _shell(node: ast.stmt) -> ast.stmt | None:

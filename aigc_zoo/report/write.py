@@ -39,7 +39,7 @@ def write_report(
         first, other = boards[0].runs[0].name, unlike[0].runs[0].name
         raise ConfigError(
             f"{first} and {other} cannot be compared: {unlike[0].difference}\n"
-            "leave out --strict for one table per protocol, or measure both alike with zoo eval"
+            "leave out --strict for one table per protocol, or evaluate both alike"
         )
     text = page(material, title) if suffix == "html" else markdown(material, title or "Report")
     alone = len(sources) == 1 and len(material.runs) == 1 and (sources[0] / "card.json").exists()

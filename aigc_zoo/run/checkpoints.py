@@ -94,9 +94,10 @@ class Checkpoints:
             if self.saved_step > 0
             else "no checkpoint was saved before it"
         )
+        penalty = " a penalty (--penalty)" if "penalty" in self.prepared.configuration.slots else ""
         return DivergedError(
             f"training diverged: {problem}; {saved}\n"
-            "try a lower learning rate, a penalty (--penalty) or another --seed, in a new run directory (--out)"
+            f"try a lower learning rate,{penalty} or another --seed, in a new run directory (--out)"
         )
 
 

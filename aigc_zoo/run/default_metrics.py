@@ -32,6 +32,8 @@ def default_metrics(
         return tuple(group for group in TRAINING.get(modality, ()) if not evaluator.unavailable_reason(group))
     if purpose == "memorization":
         return ("memorization",) if modality == "image" else ()
-    leading = leading or ("modes" if modality == "points" else "fid")
+    if not leading and modality == "points":
+        return ("variance-ratio", "duplicates") if evaluator.unavailable_reason("modes") else ("modes",)
+    leading = leading or "fid"
     enough = min(evaluator.num if num is None else num, evaluator.reference_num) >= KID_LEAST
     return (leading, "kid") if leading == "fid" and enough else (leading,)  # KID is unbiased with few samples

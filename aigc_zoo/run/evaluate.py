@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -14,15 +15,20 @@ from aigc_zoo.data import resolve
 from aigc_zoo.errors import ConfigError, DataError, UsageError
 from aigc_zoo.game import Samples
 from aigc_zoo.metrics.evaluate import SILENT, Evaluator, dataset_batches
-from aigc_zoo.metrics.features import Extractor, coordinates, load_extractor
+from aigc_zoo.metrics.features import Extractor, coordinates, extractor_advice, load_extractor
 from aigc_zoo.metrics.kinds import groups_of
 from aigc_zoo.metrics.reference import Progress
+from aigc_zoo.metrics.shortage import EVALUATION
+from aigc_zoo.options import reader_of
 from aigc_zoo.plugins import Catalogue
 from aigc_zoo.run.arguments import argument
 from aigc_zoo.run.default_metrics import default_metrics
 from aigc_zoo.run.evaluation_samples import evaluation_samples, evaluation_seed
 from aigc_zoo.run.generator import Generator, load_generator
 from aigc_zoo.run.held_out import held_out_split, inputs_of
+
+FILES = (".zip", ".npy", ".npz")
+"""Suffixes of files with samples."""
 
 Note = Callable[[str], None]
 
@@ -41,48 +47,56 @@ def evaluate(
     extractor_weights: Path | None = None,
     allow_few: bool = False,
     allow_lossy: bool = False,
+    against_options: Mapping[str, Any] | None = None,
     device: torch.device | str = "cpu",
     progress: Progress = SILENT,
     note: Note = lambda text: None,
 ) -> list[dict[str, Any]]:
     """Metrics of a run, a generator file or a folder of images, as `zoo eval` documents them, each with its protocol.
 
-    `against` is a name, a path, or data in memory. Raises DataError, ConfigError, UsageError.
+    `against` is a name, a path, or data in memory; `against_options` are options of the dataset, over those of the run.
+    Raises DataError, ConfigError, UsageError.
     """
     size, num, seed = argument("--size", size), argument("--num", num), argument("--seed", seed)
     groups = groups_of(metrics) if metrics else ()
-    generator = None if _is_images(source) else load_generator(catalogue, source, device=device)
-    splits, size = _load_splits(catalogue, source, generator, against, size, split)
+    generator = None if is_images(catalogue, source) else load_generator(catalogue, source, device=device)
+    splits, size = _load_splits(catalogue, source, generator, against, size, split, against_options)
     for text in splits[split].notes:
         note(text)
+    images = None if generator is not None else _own_images(catalogue, source, size, allow_lossy, note)
     network = _extractor(catalogue, extractor, splits[split], generator, extractor_weights, device, note)
     held_out = held_out_split(splits) if split == "train" else splits[split]
-    evaluator, memorization = (
-        Evaluator(network, splits[name], metrics=(), num=num, held_out=held_out, allow_few=allow_few, progress=progress)
-        for name in (split, "train")
-    )
+    advice = EVALUATION if images is None or num is not None else EVALUATION._replace(more="more images")
+    settings: dict[str, Any] = {
+        "num": num,
+        "held_out": held_out,
+        "allow_few": allow_few,
+        "advice": advice,
+        "progress": progress,
+    }
+    evaluator, memorization = (Evaluator(network, splits[name], metrics=(), **settings) for name in (split, "train"))
+    if images is not None:
+        evaluator.num = memorization.num = _count(source, len(images[0]), num, evaluator.num)
     evaluator.choose(_measurable(evaluator, groups, note) if "all" in metrics else groups)
     if split != "train" and "memorization" in evaluator.metrics:  # it compares with what was trained on
         memorization.choose(("memorization",))
-    if generator is None:
-        return _evaluate_images(catalogue, evaluator, memorization, source, size, num, allow_lossy, note)
+    if images is not None:
+        return _evaluate_images(evaluator, memorization, *images)
+    assert generator is not None
     return _evaluate_generator(evaluator, memorization, generator, seed)
 
 
-_SAMPLES = (".zip", ".npy", ".npz")
-
-
-def source_of(source: Path, best: bool = False) -> Path:
+def source_of(catalogue: Catalogue, source: Path, best: bool = False) -> Path:
     """The path to evaluate: `source`, or the best generator of that run. Raises DataError if it does not exist."""
     if not source.exists():
         raise DataError(
             f"{source}: no such run, file or folder\n"
             "give a run directory, a generator file, a folder of images or RECIPE@NAME"
         )
-    if source.is_file() and source.suffix.lower() not in (*_SAMPLES, ".safetensors", ""):
+    if source.is_file() and source.suffix.lower() not in (".safetensors", "") and not is_images(catalogue, source):
         raise DataError(
             f"{source}: files of type {source.suffix} cannot be evaluated\n"
-            f"give a run directory, a folder of images, a .safetensors file, or samples as {', '.join(_SAMPLES)}"
+            f"give a run directory, a folder of images, a .safetensors file, or samples as {', '.join(FILES)}"
         )
     if not best:
         return source
@@ -96,7 +110,13 @@ def source_of(source: Path, best: bool = False) -> Path:
 
 
 def _load_splits(
-    catalogue: Catalogue, source: Path, generator: Generator | None, against: Any, size: int | None, split: str
+    catalogue: Catalogue,
+    source: Path,
+    generator: Generator | None,
+    against: Any,
+    size: int | None,
+    split: str,
+    options: Mapping[str, Any] | None,
 ) -> tuple[Mapping[str, Samples], int | None]:
     """The splits of the dataset to compare with, by default that of the run, and the size that images are read at."""
     skipped = 0
@@ -105,8 +125,9 @@ def _load_splits(
             raise UsageError(f"{source}: use --against DATA to name the dataset that these images are compared with")
         data = generator.card["data"]
         against, size = data["reference"], size or data["size"]
+        options = {**(data.get("options") or {}), **(options or {})}
         skipped = len(data.get("skipped") or ())  # the run left out as many unreadable images of this dataset
-    splits = resolve.load(catalogue, against, size=size, skip_bad=skipped)
+    splits = resolve.load(catalogue, against, size=size, options=options, skip_bad=skipped)
     if split not in splits:
         raise DataError(f"{splits['train'].name} has no split {split!r}; it has {', '.join(splits)} (--split)")
     return splits, size
@@ -126,8 +147,8 @@ def _extractor(
         return coordinates()
     name = requested or reference.extractor or (generator.card["extractor"] if generator else "")
     if not name:
-        known = ", ".join(entry.name for entry in catalogue.items("extractor"))
-        raise ConfigError(f"{reference.name} has no default extractor: choose one with --extractor ({known})")
+        advice = extractor_advice(catalogue, reference.spec, "evaluate images or points")
+        raise ConfigError(f"{reference.name} has no feature extractor of its own\n{advice}")
     extractor = load_extractor(catalogue, name, weights=weights, device=torch.device(device))
     if extractor.note:
         note(extractor.note)
@@ -136,10 +157,10 @@ def _extractor(
 
 def _measurable(evaluator: Evaluator, groups: tuple[str, ...], note: Note) -> tuple[str, ...]:
     """The metric groups that can be measured here; `note` receives the reason for each other one."""
-    reasons = {group: evaluator.unavailable_reason(group) for group in groups}
+    reasons = {group: evaluator.unavailable_reason(group) or evaluator.shortage(group) for group in groups}
     for group, reason in reasons.items():
         if reason:
-            note(f"left out {group}: {reason}")
+            note(f"left out {group}: {reason.splitlines()[0]}")
     return tuple(group for group, reason in reasons.items() if not reason)
 
 
@@ -169,43 +190,45 @@ def _evaluate_generator(
     return _score(evaluator, memorization, chunks, evaluator.num, generator.weights, seed)
 
 
-def _evaluate_images(
-    catalogue: Catalogue,
-    evaluator: Evaluator,
-    memorization: Evaluator,
-    source: Path,
-    size: int | None,
-    num: int | None,
-    allow_lossy: bool,
-    note: Note,
-) -> list[dict[str, Any]]:
-    """Metrics of the images of a folder or an archive. Raises DataError, UsageError, ConfigError."""
+def _own_images(
+    catalogue: Catalogue, source: Path, size: int | None, allow_lossy: bool, note: Note
+) -> tuple[Samples, str]:
+    """The images of a folder or an archive, and whether they are lossy. Raises DataError."""
     lossy = _lossy(source)
     if lossy and not allow_lossy:
         raise DataError(
             f"{source} holds {lossy}: JPEG compression changes distances by more than models differ\n"
             "write samples as PNG, or use --allow-lossy, which the protocol records"
         )
-    fakes = resolve.load(catalogue, str(source), size=size)["train"]
+    fakes = resolve.load(catalogue, os.path.join(".", source), size=size)["train"]
     for text in fakes.notes:
         note(text)
     if size is None and fakes.resize != "none":
         raise DataError(f"{source} holds images of several sizes: use --size PIXELS to crop and resize all of them")
-    count = min(evaluator.num, len(fakes)) if num is None else num
-    if count > len(fakes):
-        raise UsageError(f"--num {num}: {source} has {len(fakes)} images")
+    return fakes, "lossy files" if lossy else "files"
+
+
+def _count(source: Path, available: int, requested: int | None, usual: int) -> int:
+    """The number of images to evaluate, by default all of them up to the usual number of samples."""
+    if requested is not None and requested > available:
+        raise UsageError(f"--num {requested}: {source} has {available} images")
+    return requested or min(usual, available)
+
+
+def _evaluate_images(
+    evaluator: Evaluator, memorization: Evaluator, fakes: Samples, weights: str
+) -> list[dict[str, Any]]:
     _check_shape(fakes.spec.shape, evaluator.reference)
     if not evaluator.metrics:
-        evaluator.choose(default_metrics("evaluation", evaluator, num=count))
-    weights = "lossy files" if lossy else "files"
-    return _score(evaluator, memorization, dataset_batches(fakes, count), count, weights, None)
+        evaluator.choose(default_metrics("evaluation", evaluator))
+    return _score(evaluator, memorization, dataset_batches(fakes, evaluator.num), evaluator.num, weights, None)
 
 
-def _is_images(source: Path) -> bool:
+def is_images(catalogue: Catalogue, source: Path) -> bool:
     """True for a path to data, False for a run or a generator file."""
     if source.is_dir():
         return not (source / "card.json").exists()
-    return source.suffix.lower() in _SAMPLES
+    return source.suffix.lower() in FILES or reader_of(catalogue, str(source)) is not None
 
 
 def _lossy(source: Path) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,9 +22,10 @@ from aigc_zoo.engine.state import under
 from aigc_zoo.engine.trainer import Trainer
 from aigc_zoo.errors import ConfigError, DataError, UsageError, did_you_mean
 from aigc_zoo.game import Nets, Recipe, Spec
+from aigc_zoo.spec import GENERATE
+from aigc_zoo.text import zoo_command
 
-CALLED_WITH = ("nets", "batch")
-"""The arguments of `Recipe.generate`; its keyword-only parameters are sampling options."""
+CALLED_WITH = GENERATE
 
 LENGTH = {"steps": 1}
 """The length of a configuration that only generates samples."""
@@ -54,7 +54,9 @@ def generator_card(card: Mapping[str, Any], step: int, images: int, t: float) ->
         | {
             "kind": "generator",
             "spec": data["spec"],
-            "data": {key: data.get(key) for key in ("name", "reference", "size", "split", "digest", "skipped")},
+            "data": {
+                key: data.get(key) for key in ("name", "reference", "options", "size", "split", "digest", "skipped")
+            },
             "classes": data["classes"],
             "frequencies": data["frequencies"],
             "t": t,
@@ -114,7 +116,7 @@ class Generator:
         try:
             yield
         except UsageError as error:
-            raise UsageError(f"{error}\nzoo sample {shlex.quote(str(self.path))} --help shows all") from None
+            raise UsageError(f"{error}\n{zoo_command('sample', self.path, '--help')} shows all") from None
 
     def _sampler(
         self,
@@ -200,6 +202,12 @@ def sampling_options(catalogue: plugins.Catalogue, source: Path) -> tuple[str, l
         configuration = options.resolve(catalogue, reference, given=LENGTH, origin="python")
     recipe = options.build(catalogue, configuration)
     return configuration.recipe, options.call_options(recipe.generate, CALLED_WITH)
+
+
+def recipe_sampling_options(catalogue: plugins.Catalogue, reference: str) -> list[options.Option]:
+    """The sampling options of a recipe, which is built."""
+    recipe = options.build(catalogue, options.resolve(catalogue, reference, given=LENGTH, origin="python"))
+    return options.call_options(recipe.generate, CALLED_WITH)
 
 
 def _configuration(catalogue: plugins.Catalogue, card: Mapping[str, Any]) -> options.Configuration:

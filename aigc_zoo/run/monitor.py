@@ -12,9 +12,10 @@ from aigc_zoo.artefacts.runs import RunDirectory, read_lines
 from aigc_zoo.engine.trainer import Trainer
 from aigc_zoo.errors import ConfigError, UsageError
 from aigc_zoo.metrics.evaluate import Evaluator
-from aigc_zoo.metrics.features import Extractor, coordinates, load_extractor
+from aigc_zoo.metrics.features import Extractor, coordinates, extractor_advice, load_extractor
 from aigc_zoo.metrics.fidelity import library
 from aigc_zoo.metrics.kinds import groups_of, improves, modes_of, short_name, warnings
+from aigc_zoo.metrics.shortage import TRAINING
 from aigc_zoo.run.default_metrics import default_metrics
 from aigc_zoo.run.disk_full import TolerateFullDisk
 from aigc_zoo.run.evaluation_samples import EVALUATION_SEED, distributed_features, evaluation_seed
@@ -157,6 +158,8 @@ class Monitor:
     def _evaluator(self) -> Evaluator | None:
         settings, train = self.prepared.settings, self.prepared.train
         if not self.prepared.extractor and train.spec.modality != "points":
+            if flag := self.prepared.requested("metrics", "until", "eval_every", "eval_num", "extractor_weights"):
+                raise ConfigError(_nothing_to_measure(self.prepared, flag))
             return None
         try:
             library()
@@ -166,7 +169,12 @@ class Monitor:
             self.progress.say(f"nothing is measured: {error}")  # training needs no metric
             return None
         evaluator = Evaluator(
-            self._extractor(), train, metrics=(), num=settings.eval_num, progress=self._report_or_interrupt
+            self._extractor(),
+            train,
+            metrics=(),
+            num=settings.eval_num,
+            advice=TRAINING,
+            progress=self._report_or_interrupt,
         )
         requested = groups_of(settings.metrics.split(",")) if settings.metrics else ()
         evaluator.choose(requested or default_metrics("training", evaluator))
@@ -186,6 +194,14 @@ class Monitor:
         if self.stop and self.prepared.ranks.world == 1:
             raise Interrupted
         self.progress.evaluating(self.step, samples, done, total)
+
+
+def _nothing_to_measure(prepared: Prepared, requested: str) -> str:
+    """The message for a request to measure where no extractor reads the data."""
+    train = prepared.train
+    return f"{requested}: {train.name} has no feature extractor, so nothing can be measured\n" + extractor_advice(
+        prepared.catalogue, train.spec, "leave the option out"
+    )
 
 
 def best_of(history: Sequence[dict[str, Any]], name: str) -> dict[str, Any] | None:

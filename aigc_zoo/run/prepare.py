@@ -26,6 +26,7 @@ from aigc_zoo.engine.trainer import Trainer, steps_for
 from aigc_zoo.errors import ConfigError, UsageError
 from aigc_zoo.game import Recipe, Samples
 from aigc_zoo.options import Configuration, RunSettings
+from aigc_zoo.options.values import flag_of
 from aigc_zoo.plugins import Catalogue
 from aigc_zoo.run.device import choose_device
 
@@ -78,6 +79,14 @@ class Prepared:
         if data == IN_MEMORY:
             return data
         return str(Path(data).absolute()) if resolve.exists(Path(data)) else data
+
+    def requested(self, *keys: str) -> str:
+        """The first of these settings that the user gave, as it is typed; "" where recipe and preset state them all."""
+        for key in keys:
+            value = getattr(self.settings, key)
+            if value is not None and self.configuration.set_by.get(key) in ("cli", "python", "file"):
+                return f"{flag_of(key)} {value}"
+        return ""
 
     @cached_property
     def pool(self) -> Pool:
@@ -144,6 +153,7 @@ class Prepared:
             "data": {
                 "name": train.name,
                 "reference": self.reference,
+                "options": dict(self.configuration.data_options),
                 "size": self.settings.size,
                 "split": train.split,
                 "samples": len(train),
@@ -181,7 +191,14 @@ def prepare(
     recipe = options.build(catalogue, configuration)
     device = choose_device(settings.device)
     data = data if data is not None else settings.data or recipe.dataset
-    splits = resolve.load(catalogue, data, size=settings.size, progress=progress, skip_bad=settings.skip_bad)
+    splits = resolve.load(
+        catalogue,
+        data,
+        size=settings.size,
+        options=configuration.data_options,
+        progress=progress,
+        skip_bad=settings.skip_bad,
+    )
     ranks = join_group(device)
     batch_size = _batch_size(settings, recipe, ranks)
     _require_entries(recipe, splits["train"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ def save_samples(
     seed: int = 0,
     label: int | str | None = None,
     data: str | None = None,
+    dataset_options: Mapping[str, Any] | None = None,
     device: torch.device | str = "cpu",
     more: Sequence[str] = (),
 ) -> list[Path]:
@@ -51,7 +52,9 @@ def save_samples(
     elif out is not None:
         writers.require_suffix(Path(out), generator.spec)
     keywords = _keywords(generator, more)
-    sampler = sampler_of(catalogue, generator, seed=seed, label=label, data=data, **keywords)
+    sampler = sampler_of(
+        catalogue, generator, seed=seed, label=label, data=data, dataset_options=dataset_options, **keywords
+    )
     if folder is not None:
         return _save_each(sampler, count, folder)
     name = _file_name(sampler, generator.classes, data)
@@ -68,6 +71,7 @@ def sampler_of(
     seed: int = 0,
     label: int | str | None = None,
     data: Any = None,
+    dataset_options: Mapping[str, Any] | None = None,
     **keywords: Any,
 ) -> Sampler:
     """The sampler of `zoo sample` and `Run.sample`; `data` is the dataset of inputs: a name, a path, or in memory.
@@ -78,7 +82,7 @@ def sampler_of(
     if data is not None:
         if not generator.recipe.inputs:
             raise UsageError(f"--data: {generator.card['recipe']} generates samples from noise alone; leave it out")
-        inputs = Pool(resolve.load(catalogue, data)["train"], torch.device("cpu")).rows
+        inputs = Pool(resolve.load(catalogue, data, options=dataset_options)["train"], torch.device("cpu")).rows
     return generator.sampler(seed=argument("--seed", seed), label=label, inputs=inputs, **keywords)
 
 

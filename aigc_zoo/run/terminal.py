@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from aigc_zoo.artefacts.runs import RunDirectory
 from aigc_zoo.errors import printable
 from aigc_zoo.metrics.kinds import warnings
 from aigc_zoo.metrics.protocol import format_value
+from aigc_zoo.options.values import flag_of
 from aigc_zoo.run.bars import Bar, bars, tell
 from aigc_zoo.run.progress import Progress, Result
+from aigc_zoo.text import zoo_command
 
 LINE_SECONDS = 10.0
 """Seconds between lines of progress without a terminal."""
@@ -200,11 +203,20 @@ def summary(result: Result) -> str:
             lines.append(f"{record['name']}  {record['which']}, held-out split {split}: {format_value(record)}")
     lines += warnings(result.final).values()
     lines += [f"{what:<12} {directory / name}" for what, name in _FILES.items() if (directory / name).exists()]
-    lines += ["", "next", f"  zoo sample {directory} -n 64"]
+    return printable("\n".join([*lines, "", "next", *(f"  {one}" for one in _next(result))]))
+
+
+def _next(result: Result) -> Iterator[str]:
+    """The commands that continue with a run: samples, an evaluation as in training, a report."""
+    yield zoo_command("sample", result.folder, "-n", "64")
     if result.final:
-        lines.append(f"  zoo eval {directory} --split test --metrics all")
-    lines.append(f"  zoo report {directory}")
-    return printable("\n".join(lines))
+        split = next((str(record["protocol"]["split"]) for record in result.held_out if record["which"] == "final"), "")
+        words: list[str | Path] = ["--split", split] if split else []
+        settings = RunDirectory(result.folder).read_card()["run"]
+        for key in ("extractor", "extractor_weights"):
+            words += [flag_of(key), str(settings[key])] if settings.get(key) else []
+        yield zoo_command("eval", result.folder, *words, "--metrics", "all")
+    yield zoo_command("report", result.folder)
 
 
 _FILES = {

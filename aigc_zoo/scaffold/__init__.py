@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from aigc_zoo import __version__
 from aigc_zoo.errors import ConfigError, StorageError, UsageError
 from aigc_zoo.spec import KINDS
+from aigc_zoo.text import zoo_command
 
 if TYPE_CHECKING:
     from aigc_zoo.plugins import Catalogue
@@ -62,12 +63,12 @@ def project_of(name: str) -> str:
 
 def write_project(
     catalogue: Catalogue, name: str, kind: str = "recipe", *, into: Path, licence: str = "MIT", author: str = ""
-) -> tuple[Path, str]:
+) -> tuple[Path, list[str]]:
     """Writes the distribution NAME with one component of `kind` to a new directory in `into`, atomically.
 
-    Returns the directory, and the command that trains with the component. Raises UsageError for an invalid name or an
-    existing directory, ConfigError if no installed component can be combined with it, StorageError if the files cannot
-    be written.
+    Returns the directory, and the words of the command that trains with the component. Raises UsageError for an invalid
+    name or an existing directory, ConfigError if no installed component can be combined with it, StorageError if the
+    files cannot be written.
     """
     assert kind in KINDS, kind
     distribution = project_of(name)
@@ -87,7 +88,7 @@ def write_project(
         raise StorageError(
             f"cannot write {directory}: {error.strerror}: choose another directory with --into"
         ) from error
-    return directory, values["command"]
+    return directory, values["command"].split()[1:]
 
 
 def _values(catalogue: Catalogue, distribution: str, kind: str, licence: str, author: str) -> dict[str, str]:
@@ -123,7 +124,9 @@ def _pick(catalogue: Catalogue, kind: str, *tags: str) -> str:
         if set(tags) <= set(entry.component.tags):
             return entry.name if entry.namespace == "zoo" else entry.id
     wanted = f" with the tags {', '.join(tags)}" if tags else ""
-    raise ConfigError(f"no {kind}{wanted} is installed, which the new plugin's tests need: see zoo plugins")
+    raise ConfigError(
+        f"no {kind}{wanted} is installed, which the new plugin's tests need: see {zoo_command('plugins')}"
+    )
 
 
 def _texts(values: dict[str, str], kind: str, licence: str) -> list[tuple[str, str]]:

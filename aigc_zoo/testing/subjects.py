@@ -17,6 +17,7 @@ from aigc_zoo.errors import ConfigError, did_you_mean
 from aigc_zoo.plugins import Catalogue
 from aigc_zoo.spec import API
 from aigc_zoo.testing.checks import PLUGIN
+from aigc_zoo.text import zoo_command
 
 DECLARED = "ZOO_EXPECTED_FAILURES"
 """The name of a manifest's declaration of failing checks: {"R-RESUME": "stateful sampler, acme#12"}."""
@@ -140,7 +141,7 @@ def subjects_of(catalogue: Catalogue, reference: str | None) -> list[Subject]:
     known = [*plugins, *(entry.id for entry in catalogue.items()), *(entry.name for entry in catalogue.items())]
     raise ConfigError(
         f"{reference!r} is neither an installed distribution nor a component{did_you_mean(reference, known)}\n"
-        "`zoo plugins` lists distributions, `zoo list --kind all` lists components; "
+        f"`{zoo_command('plugins')}` lists distributions, `{zoo_command('list', '--kind', 'all')}` lists components; "
         "a path such as ./my-plugin is accepted as well"
     )
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlparse
 
 from aigc_zoo.errors import ConfigError
+from aigc_zoo.text import quoted
 
 _NOT_COPIED = shutil.ignore_patterns(
     ".git", ".venv", "venv", "build", "dist", "runs", "node_modules", "__pycache__", "*.egg-info", ".*_cache", ".tox"
@@ -74,7 +75,7 @@ def build(source: Path, directory: Path) -> Path:
     if done.returncode or not wheels:
         reason = (done.stderr.strip() or done.stdout.strip() or "pip wrote none").splitlines()[-1]
         raise ConfigError(
-            f"{source}: cannot build a wheel: {reason[:300]}\ntry: python -m pip wheel --no-deps {source}"
+            f"{source}: cannot build a wheel: {reason[:300]}\ntry: python -m pip wheel --no-deps {quoted(source)}"
         )
     return wheels[0]
 

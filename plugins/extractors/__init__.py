@@ -18,10 +18,11 @@ extractor = partial(Component, kind="extractor")
 @hookimpl
 def zoo_components() -> Iterator[Component]:
     small, here = ("28x28", "offline"), __name__
-    yield extractor(name="zoo-grey28", target=f"{here}.grey28:grey28", summary=GREY, tags=("grey", *small))
+    target, shapes = f"{here}.grey28:grey28", ((1, 28, 28),)
+    yield extractor(name="zoo-grey28", target=target, summary=GREY, tags=("grey", *small), shapes=shapes)
     target, shapes = f"{here}.stacked28:stacked28", ((3, 28, 28),)
     yield extractor(name="zoo-stacked28", target=target, summary=STACKED, tags=("color", *small), shapes=shapes)
-    target, tags = f"{here}.rgb32:rgb32", ("color", "32x32", "offline")
-    yield extractor(name="zoo-rgb32", target=target, summary=COLOR, tags=tags)
+    target, tags, shapes = f"{here}.rgb32:rgb32", ("color", "32x32", "offline"), ((3, 32, 32),)
+    yield extractor(name="zoo-rgb32", target=target, summary=COLOR, tags=tags, shapes=shapes)
     target, tags = f"{here}.inception:inception_v3_compat", ("color", "download")
     yield extractor(name="inception-v3-compat", target=target, summary=INCEPTION, tags=tags, paper="arXiv:1706.08500")

@@ -156,6 +156,6 @@ def test_folders_are_created_with_their_parents(tmp_path):
     (tmp_path / "file").write_bytes(b"")
     for path in (tmp_path / "file", tmp_path / "file" / "below"):
         with pytest.raises(
-            StorageError, match=r"cannot write .*file: a file of that name exists: choose another --out"
+            StorageError, match=r"cannot write .*file: a file of that name exists: write to another place"
         ):
             atomic.make_folder(path)

@@ -184,7 +184,9 @@ def test_an_unwritable_out(code, tmp_path, monkeypatch):
         raise OSError(code, os.strerror(code))
 
     monkeypatch.setattr(Path, "mkdir", refuse)
-    with pytest.raises(StorageError, match=f"cannot write .*x: {os.strerror(code)}: .*choose another --out") as caught:
+    with pytest.raises(
+        StorageError, match=f"cannot write .*x: {os.strerror(code)}: .*write to another place"
+    ) as caught:
         RunDirectory(tmp_path / "x").acquire()
     assert caught.value.exit_code == 74
     assert not list(tmp_path.iterdir())
@@ -192,7 +194,7 @@ def test_an_unwritable_out(code, tmp_path, monkeypatch):
 
 def test_out_is_a_file(tmp_path):
     (tmp_path / "x").write_bytes(b"photo")
-    with pytest.raises(StorageError, match=r"x: a file of that name exists: choose another --out"):
+    with pytest.raises(StorageError, match=r"x: a file of that name exists: write to another place"):
         RunDirectory(tmp_path / "x").acquire()
     assert (tmp_path / "x").read_bytes() == b"photo"
 
@@ -222,7 +224,7 @@ def test_damaged_checkpoints_are_skipped_and_named(run, promise):  # R10
     run.checkpoint_path(10).write_bytes(b"")
     assert run.newest_valid().card["step"] == 9
     spoil(run.checkpoint_path(9))
-    with pytest.raises(DataError, match=r"all 3 checkpoints of run .* are damaged .*:\nuse --fresh"):
+    with pytest.raises(DataError, match=r"all 3 checkpoints of run .* are damaged .*:\ntrain again, with --fresh"):
         run.newest_valid()
     promise.kept(steps="9, 10, 100 damaged", found=10)
 

@@ -169,7 +169,7 @@ def test_the_recipe_is_accepted_at_any_position(zoo: Run) -> None:
         (["doodle", "more"], 2, "unexpected extra argument (more)"),
         (["doodle", "--steps"], 2, "'--steps' requires an argument"),
         (["doodle", "-x"], 2, "No such option '-x'"),
-        ([], 2, "which recipe? zoo list shows"),
+        ([], 2, "which recipe? zoo --plugin mine.py list shows"),
         (["--stepz", "3"], 2, "no option --stepz; did you mean --steps?"),
         (["--pen.width", "3"], 2, "no option --pen.width without a recipe"),
         (["--step-size", "doodle"], 2, "which recipe?"),

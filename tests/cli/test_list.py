@@ -82,12 +82,13 @@ def test_one_kind_or_all_kinds_are_listed(capsys: Output) -> None:
     ("args", "expected"),
     [
         (["dcgam"], "zoo: no recipe matches 'dcgam'; did you mean 'dcgan' or 'dcgan-r1'?"),
-        (["qqqq"], "zoo: no recipe matches 'qqqq'; zoo list shows all of them"),
+        (["qqqq"], "zoo: no recipe matches 'qqqq'; {zoo} list shows all of them"),
         (["mine"], "zoo: no recipe matches 'mine', but a penalty does: add --kind penalty"),
-        (["--kind", "all", "qqqq"], "zoo: no component matches 'qqqq'; zoo list --kind all shows all of them"),
+        (["--kind", "all", "qqqq"], "zoo: no component matches 'qqqq'; {zoo} list --kind all shows all of them"),
     ],
 )
 def test_an_empty_list_is_explained_and_no_error(mine: str, args: list[str], expected: str, capsys: Output) -> None:
+    expected = expected.format(zoo=f"zoo --plugin {mine}")
     assert main(["--plugin", mine, "list", *args]) == 0
     assert capsys.readouterr() == ("", f"{expected}\n")
     assert main(["--plugin", mine, "list", *args, "--json"]) == 0

@@ -101,14 +101,14 @@ def test_sentences_are_short_and_printable() -> None:
     [
         (["a/x.heic"], ["left out 1 file without the suffix of an image: a/x.heic"]),
         (
-            ["a/1.avif", "a/2.AVIF", "b/labels.csv", "LICENSE"],
+            ["a/1.avif", "a/2.AVIF", "b/labels.txt", "LICENSE"],
             [
-                "left out 4 files without the suffix of an image (2 .avif, 1 without a suffix, 1 .csv): "
+                "left out 4 files without the suffix of an image (2 .avif, 1 without a suffix, 1 .txt): "
                 "LICENSE, a/1.avif, a/2.AVIF, ..."
             ],
         ),
         (["a/.1.png", ".DS_Store", "a/._2.png", "Thumbs.db", ".git/3.png"], ["left out 1 hidden file: a/.1.png"]),
-        (["metadata.jsonl"], ["left out 1 file without the suffix of an image: metadata.jsonl"]),
+        (["metadata.parquet"], [f"left out 1 {left_out.TABLE[0]}: metadata.parquet"]),
         ([], []),
     ],
 )

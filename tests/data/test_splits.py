@@ -18,7 +18,13 @@ HERE = Path("data")
         (["a.png", "b.png"], {"train": 2}, ()),
         (["cat/a.png", "dog/b.png", "dog/deep/c.png"], {"train": 3}, ("cat", "dog")),
         (["around/cat/a.png", "around/dog/b.png"], {"train": 2}, ("cat", "dog")),
-        (["only/a.png", "only/b.png"], {"train": 2}, ()),
+        # one class, and folders that are none
+        (["only/a.png", "only/b.png"], {"train": 2}, ("only",)),
+        (["around/cats/1.png", "around/cats/2.png"], {"train": 2}, ("cats",)),
+        (["x/images/1.png", "x/images/2.png"], {"train": 2}, ()),
+        (["Data/1.png"], {"train": 1}, ()),
+        (["00000/img00000000.png"], {"train": 1}, ()),
+        (["train/cat/1.png", "train/dog/1.png", "test/1.png"], {"train": 2, "test": 1}, ("cat", "dog")),
         (["a.png", "cat/b.png"], {"train": 2}, ()),
         (["train/a.png", "test/b.png"], {"train": 1, "test": 1}, ()),
         (["test/1/a.png", "train/1/a.png", "train/2/b.png"], {"train": 2, "test": 1}, ("1", "2")),
@@ -61,7 +67,7 @@ def test_folders_are_splits_and_classes(names: list[str], counts: dict[str, int]
     assert {split: len(members) for split, members in found.members.items()} == counts
     assert next(iter(found.members)) == "train"
     assert found.classes == classes
-    assert bool(found.labels) == bool(classes)
+    assert ("train" in found.labels) == bool(classes)
     for split, labels in found.labels.items():
         assert [classes[label] for label in labels] == [_class(name, classes) for name in found.members[split]]
 

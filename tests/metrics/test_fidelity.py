@@ -61,7 +61,9 @@ def test_fid_of_a_generator_that_repeats_one_image_is_finite() -> None:
 
 def test_fid_needs_more_samples_than_features() -> None:
     features = torch.randn(21, 20, generator=generator("few"))
-    with pytest.raises(DataError, match=r"20 samples are too few .* 20 features: at least 21 (.|\n)*--num") as error:
+    with pytest.raises(
+        DataError, match=r"20 samples are too few .* 20 features: at least 21 (.|\n)*more samples"
+    ) as error:
         statistics(features[:20])
     assert str(error.value).count("\n") < 3
     assert "--allow-few" in str(error.value)

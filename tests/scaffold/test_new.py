@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tomllib
 from pathlib import Path
 
@@ -107,6 +108,29 @@ def test_the_command_prints_the_next_steps(tmp_path: Path) -> None:
     again = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=60)
     assert (again.returncode, again.stdout) == (2, "")
     assert len(again.stderr.splitlines()) == 1
+
+
+@pytest.mark.slow
+def test_what_the_command_prints_can_be_typed(tmp_path: Path) -> None:
+    """In a directory whose name a shell would split; pip installs beside the tests instead of into the environment."""
+    (tmp_path / "my plugins").mkdir()
+    prefix = tmp_path / "prefix"
+    site = sysconfig.get_path("purelib", vars={"base": str(prefix), "platbase": str(prefix)})
+    project = tmp_path / "my plugins" / "aigc-zoo-acme"
+    env = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    env |= {"PIP_NO_BUILD_ISOLATION": "0", "PIP_NO_DEPS": "1", "PIP_NO_INDEX": "1", "PIP_PREFIX": str(prefix)}
+    env |= {"PYTHONPATH": os.pathsep.join((site, str(project / "src"))), "OMP_NUM_THREADS": "1"}
+
+    def shell(line: str) -> str:
+        done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, env=env, cwd=tmp_path, timeout=580)
+        assert done.returncode == 0, f"{line}: {done.stdout}{done.stderr}"
+        return done.stdout
+
+    printed = shell("zoo new acme --kind loss --into 'my plugins'").partition("next\n")[2].splitlines()
+    commands = [line.strip() for line in printed if line.strip().startswith(("python ", "zoo "))]
+    assert [command.split()[0] for command in commands] == ["python", "zoo", "zoo"]
+    for command in commands:
+        shell(command)
 
 
 # --- every kind, installed --------------------------------------------------------------------------------------------
