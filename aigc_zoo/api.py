@@ -83,18 +83,21 @@ def train(
     out: Path | str | None = None,
     fresh: bool = False,
     allow_inexact_resume: bool = False,
+    extend: bool = False,
     progress: Progress | None = None,
     **settings: Any,
 ) -> Run:
     """Trains a recipe as `zoo train` does: `train("dcgan", "mnist", steps=500, **{"generator.width": 32})`.
 
-    Resumes an unfinished run in the same run directory. Returns the run; `run.result` says how it ended.
+    Resumes a run in the same run directory; more steps or images or another target continue a finished one, with
+    `extend` also where its steps depend on its length. Returns the run; `run.result` says how it ended.
     """
     catalogue = plugins.catalogue()
     configuration = options.resolve(catalogue, recipe, data=data, given=settings, origin="python")
     prepared = prepare(catalogue, configuration)
     directory = Path(out) if out is not None else default_directory(configuration, prepared.recipe)
-    result = _train(prepared, directory, fresh=fresh, inexact=allow_inexact_resume, progress=progress)
+    inexact = allow_inexact_resume
+    result = _train(prepared, directory, fresh=fresh, inexact=inexact, extend=extend, progress=progress)
     return Run(directory, result)
 
 

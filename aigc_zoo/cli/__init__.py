@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from aigc_zoo import __version__
+from aigc_zoo.cli import streams
 from aigc_zoo.errors import StorageError, ZooError, printable
 
 if TYPE_CHECKING:
@@ -115,16 +116,28 @@ def zoo(ctx: click.Context, plugins: tuple[Path, ...], debug: bool) -> None:
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run `zoo` and return its exit code; errors are printed on stderr in at most three lines."""
+    streams.protect()
     if instruction := os.environ.get(COMPLETE):
         from aigc_zoo.cli.completion import answer
 
         return answer(instruction)
-    args = sys.argv[1:] if args is None else list(args)
+    return streams.finished(_run(sys.argv[1:] if args is None else list(args)))
+
+
+def _run(args: Sequence[str]) -> int:
+    """Run `zoo` and return its exit code, without regard to what becomes of its output."""
+    debug = "--debug" in args
     try:
         result = zoo.main(globals_first(args), prog_name="zoo", standalone_mode=False)
-        sys.stdout.flush()
+    except SystemExit as error:
+        # click exits without a word for the EPIPE of any file, and that of a plugin's socket is an error like others.
+        if isinstance(error.__context__, OSError):
+            return _report_error(error.__context__, debug)
+        raise
+    except click.Abort as error:  # click's word for Ctrl-C, and for the EOFError of a plugin
+        return _report_error(error.__cause__ if isinstance(error.__cause__, EOFError) else error, debug)
     except (Exception, KeyboardInterrupt) as error:
-        return _report_error(error, debug="--debug" in args)
+        return _report_error(error, debug)
     return result if isinstance(result, int) else 0
 
 
@@ -150,9 +163,6 @@ def globals_first(args: Sequence[str]) -> list[str]:
 
 def _report_error(error: BaseException, debug: bool) -> int:
     """Print an error on stderr and return the exit code."""
-    if isinstance(error, BrokenPipeError):  # the reader of the pipe closed it, as in `zoo list | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
     if debug and not isinstance(error, click.Abort | click.ClickException):
         import traceback
 
