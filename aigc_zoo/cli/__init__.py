@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -86,6 +86,12 @@ class LazyGroup(click.Group):
         except click.exceptions.NoSuchCommand as error:  # click suggests only registered commands, and there are none
             raise click.exceptions.NoSuchCommand(error.command_name, possibilities=COMMANDS, ctx=ctx) from None
 
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:  # of a plugin's socket, say; click would exit with 1 without a word
+            raise StorageError(f"{error.filename or 'a pipe or a socket'}: {error.strerror}") from error
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
@@ -129,11 +135,6 @@ def _run(args: Sequence[str]) -> int:
     debug = "--debug" in args
     try:
         result = zoo.main(globals_first(args), prog_name="zoo", standalone_mode=False)
-    except SystemExit as error:
-        # click exits without a word for the EPIPE of any file, and that of a plugin's socket is an error like others.
-        if isinstance(error.__context__, OSError):
-            return _report_error(error.__context__, debug)
-        raise
     except click.Abort as error:  # click's word for Ctrl-C, and for the EOFError of a plugin
         return _report_error(error.__cause__ if isinstance(error.__cause__, EOFError) else error, debug)
     except (Exception, KeyboardInterrupt) as error:

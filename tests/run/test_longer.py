@@ -111,14 +111,17 @@ def to_another_target(blobs: Path, out: Path) -> None:
     assert dcgan(blobs, out, until="fid<=1e-4").result.reason == "done"
 
 
+@pytest.mark.promise("R31", 1, 1)
 @pytest.mark.parametrize(
     "way", [in_steps, in_images, twice_and_in_both, before_its_end, to_fewer, beyond_its_target, to_another_target]
 )
-def test_a_longer_run_is_that_of_its_length(way: Any, blobs: Path, done: Run, tmp_path: Path) -> None:
+def test_a_longer_run_is_that_of_its_length(way: Any, blobs: Path, done: Run, tmp_path: Path, promise: Any) -> None:
     way(blobs, tmp_path / "run")
     equal_to(done, tmp_path / "run")
+    promise.kept(continued=1, identical=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("recipe", "more"),
     [
@@ -181,8 +184,9 @@ SCHEDULES: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.promise("R31", 1, 1)
 @pytest.mark.parametrize("user", SCHEDULES)
-def test_a_schedule_is_named_and_extended_only_on_request(user: str, blobs: Path, tmp_path: Path) -> None:
+def test_a_schedule_is_named_and_extended_only_on_request(user: str, blobs: Path, tmp_path: Path, promise: Any) -> None:
     out, settings = tmp_path / "run", SCHEDULES[user]
     dcgan(blobs, out, steps=6, **settings)
     before = files_of(out)
@@ -199,6 +203,7 @@ def test_a_schedule_is_named_and_extended_only_on_request(user: str, blobs: Path
     assert run.generator.card["extended"] == run.card["extended"]
     assert "steps 6, now 12" in read_run(out).flags["extended"]
     assert dcgan(blobs, out, **settings).result.notes, "the same command finds it finished"
+    promise.kept(schedules_named=1)
 
 
 def test_another_target_alone_changes_no_schedule(blobs: Path, tmp_path: Path) -> None:
@@ -240,7 +245,7 @@ def test_another_difference_is_refused_as_before(done: Run, blobs: Path, more: d
     (name, value), *_ = more.items()
     with pytest.raises(ConfigError, match=f"{name} .*, now {value}") as caught:
         dcgan(blobs, done.path, steps=20, **more)
-    assert str(caught.value).count(f"{name} ") == 1, "each difference is told once"
+    assert str(caught.value).count(f"{name} ") == 1, "each difference is listed once"
     assert files_of(done.path) == before
 
 
@@ -266,7 +271,7 @@ def test_damaged_checkpoints_leave_a_finished_run_as_it_is(blobs: Path, tmp_path
     assert files_of(out) == before
 
 
-@pytest.mark.parametrize("moment", [1, 2, 3])
+@pytest.mark.parametrize("moment", [1, 3])
 def test_killed_between_two_files_it_ends_as_either_command_says(
     moment: int, blobs: Path, done: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
