@@ -183,6 +183,7 @@ def train(
     out: Path | str | None = None,
     fresh: bool = False,
     allow_inexact_resume: bool = False,
+    extend: bool = False,
     progress: Progress | bool | None = None,
     **settings: Any,
 ) -> Run:
@@ -190,8 +191,9 @@ def train(
 
     `data` is a name or a path, or data in memory: a tensor or array, `(samples, labels)`, a Dataset, or any of these by
     split. `progress` shows a bar, or lines where there is neither a notebook nor a terminal; by default it is shown in
-    these two only. A Progress receives it instead. Resumes an unfinished run in the same run directory. Returns the
-    run; `run.result` says how it ended.
+    these two only. A Progress receives it instead. Resumes a run in the same run directory; more steps or images or
+    another target continue a finished one, with `extend` also where its steps depend on its length. Returns the run;
+    `run.result` says how it ended.
     """
     catalogue = plugins.catalogue()
     reference = data if data is None or memory.is_reference(data) else IN_MEMORY
@@ -207,7 +209,8 @@ def train(
     for note in configuration.notes:
         shown.say(note)
     directory = run_directory(out, configuration, prepared.recipe)
-    result = _train(prepared, directory, fresh=fresh, inexact=allow_inexact_resume, progress=shown)
+    inexact = allow_inexact_resume
+    result = _train(prepared, directory, fresh=fresh, inexact=inexact, extend=extend, progress=shown)
     for note in result.notes:
         shown.say(note)
     splits = None if given is None else prepared.splits

@@ -31,8 +31,9 @@ TAIL = """
 | 4 | another process writes this run |
 | 65 | missing or damaged data |
 | 70 | training diverged |
-| 74 | a file cannot be read or written |
-| 130, 143 | stopped by Ctrl-C or SIGTERM, after saving a checkpoint |
+| 74 | a file or standard output cannot be read or written |
+| 129, 130, 143 | stopped by SIGHUP (a terminal that closed), Ctrl-C or SIGTERM, after saving a checkpoint |
+| 141 | the reader of a pipe left while training; a checkpoint was saved |
 
 ## Environment variables
 

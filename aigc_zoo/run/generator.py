@@ -46,11 +46,12 @@ def save_generator(path: Path, trainer: Trainer, card: Mapping[str, Any]) -> Non
 def generator_card(card: Mapping[str, Any], step: int, images: int, t: float) -> dict[str, Any]:
     """The card of a generator, from the card of its run."""
     data = card["data"]
-    inexact = {"inexact": card["inexact"]} if "inexact" in card else {}
+    extended = [record for record in card.get("extended", []) if record["uses_t"]]  # others change no result
+    records = {key: value for key, value in (("inexact", card.get("inexact")), ("extended", extended)) if value}
     kept = ("schema", "recipe", "slots", "options", "plugins", "versions", "extractor")
     return (
         {key: card[key] for key in kept}
-        | inexact
+        | records
         | {
             "kind": "generator",
             "spec": data["spec"],

@@ -10,6 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from aigc_zoo import devices
+from aigc_zoo.artefacts.resume import RECORDS
 from aigc_zoo.artefacts.runs import RunDirectory, read_lines
 from aigc_zoo.data import writers
 from aigc_zoo.engine.trainer import Trainer
@@ -33,12 +34,14 @@ def train(
     *,
     fresh: bool = False,
     inexact: bool = False,
+    extend: bool = False,
     progress: Progress | None = None,
     stop: Stop | None = None,
 ) -> Result:
-    """Trains until the last step, the target or a stop, in a run directory; an unfinished run in it is resumed.
+    """Trains until the last step, the target or a stop, in a run directory; a run in it is resumed.
 
-    `inexact` also resumes a run of another device, number of ranks or threads, or other versions; its card records it.
+    `inexact` also resumes a run of another device, number of ranks or threads, or other versions, `extend` one to
+    another length on which its steps depend; its card records it.
 
     Raises LockedError, ConfigError for the directory of another configuration, DivergedError, StorageError.
     """
@@ -53,7 +56,7 @@ def train(
             mine = prepared.keeping(run_directory.read_card())
         starts = fresh or not run_directory.checkpoints()
         started.append(_Run(mine, run_directory, progress, stop, starts))  # refuses before a file is written
-        return started[0].begin(fresh, inexact)
+        return started[0].begin(fresh, inexact, extend)
 
     try:
         if agree(prepared.ranks, prepared.device, begin) == "finished":
@@ -94,18 +97,19 @@ class _Run:
         self.tolerate = TolerateFullDisk(progress.say)
         self.monitor = Monitor(prepared, directory, progress, stop, self.tolerate)
 
-    def begin(self, fresh: bool, inexact: bool) -> str:
+    def begin(self, fresh: bool, inexact: bool, extend: bool) -> str:
         """Locks the directory and returns "new", "unfinished" or "finished"; on all ranks but the first, "".
 
-        The card records since which steps the run was resumed on another machine.
+        The card records after which steps the run went on with another machine or length.
         """
         if not self.first:
             return ""
-        state = self.directory.acquire().begin(self.card, fresh=fresh, inexact=inexact)
-        resumes = self.directory.read_card().get("inexact", []) if state != "finished" else []
-        if resumes:
-            self.card["inexact"] = resumes
-            self.progress.say(f"inexact since step {resumes[-1]['after_step']:,}: {resumes[-1]['changed']}")
+        state = self.directory.acquire().begin(self.card, fresh=fresh, inexact=inexact, extend=extend)
+        old = self.directory.read_card() if state != "finished" else {}
+        self.card |= {key: old[key] for key in RECORDS if key in old}
+        for key, word in (("inexact", "inexact since"), ("extended", "continued after")):
+            for record in old.get(key, [])[-1:]:
+                self.progress.say(f"{word} step {record['after_step']:,}: {record['changed']}")
         return state
 
     # --- the loop ----------------------------------------------------------------------------------------------------
@@ -161,7 +165,7 @@ class _Run:
             self.progress.say(self.trainer.notes.pop(0))
         choice = self.trainer.engine.choice
         if choice.name != self.card["engine"]:  # the first steps showed that they cannot be recorded as a graph
-            self.card = {**self.prepared.card(choice), **{k: v for k, v in self.card.items() if k == "inexact"}}
+            self.card = {**self.prepared.card(choice), **{k: v for k, v in self.card.items() if k in RECORDS}}
             if self.first:
                 self.progress.say(f"continues with engine {choice.name}: {choice.why}")
                 self.directory.amend(self.card)
@@ -288,7 +292,7 @@ def _finished(directory: RunDirectory) -> Result:
         images=state["images"],
         reason=state["reason"],
         seconds=float(state["seconds"]),
-        notes=("this run is finished; nothing was done",),
+        notes=("this run is finished; nothing was done (more --steps or --images continue it)",),
         held_out=directory.read_held_out(),
         **outcome(read_lines(directory.metrics_path)),
     )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from aigc_zoo.artefacts.cards import summarize_changes
+import pytest
+
+from aigc_zoo.artefacts.cards import changes, summarize
 
 OLD = {
     "recipe": "zoo/dcgan",
@@ -15,28 +17,104 @@ OLD = {
 
 def test_differences_are_in_the_order_of_the_new_card():
     new = {**OLD, "options": {"generator.width": 128, "betas": [0.5, 0.999]}, "run": {"batch_size": 64, "until": "x"}}
-    assert summarize_changes(OLD, new) == "generator.width 64, now 128; until none, now x; seed 0, now nothing"
-    assert summarize_changes(new, OLD).endswith("; seed nothing, now 0")
-    assert summarize_changes(OLD, {**OLD, "versions": {"torch": "3"}}) == "versions.torch 2.15.0, now 3"
+    assert summarize(changes(OLD, new)) == "generator.width 64, now 128; until none, now x; seed 0, now nothing"
+    assert summarize(changes(new, OLD)).endswith("; seed nothing, now 0")
+    assert summarize(changes(OLD, {**OLD, "versions": {"torch": "3"}})) == "versions.torch 2.15.0, now 3"
 
 
 def test_some_keys_may_differ():
-    assert summarize_changes(OLD, {**OLD, "started": "today"}) == ""
-    assert summarize_changes(OLD, {**OLD, "host": "b", "set_by": {"lr": "cli"}, "notes": ["x"]}) == ""
+    assert summarize(changes(OLD, {**OLD, "started": "today"})) == ""
+    assert summarize(changes(OLD, {**OLD, "host": "b", "set_by": {"lr": "cli"}, "notes": ["x"]})) == ""
 
 
 def test_the_order_of_keys_and_lists_for_tuples_are_no_difference():
     new = {**dict(reversed(OLD.items())), "options": {"betas": [0.5, 0.999], "generator.width": 64}}
-    assert summarize_changes(OLD, new) == ""
+    assert summarize(changes(OLD, new)) == ""
 
 
 def test_options_are_written_as_on_the_command_line():
     new = {**OLD, "run": {"batch_size": 128, "until": None, "seed": 0}, "options": {"generator.width": 32, "betas": []}}
     expected = "generator.width 64, now 32; betas [0.5, 0.999], now []; batch_size 64, now 128"
-    assert summarize_changes(OLD, new) == expected
-    assert summarize_changes(OLD, new, most=1) == "generator.width 64, now 32; and 2 more"
+    assert summarize(changes(OLD, new)) == expected
+    assert summarize(changes(OLD, new), most=1) == "generator.width 64, now 32; and 2 more"
 
 
 def test_long_and_odd_values_stay_on_one_short_line():
-    line = summarize_changes({"a": "x" * 500, "b": ""}, {"a": "two\nlines", "b": "\x1b[31m"})
+    line = summarize(changes({"a": "x" * 500, "b": ""}, {"a": "two\nlines", "b": "\x1b[31m"}))
     assert line == f'a {"x" * 57}..., now "two\\nlines"; b "", now "\\u001b[31m"'
+
+
+WHOLE = {
+    "run": {
+        "steps": 6,
+        "images": None,
+        "batch_size": None,
+        "seed": 0,
+        "size": None,
+        "device": "auto",
+        "log_every": None,
+    },
+    "data": {"name": "digits", "size": None, "samples": 12, "digest": "abc", "spec": {"shape": [1, 28, 28]}},
+    "plugins": {"aigc-zoo": {"version": "0.1.0"}},
+    "batch_size": 64,
+    "steps": 6,
+    "seed": 0,
+    "cadence": {"log": 1},
+    "device": "cpu",
+    "versions": {"aigc_zoo": "0.1.0"},
+}
+"""A card that says the same thing twice: as it was requested, and as it was resolved."""
+
+
+def with_(**sections: object) -> dict[str, object]:
+    return {
+        key: {**value, **sections[key]} if isinstance(value, dict) and key in sections else sections.get(key, value)  # type: ignore[dict-item]
+        for key, value in WHOLE.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("new", "expected"),
+    [
+        (with_(run={"steps": 12}, steps=12), "steps 6, now 12"),
+        (with_(run={"steps": None, "images": 768}, steps=12), "steps 6, now 12"),
+        (with_(run={"seed": 3}, seed=3), "seed 0, now 3"),
+        (with_(run={"batch_size": 32}, batch_size=32), "batch_size 64, now 32"),
+        (with_(run={"log_every": 5}, cadence={"log": 5}), "log_every 1, now 5"),
+        (
+            with_(run={"size": 32}, data={"size": 32, "digest": "x", "spec": {"shape": [1, 32, 32]}}),
+            "size none, now 32",
+        ),
+        (with_(data={"name": "mnist", "samples": 70, "digest": "x"}), "data.name digits, now mnist"),
+        (with_(data={"digest": "x"}), "data.digest abc, now x"),
+        (with_(run={"device": "cuda"}, device="cuda: A"), "device cpu, now cuda: A"),
+        (
+            with_(plugins={"aigc-zoo": {"version": "2"}}, versions={"aigc_zoo": "2"}),
+            "versions.aigc_zoo 0.1.0, now 2",
+        ),
+    ],
+)
+def test_each_difference_is_listed_once(new: dict[str, object], expected: str) -> None:
+    assert summarize(changes(WHOLE, new)) == expected
+
+
+@pytest.mark.parametrize(
+    "new",
+    [
+        with_(run={"batch_size": 64}),
+        with_(run={"steps": None, "images": 384}),
+        with_(run={"device": "cpu"}),
+        with_(run={"log_every": 1}),
+        with_(extended=[{"after_step": 3}]),
+    ],
+)
+def test_the_same_thing_requested_in_another_way_is_no_difference(new: dict[str, object]) -> None:
+    assert changes(WHOLE, new) == {}
+
+
+def test_an_interval_that_follows_from_the_length_is_no_difference_of_its_own() -> None:
+    longer = with_(run={"steps": 600}, steps=600, cadence={"log": 6})
+    assert summarize(changes(WHOLE, longer)) == "steps 6, now 600"
+    assert summarize(changes(WHOLE, with_(cadence={"log": 6}))) == "log_every 1, now 6"
+    requested = with_(run={"steps": 600, "log_every": 6}, steps=600, cadence={"log": 6})
+    assert summarize(changes(WHOLE, requested)) == "steps 6, now 600; log_every 1, now 6"
