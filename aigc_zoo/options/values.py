@@ -39,7 +39,8 @@ class Option:
 
     `low` and `high` are included. `optional` allows None (written "none"), `repeated` makes a tuple. `owner` is the
     full id of the component, "" for settings of a run; `slot` the kind of component that a slot takes. `source` names
-    the component or preset that states the default, "" where it is the signature's own.
+    the component or preset that states the default, "" where it is the signature's own. `short` is another key for the
+    same option: without the component's name, where a slot that can hold several holds one.
     """
 
     key: str
@@ -55,6 +56,7 @@ class Option:
     slot: str = ""
     metavar: str = ""
     source: str = ""
+    short: str = ""
 
     @property
     def flag(self) -> str:
