@@ -45,7 +45,8 @@ class Spec:
 class Nets(nn.ModuleDict):
     """The networks by name: `nets.G` is `nets["G"]`. State other than weights belongs in buffers of the modules.
 
-    Float buffers of a module with the attribute `shared = True` are all-reduced together with the gradients.
+    Float buffers of a module with the attribute `shared = True` are all-reduced together with the gradients. An EMA
+    averages the buffers running_mean, running_var and those named by a module's `ema_buffers`; it copies all others.
     """
 
     def __getattr__(self, name: str) -> Any:

@@ -424,6 +424,58 @@ def test_a_new_choice_for_a_slot_ends_what_was_said_of_the_former(zoo: Catalogue
     assert resolve(zoo, "zoo/game.strong", given={"penalty": "r1,gp"}).slots["penalty"] == ("zoo/r1", "zoo/gp")
 
 
+@pytest.mark.parametrize(
+    ("layers", "value", "origin"),
+    [
+        ({"given": {"penalty": "r1", "penalty.weight": 4}}, 4.0, "cli"),
+        ({"given": {"penalty": ["r1"], "penalty.r1.weight": 4}}, 4.0, "cli"),
+        ({"file": {"slots": {"penalty": "zoo/r1"}, "options": {"penalty.weight": 4}}}, 4.0, "file"),
+        ({"file": {"slots": {"penalty": ["r1"]}}, "given": {"penalty.weight": "4"}}, 4.0, "cli"),
+        (
+            {
+                "file": {"slots": {"penalty": ["r1"]}, "options": {"penalty.weight": 3}},
+                "given": {"penalty.r1.weight": 4},
+            },
+            4.0,
+            "cli",
+        ),
+        (
+            {
+                "file": {
+                    "slots": {"penalty": "r1"},
+                    "options": {"penalty.weight": 4},
+                    "set_by": {"penalty.weight": "cli"},
+                }
+            },
+            4.0,
+            "cli",
+        ),
+    ],
+)
+def test_a_slot_that_holds_one_component_needs_no_name_in_its_options(
+    zoo: Catalogue, layers: dict[str, Any], value: float, origin: str
+) -> None:
+    found = resolve(zoo, "zoo/game", **layers)
+    assert found.slots["penalty"] == ("zoo/r1",)
+    assert found.options["penalty.r1.weight"] == value
+    assert found.set_by["penalty.r1.weight"] == origin
+    assert "penalty.weight" not in found.card()["options"]
+
+
+def test_only_options_of_a_slot_that_holds_one_have_a_short_key(zoo: Catalogue) -> None:
+    def short(penalties: list[str]) -> dict[str, str]:
+        return {option.key: option.short for option in options_of(zoo, "zoo/game", {"penalty": penalties})}
+
+    one = {
+        "penalty.r1.centre": "penalty.centre",
+        "penalty.r1.weight": "penalty.weight",
+        "penalty.r1.every": "penalty.every",
+    }
+    assert {key: value for key, value in short(["r1"]).items() if value} == one
+    assert not any(short(["r1", "gp"]).values())
+    assert not any(short([]).values())
+
+
 def test_presets_of_a_slots_component(zoo: Catalogue) -> None:
     found = resolve(zoo, "zoo/game.dots", given={"generator": "wide.small", "generator.norm": "group"})
     assert found.slots["generator"] == "zoo/wide"
@@ -479,6 +531,23 @@ def test_the_origin_decides_the_kind_of_error(zoo: Catalogue) -> None:
             "no option --generator.max-out with --generator wide: --generator flat or --generator acme/wide brings it",
         ),
         ({"penalty.r1.weight": 3}, "no option --penalty.r1.weight with --penalty none: --penalty r1 brings it"),
+        (
+            {"penalty.every": 3},
+            "no option --penalty.every with --penalty none: "
+            "--penalty gp or --penalty r1 or --penalty acme/gp brings it",
+        ),
+        (
+            {"penalty": "r1,gp", "penalty.every": 3},
+            "no option --penalty.every; did you mean --penalty.r1.every or --penalty.gp.every?",
+        ),
+        (
+            {"penalty": "r1", "penalty.evry": 3},
+            "no option --penalty.r1.evry; did you mean --penalty.r1.every?",
+        ),
+        (
+            {"penalty": "r1", "penalty.gp.every": 3},
+            "no option --penalty.gp.every with --penalty r1: --penalty gp or --penalty acme/gp brings it",
+        ),
         ({"batchsize": 3}, "no option --batchsize; did you mean --batch-size?"),
         ({"penalty": ["gp", "acme/gp"]}, "--penalty gp is given twice: their options would have the same names"),
         ({"generator": 3}, "--generator 3: not the name of a generator"),

@@ -55,7 +55,8 @@ def summarize(found: Changes, most: int = 3) -> str:
 
 def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
     # Both cards pass through JSON, as a card that was read from a file did: tuples become lists there.
-    before, after = (dict(_flat(json.loads(json.dumps(card)))) for card in (old, new))
+    before, after = (dict(_flat(_plain(json.loads(json.dumps(card))))) for card in (old, new))
+    set_by = {_short_key(key, new.get("slots", {})) for key in new.get("set_by", {})}
     data_differ = False
     for key in {**after, **before}:
         if key in IGNORED or section(key) in IGNORED or _RESOLVED.get(key) in before.keys() & after.keys():
@@ -65,7 +66,7 @@ def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[tuple[s
         values = before.get(key, _MISSING), after.get(key, _MISSING)
         name = key.partition(".")[2]
         optional = section(key) == "options" or key.startswith("run.data.")
-        if values[0] is _MISSING and optional and name not in new.get("set_by", {}):
+        if values[0] is _MISSING and optional and name not in set_by:
             continue  # an option that the recipe or the dataset has gained since, at its default
         if values[0] == values[1] or (section(key) == "data" and data_differ):
             continue  # other data differ in name, number, digest and more, of which the first will do
@@ -80,6 +81,28 @@ def _follows_from_length(key: str, before: Mapping[str, Any], after: Mapping[str
     requested = _INTERVALS.get(key, "")
     same_length = before.get("steps") == after.get("steps")
     return bool(requested) and not same_length and before.get(requested) is None and after.get(requested) is None
+
+
+def _plain(card: dict[str, Any]) -> dict[str, Any]:
+    """A card in which a slot for several components reads like a slot for one, where it holds one or none.
+
+    A recipe's slot may have become one for several components since the card was written.
+    """
+    slots, options = card.get("slots"), card.get("options")
+    if not isinstance(slots, dict) or not isinstance(options, dict):
+        return card
+    held = {slot: ids[0] if len(ids) == 1 else ids or None for slot, ids in slots.items() if isinstance(ids, list)}
+    return {**card, "slots": slots | held, "options": {_short_key(key, slots): options[key] for key in options}}
+
+
+def _short_key(key: str, slots: Mapping[str, Any]) -> str:
+    """The key of an option without the component's name, where its slot for several components holds one."""
+    slot, _, rest = key.partition(".")
+    ids = slots.get(slot)
+    if not rest or not isinstance(ids, list | tuple) or len(ids) != 1:
+        return key
+    name = str(ids[0]).rpartition("/")[2]
+    return f"{slot}.{rest.removeprefix(f'{name}.')}"
 
 
 def _flat(card: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

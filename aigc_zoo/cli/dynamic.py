@@ -229,10 +229,12 @@ class _AnyChoice(click.Choice[str]):
 
 
 def parameter_of(option: Option, name: str) -> click.Option:
+    flags = [option.flag, *filter(None, (flag_of(option.short) if option.short else "", ALIASES.get(option.key)))]
     if option.type is bool and not option.repeated:
-        return click.Option([name, f"{option.flag}/--no-{option.flag[2:]}"], default=None, help=option.help)
+        switches = [f"{flag}/--no-{flag[2:]}" for flag in flags]
+        return click.Option([name, *switches], default=None, help=option.help)
     return click.Option(
-        [name, option.flag, *([ALIASES[option.key]] if option.key in ALIASES else [])],
+        [name, *flags],
         type=_AnyChoice([str(choice) for choice in option.choices]) if option.choices else str,
         multiple=bool(option.slot) and option.repeated,
         metavar=_metavar(option),

@@ -6,7 +6,6 @@ batch.py, and the loss of the recipe.
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
@@ -21,7 +20,7 @@ from aigc_zoo.engine.batch import StepBatch, split_batch
 from aigc_zoo.engine.ema import EmaUpdater
 from aigc_zoo.engine.guard import guard_for
 from aigc_zoo.engine.memory_format import NOTE, needs_contiguous
-from aigc_zoo.engine.networks import build_networks, check_names, float_buffers, trainable
+from aigc_zoo.engine.networks import build_networks, check_names, copied, float_buffers, trainable
 from aigc_zoo.engine.norm import convert_sync_batch_norm
 from aigc_zoo.engine.progress_watch import ProgressWatch
 from aigc_zoo.engine.ranks import Ranks
@@ -105,7 +104,7 @@ class Trainer:
         self._format_is_checked = self._convert is fast.unchanged
         fast.convert_memory_format(self.nets, self._convert)
         self.guard = guard_for(self.device)(tuple(recipe.players), self.nets, self.device, world)
-        self.ema = Nets({name: copy.deepcopy(self.nets[name]) for name in recipe.ema})
+        self.ema = Nets({name: copied(self.nets[name]) for name in recipe.ema})
         self.ema.requires_grad_(False).eval()
         self._ema_updater = EmaUpdater(self.ema, self.nets, recipe.ema)
         self.nets.train()
@@ -256,7 +255,7 @@ class Trainer:
         statistics differ between ranks. `keywords` are those of `Sampler`.
         """
         generators = {
-            name: copy.deepcopy(self.ema[name] if ema and name in self.ema else self.nets[name])
+            name: copied(self.ema[name] if ema and name in self.ema else self.nets[name])
             for name in self.recipe.generators
         }
         nets = Nets(generators).requires_grad_(False)

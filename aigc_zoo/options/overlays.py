@@ -136,7 +136,16 @@ class Draft:
         if "data" in written:
             self.choose_dataset(written["data"][1], layer)
         for name, (key, raw) in written.items():
-            self.given[name] = Given(key, raw, layer, layer.origin_of(name), self.given.get(name))
+            key = self._full(key)
+            full = spelling(key)
+            self.given[full] = Given(key, raw, layer, layer.origin_of(name), self.given.get(full))
+
+    def _full(self, key: str) -> str:
+        """The key with the name of the component: penalty.weight is penalty.NAME.weight where the slot holds one."""
+        head, _, rest = key.partition(".")
+        slot = self.parameters.get(spelling(head))
+        entries = self.chosen.get(slot.key, ()) if slot is not None and slot.slot and slot.repeated else ()
+        return f"{prefix(slot, entries[0])}{rest}" if slot and len(entries) == 1 and rest and "." not in rest else key
 
     def _choose(self, slot: Option, raw: Any, layer: Overlay) -> None:
         found = [self.catalogue.find(slot.slot, name, layer.namespace) for name in _references(slot, raw, layer)]
@@ -182,7 +191,11 @@ class Draft:
         for option in self.parameters.values():
             found.append(option)
             for entry in self.chosen.get(option.key, ()):
-                found += [replace(own, key=prefix(option, entry) + own.key) for own in read(entry)]
+                alone = option.repeated and len(self.chosen[option.key]) == 1
+                found += [
+                    replace(own, key=prefix(option, entry) + own.key, short=f"{option.key}.{own.key}" if alone else "")
+                    for own in read(entry)
+                ]
         if self.dataset is not None:
             found += [replace(own, key=PREFIX + own.key) for own in read(self.dataset)]
         return found
@@ -238,15 +251,19 @@ class Draft:
 
     def unknown(self, key: str, also: tuple[str, ...] = ()) -> str:
         """The message for an unknown key, with a suggestion."""
-        close = suggestion(key, [*RUN_SETTINGS, *also, *(option.key for option in self.options())])
         head, _, rest = spelling(key).partition(".")
+        slot, known, held = self.parameters.get(head), [option.key for option in self.options()], ""
+        if slot is not None and slot.slot and rest:
+            start, end = f"{head}.", f".{rest}"
+            if of_held := [one for one in known if spelling(one).startswith(start) and spelling(one).endswith(end)]:
+                return f"no option {flag_of(key)}; did you mean {' or '.join(map(flag_of, of_held[:2]))}?"
+            held = f" with {slot.flag} {' '.join(entry.name for entry in self.chosen[slot.key]) or 'none'}"
+            if brought := _brought(self._having(slot, rest)):
+                return f"no option {flag_of(key)}{held}{brought}"
+        close = suggestion(key, [*RUN_SETTINGS, *also, *known])
         if head == "data" and rest and not close:
             return f"no option {flag_of(key)} with {self._data()}{_brought(self._having(DATA, rest))}"
-        slot = self.parameters.get(head)
-        if slot is None or not slot.slot or close:
-            return f"no option {flag_of(key)}{close}"
-        holds = " ".join(entry.name for entry in self.chosen[slot.key]) or "none"
-        return f"no option {flag_of(key)} with {slot.flag} {holds}{_brought(self._having(slot, rest))}"
+        return f"no option {flag_of(key)}{close or held}"
 
     def _data(self) -> str:
         return f"--data {self.dataset.name}" if self.dataset is not None else "data at a path"
@@ -256,7 +273,7 @@ class Draft:
         for entry in sorted(self.catalogue.items(slot.slot), key=lambda entry: entry not in self.usual):
             with suppress(ConfigError):
                 start = spelling(prefix(slot, entry)).removeprefix(f"{slot.key}.")
-                if any(start + spelling(option.key) == rest for option in read(entry)):
+                if any(rest in (start + spelling(option.key), spelling(option.key)) for option in read(entry)):
                     yield f"{slot.flag} {entry.name if entry.namespace == 'zoo' else entry.id}"
 
 

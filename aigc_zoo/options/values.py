@@ -41,7 +41,8 @@ class Option:
     `low` and `high` are included. An index may follow the choices that are `numbered`, as in cuda:1. `optional` allows
     None (written "none"), `repeated` makes a tuple. `owner` is the full id of the component, "" for settings of a run;
     `slot` the kind of component that a slot takes. `source` names the component or preset that states the default, ""
-    where it is the signature's own.
+    where it is the signature's own. `short` is another key for the same option: without the component's name, where a
+    slot that can hold several holds one.
     """
 
     key: str
@@ -58,6 +59,7 @@ class Option:
     metavar: str = ""
     source: str = ""
     numbered: tuple[Scalar, ...] = ()
+    short: str = ""
 
     @property
     def flag(self) -> str:

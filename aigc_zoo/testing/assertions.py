@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
+from aigc_zoo.engine.networks import copied
 from aigc_zoo.errors import in_a_line
 from aigc_zoo.testing.checks import CheckFailed
 from aigc_zoo.testing.fixtures import SEED, noise, seeded
@@ -75,7 +75,7 @@ def differing(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> list[st
 
 def perturbed(module: nn.Module, size: float = 0.1, seed: int = SEED) -> nn.Module:
     """A copy with noise on every weight, so that a weight initialized to zero (a gate, say) blocks no signal."""
-    other = copy.deepcopy(module)
+    other = copied(module)
     with torch.no_grad():
         for number, weight in enumerate(other.parameters()):
             weight.add_(size * noise(*weight.shape, seed=seed + number).to(weight))

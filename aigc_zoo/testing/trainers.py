@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,7 +12,7 @@ from torch import Tensor, nn
 from aigc_zoo import options
 from aigc_zoo.data.pool import Pool
 from aigc_zoo.engine import fast
-from aigc_zoo.engine.networks import build_networks
+from aigc_zoo.engine.networks import build_networks, copied
 from aigc_zoo.engine.ranks import Ranks
 from aigc_zoo.engine.trainer import Trainer
 from aigc_zoo.errors import ConfigError
@@ -153,7 +152,7 @@ def player_losses(trainer: Trainer) -> Iterator[tuple[str, Loss]]:
 
 def detached_terms(loss: Loss, nets: Nets, batch: Mapping[str, Tensor], seed: int) -> dict[str, Tensor]:
     """The terms of a loss with torch's generator at this seed; the state of the networks is not changed."""
-    terms: Mapping[str, Tensor] = seeded(loss, copy.deepcopy(nets), batch, seed=seed)
+    terms: Mapping[str, Tensor] = seeded(loss, copied(nets), batch, seed=seed)
     return {name: term.detach() for name, term in terms.items()}
 
 

@@ -118,3 +118,34 @@ def test_an_interval_that_follows_from_the_length_is_no_difference_of_its_own() 
     assert summarize(changes(WHOLE, with_(cadence={"log": 6}))) == "log_every 1, now 6"
     requested = with_(run={"steps": 600, "log_every": 6}, steps=600, cadence={"log": 6})
     assert summarize(changes(WHOLE, requested)) == "steps 6, now 600; log_every 1, now 6"
+
+
+def test_a_slot_for_one_and_a_slot_for_several_that_holds_one_are_equal():
+    """The slot of a recipe may have become repeatable since the card was written."""
+    older = {"slots": {"augmentation": "zoo/diffaugment"}, "options": {"augmentation.color": True}}
+    newer = {"slots": {"augmentation": ["zoo/diffaugment"]}, "options": {"augmentation.diffaugment.color": True}}
+    assert summarize(changes(older, newer)) == summarize(changes(newer, older)) == ""
+    empty = [{"slots": {"augmentation": nothing}, "options": {}} for nothing in (None, [])]
+    assert summarize(changes(*empty)) == ""
+    assert (
+        summarize(changes(older, empty[1]))
+        == "augmentation zoo/diffaugment, now none; augmentation.color true, now nothing"
+    )
+    other = {**newer, "options": {"augmentation.diffaugment.color": False}}
+    assert summarize(changes(older, other)) == "augmentation.color true, now false"
+    gained = {**newer, "options": newer["options"] | {"augmentation.diffaugment.cutout": 0.5}}
+    assert summarize(changes(older, gained)) == ""
+    chosen = gained | {"set_by": {"augmentation.diffaugment.cutout": "cli"}}
+    assert summarize(changes(older, chosen)) == "augmentation.cutout nothing, now 0.5"
+
+
+def test_the_order_of_several_components_is_a_difference():
+    one, other = (
+        {"slots": {"augmentation": order}, "options": {}} for order in (["zoo/a", "zoo/b"], ["zoo/b", "zoo/a"])
+    )
+    assert summarize(changes(one, one)) == ""
+    assert summarize(changes(one, other)) == 'augmentation ["zoo/a", "zoo/b"], now ["zoo/b", "zoo/a"]'
+
+
+def test_a_card_without_slots_is_compared_as_it_is():
+    assert summarize(changes({"slots": 3, "options": []}, {"slots": 3, "options": []})) == ""
