@@ -164,11 +164,16 @@ class Prepared:
 
 
 def prepare(
-    catalogue: Catalogue, configuration: Configuration, *, progress: Callable[[int, int], None] | None = None
+    catalogue: Catalogue,
+    configuration: Configuration,
+    *,
+    splits: Mapping[str, Samples] | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Prepared:
     """Loads the data, builds the recipe and decides what the configuration left open.
 
-    `progress(done, total)` is called while files are read.
+    `splits` are used instead of the data that the configuration names; `progress(done, total)` is called while files
+    are read.
 
     Raises ConfigError where components do not fit together, DataError where the data cannot be used.
     """
@@ -176,7 +181,8 @@ def prepare(
     recipe = options.build(catalogue, configuration)
     device = choose_device(settings.device)
     data = settings.data or recipe.dataset
-    splits = resolve.load(catalogue, data, size=settings.size, progress=progress, skip_bad=settings.skip_bad)
+    if splits is None:
+        splits = resolve.load(catalogue, data, size=settings.size, progress=progress, skip_bad=settings.skip_bad)
     ranks = join_group(device)
     batch_size = _batch_size(settings, recipe, ranks)
     _require_entries(recipe, splits["train"])

@@ -6,9 +6,9 @@ import torch
 
 from aigc_zoo.testing.assertions import differing, joined, require
 from aigc_zoo.testing.checks import CheckFailed, check
-from aigc_zoo.testing.fixtures import seeded
 from aigc_zoo.testing.subjects import ComponentSubject
-from aigc_zoo.testing.trainers import batch_of, fixture_of, player_losses
+from aigc_zoo.testing.trainers import fixture_of
+from aigc_zoo.testing.turns import next_entries, player_losses, terms_of
 
 
 @check("GPU-AGREES", needs="gpu", kinds=("recipe",))
@@ -20,10 +20,11 @@ def losses_equal_those_on_the_cpu(subject: ComponentSubject) -> None:
     require(not odd, f"initial weights differ between the devices: {joined(odd)}")
     cpu.nets.eval()
     gpu.nets.eval()
-    batch = batch_of(cpu)
-    moved = {name: value.cuda() for name, value in batch.items()}
-    for _, loss in player_losses(cpu):
-        expected, terms = seeded(loss, cpu.nets, batch), seeded(loss, gpu.nets, moved)
+    entries = next_entries(cpu)
+    moved = {name: value.cuda() for name, value in entries.items()}
+    for player, loss in player_losses(cpu.recipe):
+        expected = terms_of(cpu, player, loss, entries=entries)
+        terms = terms_of(gpu, player, loss, entries=moved)
         for name, term in expected.items():
             require(torch.allclose(term, terms[name].cpu(), rtol=1e-3, atol=1e-4), f"term {name} differs on the GPU")
 
