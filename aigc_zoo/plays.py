@@ -30,8 +30,13 @@ class Nets(nn.ModuleDict):
 
 
 Loss = Callable[[Nets, Batch], Terms]
+"""A pure function: all that persists is in `nets`, all that varies is in `batch`."""
+
 Schedule = Callable[[Nets, Batch], Tensor | float]
+"""A number that changes during training, a function of `batch["t"]`, `batch["images"]` or a buffer in `nets`."""
+
 MakeOptimizer = Callable[[list[nn.Parameter]], torch.optim.Optimizer]
+"""Builds the optimizer of a player's weights."""
 
 
 @dataclass(frozen=True)
