@@ -46,11 +46,11 @@ def definitions(source: str) -> Iterator[tuple[str, tuple[str, str]]]:
     tree = ast.parse(source)
     for node, following in zip(tree.body, [*tree.body[1:], None], strict=True):
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
-            yield node.name, (outline(node), "\n".join([ast.get_docstring(node) or "", *methods(node)]))
+            yield node.name, (outline(node, source), "\n".join([ast.get_docstring(node) or "", *methods(node)]))
         elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
             text = following.value if isinstance(following, ast.Expr) else None
             literal = text.value if isinstance(text, ast.Constant) and isinstance(text.value, str) else ""
-            yield node.targets[0].id, (ast.unparse(node), inspect.cleandoc(literal))
+            yield node.targets[0].id, (ast.get_source_segment(source, node) or "", inspect.cleandoc(literal))
 
 
 def methods(node: ast.FunctionDef | ast.ClassDef) -> Iterator[str]:
@@ -60,21 +60,22 @@ def methods(node: ast.FunctionDef | ast.ClassDef) -> Iterator[str]:
             yield f"\n`{inner.name}`: {ast.get_docstring(inner)}"
 
 
-def outline(node: ast.FunctionDef | ast.ClassDef) -> str:
+def outline(node: ast.FunctionDef | ast.ClassDef, source: str) -> str:
     """The header of a function, or of a class with its fields and public methods, without bodies and docstrings."""
+    header = "\n".join(source.splitlines()[node.lineno - 1 : node.body[0].lineno - 1])
     if isinstance(node, ast.FunctionDef):
-        text = ast.unparse(node.args)
-        returns = f" -> {ast.unparse(node.returns)}" if node.returns else ""
-        return f"def {node.name}({text}){returns}: ..."
-    bases = f"({', '.join(map(ast.unparse, node.bases))})" if node.bases else ""
-    lines = [f"class {node.name}{bases}:"]
+        return f"{header} ..."
+    fields, methods = [], []
     for inner in node.body:
         if isinstance(inner, ast.AnnAssign):
-            lines.append(f"    {ast.unparse(inner)}")
+            fields.append(f"    {ast.get_source_segment(source, inner)}")
         elif isinstance(inner, ast.FunctionDef) and not inner.name.startswith("_"):
-            decorators = [f"    @{ast.unparse(one)}" for one in inner.decorator_list]
-            lines += [*decorators, f"    {outline(inner)}"]
-    return "\n".join(lines if len(lines) > 1 else [lines[0] + " ..."])
+            decorators = "".join(f"    @{ast.unparse(one)}\n" for one in inner.decorator_list)
+            methods.append(f"{decorators}{outline(inner, source)}")
+    if not fields and not methods:
+        return f"{header} ..."
+    blank = [""] if fields and methods else []
+    return "\n".join([header, *fields, *blank, "\n\n".join(methods)]).rstrip()
 
 
 def described(code: str, docstring: str) -> str:

@@ -52,6 +52,7 @@ PROMISES: Mapping[str, str] = {
     "R28": "a flipped bit in a dataset's file is found by the manifest",
     "R29": "downloads end with the right file or a clear error, four processes at once as well",
     "R30": "hostile names escape no folder and no terminal",
+    "P1": "faults planted in plugins fail the check that tests for them, and unusual plugins without a fault pass",
     "F": "random options, cards, checkpoints, archives and images are accepted or refused in words",
     "U2": "the core brings few distributions beyond those of torch",
     "U6": "what --json prints is JSON",

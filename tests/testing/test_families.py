@@ -7,6 +7,7 @@ and a dataset of its own; `weighted` has a dataset with an entry of its own.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from variants import D_OPTIMIZER, FAMILIES, FILES, FOOL, LATE, REAL_AND_FAKE, WAVES, WEIGHTED, Changes, results
@@ -248,12 +249,14 @@ FAULTS: dict[str, tuple[str, Changes, str, str, str]] = {
 }
 
 
+@pytest.mark.promise("P1", 1, 1)
 @pytest.mark.parametrize("fault", FAULTS)
-def test_each_fault_is_found(fault: str, tmp_path: Path, clean_plugins: None) -> None:
+def test_each_fault_is_found(fault: str, tmp_path: Path, clean_plugins: None, promise: Any) -> None:
     family, changes, subject, check, words = FAULTS[fault]
     (result,) = results(tmp_path, family, changes, subject, check).values()
     assert result.status == "failed", result.reason
     assert words in result.reason
+    promise.kept(faults=1, found=1)
 
 
 def test_a_dataset_that_is_not_here_is_said(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from variants import D_OPTIMIZER, D_PLAY, FOOL, LATE, REAL_AND_FAKE, WAVES, Changes, results, weight
@@ -111,7 +112,11 @@ RIGHT: dict[str, tuple[str, Changes, str, str]] = {
 }
 
 
+@pytest.mark.promise("P1", 1, 1)
 @pytest.mark.parametrize("plugin", RIGHT)
-def test_nothing_is_found_where_nothing_is_wrong(plugin: str, tmp_path: Path, clean_plugins: None) -> None:
+def test_nothing_is_found_where_nothing_is_wrong(
+    plugin: str, tmp_path: Path, clean_plugins: None, promise: Any
+) -> None:
     for result in results(tmp_path, *RIGHT[plugin]).values():
         assert result.status == "passed", f"{result.check}: {result.reason}\n{result.traceback}"
+    promise.kept(plugins=1, passed=1)
