@@ -19,8 +19,8 @@ from aigc_zoo.testing.turns import batch_of, entries_with_label, fakes_of, next_
 
 @check("R-SAMPLES", needs="cpu", kinds=("recipe",))
 def samples_match_the_data(subject: ComponentSubject) -> None:
-    """Samples have the shape, dtype and range of the data and follow the seed; neither their number nor a batch size
-    of one changes them. `generate` reads no real entries but labels and `inputs`.
+    """Samples have the shape, dtype and range of the data and follow the seed, and none depends on the others of its
+    batch. `generate` reads no real entries but labels and `inputs`.
     """
     trainer = fixture_of(subject).trainer()
     trainer.train_step()
@@ -48,10 +48,24 @@ def samples_match_the_data(subject: ComponentSubject) -> None:
     require(equal(samples, sampler(1).samples(5)[:3]), "the same seed gives other samples")
     if not inputs:
         require(not torch.allclose(samples, sampler(2).samples(3)), "another seed gives the same samples")
-    batch = {key: value[:1] if value.ndim else value for key, value in trainer.batch(0).items()}
+    _require_independent(trainer, sampler(1).nets)
+
+
+def _require_independent(trainer: Trainer, nets: Nets) -> None:
+    """Raises CheckFailed unless `generate` gives one sample for one row, whatever the other rows are."""
+    batch = next_entries(trainer)
+    single = {key: value[:1] if value.ndim else value for key, value in batch.items()}
+    trainer.step += 1
+    other = next_entries(trainer)  # other reals, labels and noise
+    trainer.step -= 1
+    mixed = {key: torch.cat((value[:1], other[key][1:])) if value.ndim else value for key, value in batch.items()}
     with torch.no_grad():
-        single = trainer.recipe.generate(sampler(1).nets, batch)
-    require(len(single["fake"]) == 1, "a batch of one does not give one sample")
+        samples, changed, one = (fakes_of(trainer, nets, entries)["fake"] for entries in (batch, mixed, single))
+    require(len(one) == 1, "a batch of one does not give one sample")
+    require(
+        torch.allclose(samples[:1], changed[:1], rtol=1e-4, atol=1e-6),
+        "in evaluation mode a sample depends on the other samples of its batch: use running statistics",
+    )
 
 
 @check("R-LABELS", needs="cpu", kinds=("recipe",))

@@ -143,6 +143,27 @@ FAULTS: dict[str, tuple[str, Changes, str, str, str]] = {
         "R-SAMPLES",
         "generate reads weight",
     ),
+    "a recipe whose samples are normalized over their batch": (
+        "weighted",
+        (('{"fake": nets.G(batch["z"])}', '{"fake": (x := nets.G(batch["z"])) - x.mean(0)}'),),
+        WEIGHTED,
+        "R-SAMPLES",
+        "depends on the other samples of its batch",
+    ),
+    "a recipe whose generator uses the labels of other samples": (
+        "late",
+        (('batch["z"], batch["label"]), 1)', 'batch["z"], batch["label"] - batch["label"].mean(0)), 1)'),),
+        LATE,
+        "R-SAMPLES",
+        "depends on the other samples of its batch",
+    ),
+    "a recipe that scales its samples by the spread of their batch": (
+        "sequences",
+        (('{"fake": nets.G(batch["z"])}', '{"fake": nets.G(batch["z"] / batch["z"].std())}'),),
+        WAVES,
+        "R-SAMPLES",
+        "depends on the other samples of its batch",
+    ),
     "a stated shape that the networks refuse": (
         "sequences",
         (("(16, 3))", "(8, 3))"),),
