@@ -8,9 +8,9 @@ from aigc_zoo.testing import Result, list_cases
 from aigc_zoo.testing.runner import run_check
 
 FOLDER = Path(__file__).parent / "testing"
-FAMILIES = ("late", "sequences", "weighted")
+FAMILIES = ("late", "sequences", "weighted", "inpaint")
 FILES = {"conforming": FOLDER / "conforming.py"} | {name: FOLDER / "families" / f"{name}.py" for name in FAMILIES}
-"""A plugin of every kind of component, and three families that were written from the guide alone."""
+"""A plugin of every kind of component, and families that were written from the guide alone."""
 
 Changes = tuple[tuple[str, str], ...]
 """Pairs of a text in a plugin's source and what replaces it."""

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from aigc_zoo import __version__, options
 from aigc_zoo.data import resolve
-from aigc_zoo.data.pool import Pool
+from aigc_zoo.data.pool import Pool, example
 from aigc_zoo.engine import fast
 from aigc_zoo.engine.ranks import Ranks, join_group
 from aigc_zoo.engine.sampler import Sampler
@@ -251,7 +251,7 @@ def _cadence(settings: RunSettings, steps: int) -> Cadence:
 
 def _require_entries(recipe: Recipe, samples: Samples) -> None:
     """ConfigError where the data lack an entry that the recipe reads."""
-    known = {name for group in samples.groups for name in group}
+    known = example(samples).keys()
     for entry in (*recipe.inputs, recipe.imitates):
         if entry not in known:
             raise ConfigError(

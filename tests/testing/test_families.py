@@ -1,7 +1,7 @@
-"""Three families that were written from the guide alone pass every check, and planted faults in them are found.
+"""Families that were written from the guide alone pass every check, and planted faults in them are found.
 
 `late` is conditional, with a discriminator that starts later and a path length penalty; `sequences` has samples (T, C)
-and a dataset of its own; `weighted` has a dataset with an entry of its own.
+and a dataset of its own; `weighted` has a dataset with an entry of its own; `inpaint` generates from inputs.
 """
 
 from __future__ import annotations
@@ -122,6 +122,20 @@ FAULTS: dict[str, tuple[str, Changes, str, str, str]] = {
         "G.gain",
     ),
     # --- what samples have
+    "an input that its own dataset lacks": (
+        "inpaint",
+        (('inputs=("known", "mask")', 'inputs=("known", "mask", "depth")'),),
+        "recipe local/inpaint",
+        "R-RUN",
+        "needs the entry 'depth', but holes has known, label, mask, real",
+    ),
+    "an input that is not declared": (
+        "inpaint",
+        (('inputs=("known", "mask")', 'inputs=("known",)'),),
+        "recipe local/inpaint",
+        "R-SAMPLES",
+        "generate reads mask",
+    ),
     "a generator that reads real samples": (
         "weighted",
         (('{"fake": nets.G(batch["z"])}', '{"fake": nets.G(batch["z"]) + 0.1 * batch["real"]}'),),

@@ -28,7 +28,7 @@ def zoo_components():
 def decode(rows, draw):
     """The stored rows as a batch; reals are jittered by less than the rounding of the survey."""
     jitter = 0.02 * draw(2) - 0.01
-    return {"real": (rows["real"].float() / 100 + jitter).clamp(-1, 1), "weight": rows["weight"].float()}
+    return {"real": (rows["hundredths"].float() / 100 + jitter).clamp(-1, 1), "weight": rows["weight"].float()}
 
 
 def survey(where, *, count: int = 200):
@@ -42,7 +42,7 @@ def survey(where, *, count: int = 200):
     for split, rows, shift in (("train", count, 0.0), ("test", count // 2, 0.5)):
         angle = (torch.arange(rows) + shift) / rows * 2 * math.pi
         fields = {
-            "real": (80 * torch.stack((angle.cos(), angle.sin()), 1)).round().to(torch.int16),
+            "hundredths": (80 * torch.stack((angle.cos(), angle.sin()), 1)).round().to(torch.int16),
             "weight": 1 + (torch.arange(rows) % 3),
         }
         splits[split] = Samples(
@@ -52,7 +52,7 @@ def survey(where, *, count: int = 200):
             fields=fields,
             decode=decode,
             digest=digest_of(fields),
-            groups=(("real", "weight"),),
+            groups=(("hundredths", "weight"),),
         )
     return splits
 
