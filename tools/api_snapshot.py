@@ -35,7 +35,7 @@ def snapshot() -> dict[str, Any]:
         "aigc_zoo": (aigc_zoo, [name for name in aigc_zoo.__all__ if name != "__version__"]),
         "aigc_zoo.api.Run": (api.Run, [name for name, value in vars(api.Run).items() if _is_method(name, value)]),
         "aigc_zoo.spec": (spec, ["Component", "Slot", "Range"]),
-        "aigc_zoo.game": (game, [name for name, value in vars(game).items() if _own(value, game)]),
+        "aigc_zoo.game": (game, [name for name in game.__all__ if _is_defined(getattr(game, name))]),
         "aigc_zoo.two_player": (two_player, ["two_player"]),
         "aigc_zoo.data.samples": (samples, [name for name, value in vars(samples).items() if _own(value, samples)]),
         "aigc_zoo.data.download": (download, ["fetch"]),
@@ -52,6 +52,11 @@ def snapshot() -> dict[str, Any]:
 
 def _is_method(name: str, value: Any) -> bool:
     return inspect.isfunction(value) and not name.startswith("_")
+
+
+def _is_defined(value: Any) -> bool:
+    """Whether a value is a function or class of the package; type aliases such as `Loss` are not."""
+    return callable(value) and getattr(value, "__module__", "").startswith("aigc_zoo.")
 
 
 def _own(value: Any, module: Any) -> bool:

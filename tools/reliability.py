@@ -55,6 +55,7 @@ PROMISES: Mapping[str, str] = {
     "R29": "downloads end with the right file or a clear error, four processes at once as well",
     "R30": "hostile names escape no folder and no terminal",
     "E1": "an EMA averages, renews or copies each kind of buffer, and averaged weights keep their constraint",
+    "P1": "faults planted in plugins fail the check that tests for them, and unusual plugins without a fault pass",
     "F": "random options, cards, checkpoints, archives and images are accepted or refused in words",
     "D1": "labels beside images are read, shards are no classes, and one line says what is not read and why",
     "D2": "options of datasets reach data, card and resume, and a file goes to the dataset that states its suffix",

@@ -43,9 +43,20 @@ class Program(nn.Module):
         self.fixed = {"t": t, "images": images}
         batch = example_batch(generator, EXAMPLE_ROWS)
         recording = RecordingBatch({**batch, **self.fixed})
-        with torch.no_grad():
-            self.generate(self.nets, recording)
+        try:
+            with torch.no_grad():
+                self.generate(self.nets, recording)
+        except KeyError as error:
+            raise ConfigError(
+                f"{generator.card['recipe']} cannot be exported: its generate reads {error}, "
+                f"and an export is a function of {', '.join(batch)}"
+            ) from error
         self.names = tuple(name for name in batch if name in recording.read)
+        try:
+            with torch.no_grad():
+                self.generate(self.nets, {name: batch[name] for name in self.names} | self.fixed)
+        except KeyError:  # `generate` reads a copy of the batch
+            self.names = tuple(batch)
 
     def forward(self, *entries: Tensor) -> Tensor:
         batch = {**dict(zip(self.names, entries, strict=True)), **self.fixed}

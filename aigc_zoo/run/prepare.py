@@ -18,7 +18,7 @@ from aigc_zoo import __version__, devices, options
 from aigc_zoo.data import resolve
 from aigc_zoo.data.download import Progress
 from aigc_zoo.data.items import IN_MEMORY
-from aigc_zoo.data.pool import Pool
+from aigc_zoo.data.pool import Pool, example
 from aigc_zoo.engine import fast
 from aigc_zoo.engine.ranks import Ranks, join_group
 from aigc_zoo.engine.sampler import Sampler
@@ -179,26 +179,31 @@ class Prepared:
 
 
 def prepare(
-    catalogue: Catalogue, configuration: Configuration, data: Any = None, *, progress: Progress | None = None
+    catalogue: Catalogue,
+    configuration: Configuration,
+    data: Any = None,
+    *,
+    splits: Mapping[str, Samples] | None = None,
+    progress: Progress | None = None,
 ) -> Prepared:
     """Loads the data, builds the recipe and decides what the configuration left open.
 
-    `data` in memory takes the place of the dataset that the configuration names. `progress(done, total)` is called
-    while files or items are read. Raises ConfigError where components do not fit together, DataError where the data
-    cannot be used.
+    `data` in memory, or `splits`, take the place of the dataset that the configuration names. `progress(done, total)`
+    is called while files or items are read. Raises ConfigError where components do not fit together, DataError where
+    the data cannot be used.
     """
     settings = configuration.run
     recipe = options.build(catalogue, configuration)
     device = choose_device(settings.device)
-    data = data if data is not None else settings.data or recipe.dataset
-    splits = resolve.load(
-        catalogue,
-        data,
-        size=settings.size,
-        options=configuration.data_options,
-        progress=progress,
-        skip_bad=settings.skip_bad,
-    )
+    if splits is None:
+        splits = resolve.load(
+            catalogue,
+            data if data is not None else settings.data or recipe.dataset,
+            size=settings.size,
+            options=configuration.data_options,
+            progress=progress,
+            skip_bad=settings.skip_bad,
+        )
     ranks = join_group(device)
     batch_size = _batch_size(settings, recipe, ranks)
     _require_entries(recipe, splits["train"])
@@ -267,7 +272,7 @@ def _cadence(settings: RunSettings, steps: int) -> Cadence:
 
 def _require_entries(recipe: Recipe, samples: Samples) -> None:
     """ConfigError where the data lack an entry that the recipe reads."""
-    known = {name for group in samples.groups for name in group}
+    known = example(samples).keys()
     for entry in (*recipe.inputs, recipe.imitates):
         if entry not in known:
             raise ConfigError(

@@ -84,7 +84,7 @@ def perturbed(module: nn.Module, size: float = 0.1, seed: int = SEED) -> nn.Modu
 
 def weights_without_gradient(module: nn.Module, output: Tensor) -> list[str]:
     """The names of trainable weights for which the gradient of the output is zero."""
-    named = [(name, weight) for name, weight in module.named_parameters() if weight.requires_grad]
+    named = [(name, one) for name, one in module.named_parameters() if one.requires_grad and one.numel()]
     if not named:
         return []
     loss = output.double().square().sum()
@@ -94,11 +94,12 @@ def weights_without_gradient(module: nn.Module, output: Tensor) -> list[str]:
     ]
 
 
-def mixes_samples(module: Callable[[Tensor], Tensor], x: Tensor) -> bool:
-    """True if the output for the first sample depends on the other samples of its batch."""
+def mixes_samples(module: Callable[[Tensor, Tensor | None], Tensor], x: Tensor, label: Tensor | None) -> bool:
+    """True if the output for the first sample depends on the other samples of its batch, or on their labels."""
     other = torch.cat((x[:1], 0.1 - 0.5 * x[1:]))
+    other_label = None if label is None else label[:1].expand_as(label)
     with torch.no_grad():
-        one, two = seeded(module, x), seeded(module, other)
+        one, two = seeded(module, x, label), seeded(module, other, other_label)
     return not torch.allclose(one[:1], two[:1], rtol=1e-4, atol=1e-6)
 
 
