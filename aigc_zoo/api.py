@@ -13,9 +13,10 @@ from aigc_zoo.artefacts.runs import RunDirectory, read_lines
 from aigc_zoo.errors import DataError
 from aigc_zoo.run.generator import Generator, load_generator
 from aigc_zoo.run.loop import train as _train
-from aigc_zoo.run.prepare import default_directory, prepare
+from aigc_zoo.run.prepare import data_of, prepare
 from aigc_zoo.run.progress import Progress, Result
 from aigc_zoo.run.published import resolve_source
+from aigc_zoo.run.recorded import default_directory, recorded_card
 
 
 def list_models(pattern: str = "*", *, kind: str = "recipe") -> list[str]:
@@ -91,9 +92,15 @@ def train(
     Resumes an unfinished run in the same run directory. Returns the run; `run.result` says how it ended.
     """
     catalogue = plugins.catalogue()
+    if not fresh:  # short names keep the meaning that they had when the run started
+        data = None if data is None else str(data)
+        catalogue = catalogue.remembering(
+            recorded_card(catalogue, Path(out) if out is not None else None, recipe, data)
+        )
     configuration = options.resolve(catalogue, recipe, data=data, given=settings, origin="python")
     prepared = prepare(catalogue, configuration)
-    directory = Path(out) if out is not None else default_directory(configuration, prepared.recipe)
+    default = default_directory(configuration.recipe, data_of(configuration, prepared.recipe))
+    directory = Path(out) if out is not None else default
     result = _train(prepared, directory, fresh=fresh, inexact=allow_inexact_resume, progress=progress)
     return Run(directory, result)
 

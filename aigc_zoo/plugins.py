@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import redirect_stdout
 from copy import copy
 from dataclasses import dataclass, replace
@@ -14,11 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from aigc_zoo.discovery import Entry, Manager, Record
-from aigc_zoo.errors import ConfigError, did_you_mean, in_a_line, printable
-from aigc_zoo.spec import HOOKS, KINDS
+from aigc_zoo.errors import ConfigError, MissingPlugin, did_you_mean, in_a_line, printable
+from aigc_zoo.provenance import Packages, Provenance
+from aigc_zoo.spec import API, HOOKS, KINDS
 from aigc_zoo.text import natural_key
 
-__all__ = ["Catalogue", "Entry", "Found", "Record", "catalogue", "describe_problems", "needs"]
+__all__ = ["Catalogue", "Entry", "Found", "Record", "catalogue", "describe_problems", "needs", "packages_of"]
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,7 @@ class Catalogue:
 
     def __init__(self, manager: Manager) -> None:
         self.records = list(manager.records)
+        self.provenance = Provenance()
         self._entries = dict(sorted(manager.entries.items(), key=lambda item: _order(item[1])))
         self._resolve_extends()
         self._listeners = {
@@ -47,9 +50,18 @@ class Catalogue:
         """The same catalogue with another class of entries; `StaticEntry` reads signatures without importing torch."""
         other = copy(self)
         other._entries = {
-            key: kind(entry.component, entry.namespace, entry.distribution, entry.version, entry.base)
+            key: kind(entry.component, entry.namespace, entry.distribution, entry.version, entry.base, entry.file)
             for key, entry in self._entries.items()
         }
+        return other
+
+    def remembering(self, card: Mapping[str, Any]) -> Catalogue:
+        """The same catalogue for what was done with a card: short names mean what they meant when it was written.
+
+        A component of the card that is not installed is an error that names its package.
+        """
+        other = copy(self)
+        other.provenance = Provenance.of(card)
         return other
 
     def _resolve_extends(self) -> None:
@@ -94,9 +106,12 @@ class Catalogue:
 
         To a user (`namespace` None) a short name means ours, else the only one there is. In a recipe of `namespace` it
         means that namespace's, then ours, so that no installation changes a recipe. Anything else is a ConfigError.
+        What a user named when a run started keeps its meaning when the run is resumed (`remembering`).
         """
         space, name, preset = _split(kind, reference)
         note = ""
+        if not space and namespace is None:
+            space = self._recorded_space(kind, name)
         if space or namespace is not None:
             spaces = (space,) if space else (namespace, "zoo")
             ids = [(kind, f"{space}/{name}") for space in spaces]
@@ -117,6 +132,54 @@ class Catalogue:
             listed = ", ".join(f"{name}.{one}" for one in have) if have else "none"
             raise ConfigError(f"{kind} {entry.id} has no preset {preset!r}{meant}\nits presets: {listed}")
         return Found(entry, preset or "", note)
+
+    def has(self, kind: str, reference: str, namespace: str | None = None) -> bool:
+        """Whether the reference starts with the name of a component; it may still be wrong or ambiguous.
+
+        A component counts that is recorded (see `remembering`), even if it is not installed.
+        """
+        space, _, rest = reference.rpartition("/")
+        name = rest.partition(".")[0]
+        spaces = (space,) if space else (namespace, "zoo") if namespace is not None else ()
+        if any(entry.name == name and (not spaces or entry.namespace in spaces) for entry in self.items(kind)):
+            return True
+        recorded = self.provenance.named(kind, name) if not spaces or space else ()
+        return any(one.kind and (not space or one.ids == (f"{space}/{name}",)) for one in recorded)
+
+    def _recorded_space(self, kind: str, name: str) -> str:
+        """The namespace that a short name had when the run started; "" where that is not recorded."""
+        for one in self.provenance.named(kind, name):
+            installed = [id for id in one.ids if (kind, id) in self._entries]
+            if installed:
+                return installed[0].rpartition("/")[0]
+            if one.kind and len(one.ids) == 1:
+                raise self._unknown(kind, one.ids[0], one.ids[0].rpartition("/")[0], name)
+        return ""
+
+    def missing(self, packages: Packages) -> list[str]:
+        """How to get those of a card's packages that are not installed; a plugin file may have another name now."""
+        loaded = [record for record in self.records if record.status == "ok"]
+        names = {record.distribution for record in loaded}
+        digests = {record.version for record in loaded if record.file is not None}
+        return [
+            needs(name, str(about.get("version", "")), str(about.get("file", "")))
+            for name, about in packages.items()
+            if name not in names and not (name.endswith(".py") and about.get("version") in digests)
+        ]
+
+    def _missing_package(self, kind: str, space: str, name: str) -> str:
+        """How to install the package of an unknown component that the card states; "" where it states none."""
+        recorded = {id.rpartition("/")[0]: one for one in self.provenance.named(kind, name) for id in one.ids}
+        for home in (space,) if space else recorded:
+            packages = self.provenance.packages.get(home, {})
+            if missing := self.missing(packages):
+                return f"{kind} {home}/{name} {'; '.join(missing)}"
+            if packages and home in recorded and len(recorded[home].ids) == 1:
+                former = " or ".join(f"{package} {about.get('version', '')}" for package, about in packages.items())
+                return (
+                    f"{kind} {home}/{name} was in {former}, and is not in what is installed now: install that version"
+                )
+        return ""
 
     def find_any(self, reference: str) -> Found:
         """Resolve a user's reference to a component of any kind, recipes first."""
@@ -144,6 +207,8 @@ class Catalogue:
         close = did_you_mean(reference, [entry.id if "/" in reference else entry.name for entry in known])
         kinds = [entry.kind for entry in self.items() if entry.name == name and entry.kind != kind]
         suspects = [r for r in self.records if r.status != "ok" and {space, name} & {r.namespace, r.entry_point}]
+        if not suspects and (missing := self._missing_package(kind, space, name)):
+            return MissingPlugin(missing)
         lines = [f"unknown {kind} {reference!r}{close}"]
         if suspects:
             suspect = min(suspects, key=lambda record: record.entry_point != name)
@@ -172,10 +237,20 @@ def describe_problems(catalogue: Catalogue) -> list[str]:
     return [f"zoo: {record}" for record in catalogue.records if record.status not in ("ok", "disabled")]
 
 
-def needs(distribution: str, version: str) -> str:
+def packages_of(entries: Iterable[Entry]) -> dict[str, dict[str, Any]]:
+    """The distributions and plugin files of components, as cards store them."""
+    found: dict[str, dict[str, Any]] = {}
+    for entry in sorted(entries, key=lambda entry: entry.distribution):
+        file = {"file": str(entry.file)} if entry.file is not None else {}
+        found[entry.distribution] = {"version": entry.version, "api": API, **file}
+    return found
+
+
+def needs(distribution: str, version: str, file: str = "") -> str:
     """How to install a missing plugin: `needs aigc-zoo-acme>=0.2: python -m pip install aigc-zoo-acme`."""
     if distribution.endswith(".py"):
-        return f"needs the plugin file {distribution}: zoo --plugin {distribution} ..."
+        path = shlex.quote(file or distribution)
+        return f"needs the plugin file {file or distribution}: zoo --plugin {path} ..."
     return f"needs {distribution}{f'>={version}' if version else ''}: python -m pip install {distribution}"
 
 

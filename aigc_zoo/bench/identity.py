@@ -23,7 +23,8 @@ from aigc_zoo.errors import ConfigError
 from aigc_zoo.options import Configuration, build
 from aigc_zoo.options.signatures import read
 from aigc_zoo.plugins import Catalogue
-from aigc_zoo.run.prepare import choose_device, device_name, versions
+from aigc_zoo.run.card import device_name, versions
+from aigc_zoo.run.prepare import choose_device
 
 
 def identity_of(

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -51,6 +51,8 @@ class Globals:
     def __init__(self, plugins: Sequence[Path] = (), debug: bool = False) -> None:
         self.plugins = tuple(plugins)
         self.debug = debug
+        self.recorded: Mapping[str, Any] = {}
+        """The card of the run that this command resumes, whose names keep their meaning."""
         self._reported = False
 
     def catalogue(self, quiet: bool = False) -> Catalogue:
@@ -62,7 +64,7 @@ class Globals:
             self._reported = True
             for line in describe_problems(found):
                 click.echo(printable(line), err=True)
-        return found
+        return found.remembering(self.recorded) if self.recorded else found
 
 
 class LazyGroup(click.Group):

@@ -18,6 +18,7 @@ from aigc_zoo.options import RUN_SETTINGS, Configuration, Option
 from aigc_zoo.options.values import flag_of, shown, suggestion
 
 if TYPE_CHECKING:
+    from aigc_zoo.cli import Globals
     from aigc_zoo.plugins import Catalogue
 
 ELSEWHERE = """Recipes and their components have options of their own: see `{command} RECIPE --help`.
@@ -173,6 +174,8 @@ def _look_ahead(ctx: click.Context, args: Sequence[str], known: Sequence[click.P
     if not words and not in_file and not doubtful:
         return _Found(Inputs(None, data, file))
     catalogue: Catalogue = ctx.obj.catalogue()
+    if "--out" in takes_value and "--fresh" not in args and not ctx.resilient_parsing:
+        catalogue = _remembering(ctx.obj, last, words, file)
     if not words and not in_file:  # `--conditional NAME`: the name may be the recipe's, the option one without a value
         recipes = {entry.name for entry in catalogue.items("recipe")}
         words = [word for word in doubtful if word.rpartition("/")[2].partition(".")[0] in recipes]
@@ -190,6 +193,21 @@ def _look_ahead(ctx: click.Context, args: Sequence[str], known: Sequence[click.P
         brought = options.options_of(catalogue, reference, slots, data=data, file=file, automatic=automatic)
     parameters = [_parameter(option, f"o{number}") for number, option in enumerate(brought)]
     return _Found(Inputs(reference, data, file, slots), catalogue, brought, parameters)
+
+
+def _remembering(
+    obj: Globals, last: Mapping[str, str], words: Sequence[str], file: Mapping[str, Any] | None
+) -> Catalogue:
+    """The catalogue, with the names of the run that this command line resumes."""
+    from aigc_zoo.run.recorded import recorded_card
+
+    out = Path(last["--out"]) if "--out" in last else None
+    filed = file or {}
+    recipe = words[0] if words else filed.get("recipe")
+    run = filed.get("run")
+    data = last.get("--data") or (run.get("data") if isinstance(run, Mapping) else None)
+    obj.recorded = recorded_card(obj.catalogue(), out, recipe if isinstance(recipe, str) else None, data)
+    return obj.catalogue()
 
 
 def _sorted_words(

@@ -17,8 +17,9 @@ def run(obj: Any, inputs: Inputs, out: Path | None, fresh: bool, dry_run: bool, 
     from aigc_zoo.engine.ranks import leave_group
     from aigc_zoo.run.dry_run import dry_run as dry_run_lines
     from aigc_zoo.run.loop import train
-    from aigc_zoo.run.prepare import default_directory, prepare
+    from aigc_zoo.run.prepare import data_of, prepare
     from aigc_zoo.run.progress import Progress
+    from aigc_zoo.run.recorded import default_directory
     from aigc_zoo.run.signals import stopping
 
     try:
@@ -26,7 +27,8 @@ def run(obj: Any, inputs: Inputs, out: Path | None, fresh: bool, dry_run: bool, 
         first = prepared.ranks.first
         for note in configuration.notes if first else ():
             click.echo(note, err=True)
-        folder = out if out is not None else default_directory(configuration, prepared.recipe)
+        default = default_directory(configuration.recipe, data_of(configuration, prepared.recipe))
+        folder = out if out is not None else default
         if dry_run:
             for line in dry_run_lines(prepared, folder) if first else ():
                 click.echo(line)

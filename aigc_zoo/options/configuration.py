@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aigc_zoo.discovery import Entry
 from aigc_zoo.errors import ConfigError, UsageError
+from aigc_zoo.options import references
 from aigc_zoo.options.binding import arguments, bound, call
 from aigc_zoo.options.overlays import BY_RECIPE, Draft, Overlay, prefix
 from aigc_zoo.options.settings import RUN_SETTINGS, RunSettings
 from aigc_zoo.options.signatures import read
 from aigc_zoo.options.values import Option, Value, spelling
-from aigc_zoo.spec import API
+from aigc_zoo.plugins import Catalogue, Found, packages_of
 
 if TYPE_CHECKING:
     from aigc_zoo.game import Recipe
-    from aigc_zoo.plugins import Catalogue, Found
 
 Ids = str | tuple[str, ...] | None
 
@@ -34,6 +34,7 @@ class Configuration:
     set_by   preset, file, cli or python, for each value that is not at its default
     plugins  version and API number of every distribution that takes part
     built    the recipe, where resolving had to build it to learn its defaults
+    files    the paths among the settings and options, by key of the card ("run.init", "options.NAME")
     """
 
     recipe: str
@@ -45,6 +46,7 @@ class Configuration:
     plugins: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     built: Recipe | None = field(default=None, compare=False, repr=False)
+    files: Mapping[str, tuple[Path, ...]] = field(default_factory=dict, compare=False)
 
     def card(self) -> dict[str, Any]:
         """The configuration as JSON; `resolve(file=card)` returns an equal configuration."""
@@ -81,15 +83,16 @@ def resolve(
     given = dict(given or {}) | ({} if data is None else {"data": os.fspath(data)})
     draft, preset = _draft(catalogue, reference, file, given.get("data"))
     draft.lay(Overlay(given, origin))
-    values = draft.values()
+    values = draft.referenced(draft.values())
     chosen = _configured(draft, values, preset)
     run = chosen.run.card()
     defaults: dict[str, Any] = {}
     if draft.needs_recipe():
-        recipe = build(catalogue, chosen)
+        recipe = build(draft.catalogue, chosen)
         chosen = replace(chosen, built=recipe)
-        defaults = {"data": recipe.dataset, "batch_size": recipe.batch_size}
-        defaults |= {"steps": recipe.steps, "images": recipe.images}
+        space = draft.entry.lineage[0].namespace  # of the code that states the dataset
+        defaults = {"data": references.find(draft.catalogue, "data", recipe.dataset, space).full}
+        defaults |= {"batch_size": recipe.batch_size, "steps": recipe.steps, "images": recipe.images}
         has_length = run["steps"] is not None or run["images"] is not None
         missing = [key for key in BY_RECIPE if run[key] is None and not (has_length and key in ("steps", "images"))]
         run |= {key: defaults[key] for key in missing}
@@ -192,16 +195,25 @@ def _slots(draft: Draft, name: Callable[[Entry], str]) -> dict[str, Ids]:
 
 
 def _configured(draft: Draft, values: Mapping[str, Value], preset: str) -> Configuration:
-    involved = sorted(draft.components(), key=lambda entry: entry.distribution)
     return Configuration(
         recipe=f"{draft.entry.id}.{preset}" if preset else draft.entry.id,
         preset=preset,
         slots=_slots(draft, lambda entry: entry.id),
         options={option.key: values[option.key] for option in draft.options() if not option.slot},
         run=RunSettings.from_values(values),
-        plugins={entry.distribution: {"version": entry.version, "api": API} for entry in involved},
+        plugins=packages_of(draft.components()),
         notes=tuple(dict.fromkeys(draft.notes)),
+        files=dict(_files(draft, values)),
     )
+
+
+def _files(draft: Draft, values: Mapping[str, Value]) -> Iterator[tuple[str, tuple[Path, ...]]]:
+    for section, options in (("run", RUN_SETTINGS.values()), ("options", draft.options())):
+        for option in options:
+            value = values.get(option.key) if option.type is Path and not option.slot else None
+            if value is not None:
+                paths = value if isinstance(value, tuple) else (value,)
+                yield f"{section}.{option.key}", tuple(Path(str(path)) for path in paths)
 
 
 def _draft(
@@ -213,6 +225,8 @@ def _draft(
 ) -> tuple[Draft, str]:
     """A recipe with all overlays except the user's own values, and the name of its preset."""
     layer = _layer_of(file) if file else Overlay({})
+    if file and not catalogue.provenance.components:
+        catalogue = catalogue.remembering({key: value for key, value in file.items() if key != "run"})
     found, settled = _recipe(catalogue, reference, (file or {}).get("recipe"))
     draft = Draft(catalogue, found.entry)
     draft.notes += [found.note] if found.note else []
@@ -247,7 +261,8 @@ def _preset_for(draft: Draft, data: str | None) -> str:
     presets = draft.entry.component.presets
     if not presets:
         return ""
-    data = data or (draft.given["data"].raw if "data" in draft.given else None)
+    # The data of a run that is resumed can have another name now, which must not change its recipe.
+    data = draft.catalogue.provenance.data or data or (draft.given["data"].raw if "data" in draft.given else None)
     if data is None:
         data = build(draft.catalogue, _configured(draft, draft.values(), "")).dataset
     name = Path(str(data)).name.partition(".")[0]
@@ -261,7 +276,20 @@ _READ = ("schema", "recipe", "slots", "options", "run", "set_by")
 # What a run adds to its card as a record, in the words of `run` in part; a hand-written file must not state them there.
 _RECORDED = (
     *("plugins", "aigc_zoo", "torch", "git", "versions", "data", "batch_size", "steps", "seed", "cadence", "extractor"),
-    *("device", "threads", "world", "precision", "engine", "why", "started", "host", "notes"),
+    *(
+        "extractor_plugins",
+        "files",
+        "directory",
+        "device",
+        "threads",
+        "world",
+        "precision",
+        "engine",
+        "why",
+        "started",
+        "host",
+        "notes",
+    ),
 )
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from aigc_zoo.discovery import Entry
 from aigc_zoo.errors import ConfigError, UsageError, ZooError
+from aigc_zoo.options import references
 from aigc_zoo.options.settings import RESERVED, RUN_SETTINGS
 from aigc_zoo.options.signatures import read
 from aigc_zoo.options.values import Option, Value, convert, flag_of, shown, spelling, suggestion
@@ -180,6 +181,16 @@ class Draft:
             values[named[name].key] = value_of(named[name], given)
         return values
 
+    def referenced(self, values: Mapping[str, Value]) -> dict[str, Value]:
+        """The values with full ids and absolute paths for data and extractor, each resolved where it was stated."""
+        full = dict(values)
+        for key in references.KINDS:
+            if key in self.given and isinstance(value := values[key], str):
+                found = references.find(self.catalogue, key, value, self.given[key].layer.namespace)
+                full[key] = found.full
+                self.notes += [found.note] if found.note else []
+        return full
+
     def needs_recipe(self) -> bool:
         """Whether dataset, batch size or length can only be known from the built recipe."""
         given = [self.given.get(key) for key in BY_RECIPE]
@@ -193,15 +204,22 @@ class Draft:
         """
         origins = {key: layer.origin_of(key) for key, layer in self.chosen_by.items()}
         for name, option in self._named().items():
-            given = self.given.get(name)
+            given, key = self.given.get(name), option.key
             origin = given.origin if given else ""
             if given and origin == UNRECORDED:
                 value = values[option.key]
-                below = value_of(option, given.beneath) if given.beneath else defaults.get(option.key, option.default)
+                below = self._beneath(option, given.beneath) if given.beneath else defaults.get(key, option.default)
                 untouched = value == below or (value is None and option.key in RUN_SETTINGS)
                 origin = (given.beneath.origin if given.beneath else "") if untouched else given.layer.origin
             origins[option.key] = origin
         return {key: origin for key, origin in origins.items() if origin}
+
+    def _beneath(self, option: Option, given: Given) -> Value:
+        """The value of a lower overlay, with references as `referenced` writes them."""
+        value = value_of(option, given)
+        if option.key in references.KINDS and isinstance(value, str):
+            return references.find(self.catalogue, option.key, value, given.layer.namespace).full
+        return value
 
     def source_of(self, option: Option) -> str:
         """The component or preset that states an option's value; "" for the signature of its target."""

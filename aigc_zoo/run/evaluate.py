@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from aigc_zoo.artefacts.runs import RunDirectory
 from aigc_zoo.data import resolve
 from aigc_zoo.errors import ConfigError, DataError, UsageError
 from aigc_zoo.game import Samples
@@ -17,6 +19,7 @@ from aigc_zoo.metrics.evaluate import SILENT, Evaluator, dataset_batches
 from aigc_zoo.metrics.features import Extractor, coordinates, load_extractor
 from aigc_zoo.metrics.kinds import groups_of
 from aigc_zoo.metrics.reference import Progress
+from aigc_zoo.options import references
 from aigc_zoo.plugins import Catalogue
 from aigc_zoo.run.default_metrics import default_metrics
 from aigc_zoo.run.evaluation_samples import evaluation_samples, evaluation_seed
@@ -51,6 +54,8 @@ def evaluate(
     """
     groups = groups_of(metrics) if metrics else ()
     generator = None if _is_images(source) else load_generator(catalogue, source, device=device)
+    if generator is not None:  # what its card names means what it meant in training
+        catalogue = catalogue.remembering(generator.card)
     splits, size = _load_splits(catalogue, source, generator, against, size, split)
     for text in splits[split].notes:
         note(text)
@@ -72,17 +77,39 @@ def _load_splits(
     catalogue: Catalogue, source: Path, generator: Generator | None, against: str | None, size: int | None, split: str
 ) -> tuple[Mapping[str, Samples], int | None]:
     """The splits of the dataset to compare with, by default that of the run, and the size that images are read at."""
-    skipped = 0
-    if against is None:
-        if generator is None:
-            raise UsageError(f"{source}: use --against DATA to name the dataset that these images are compared with")
-        data = generator.card["data"]
-        against, size = str(data["reference"]), size or data["size"]
-        skipped = len(data.get("skipped") or ())  # the run left out as many unreadable images of this dataset
-    splits = resolve.load(catalogue, against, size=size, skip_bad=skipped)
+    splits: Mapping[str, Samples]
+    if against is not None:
+        splits = resolve.load(catalogue, against, size=size)
+    elif generator is None:
+        raise UsageError(f"{source}: use --against DATA to name the dataset that these images are compared with")
+    else:
+        against, splits = _load_own(catalogue, source, generator.card["data"], size)
+        size = size or generator.card["data"]["size"]
     if split not in splits:
         raise DataError(f"{against} has no split {split!r}; it has {', '.join(splits)} (--split)")
     return splits, size
+
+
+def _load_own(
+    catalogue: Catalogue, source: Path, data: Mapping[str, Any], size: int | None
+) -> tuple[str, Mapping[str, Samples]]:
+    """The reference and the splits of the data that a run was trained on. DataError where they are gone or others."""
+    here = source / "card.json"
+    recorded = RunDirectory(source).read_card()["data"] if source.is_dir() and here.exists() else data
+    reference = str(recorded["reference"])  # card.json has the place where a run that moved found its data last
+    against = f"zoo eval {shlex.quote(str(source))} --against"
+    if references.is_path(reference) and not references.exists(Path(reference)):
+        raise DataError(
+            f"{source}: its data {reference} are not there any more\nif they have moved, use {against} PATH"
+        )
+    skipped = len(data.get("skipped") or ())  # the run left out as many unreadable images of this dataset
+    splits = resolve.load(catalogue, reference, size=size or data["size"], skip_bad=skipped)
+    if size in (None, data["size"]) and splits["train"].digest != data["digest"]:
+        raise DataError(
+            f"{source}: {reference} is not what it was trained on, as the digest of the data differs\n"
+            f"to compare with it nevertheless: {against} {shlex.quote(reference)}"
+        )
+    return reference, splits
 
 
 def _extractor(

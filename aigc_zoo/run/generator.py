@@ -19,11 +19,14 @@ from aigc_zoo.engine.networks import build_networks
 from aigc_zoo.engine.sampler import Sampler
 from aigc_zoo.engine.state import under
 from aigc_zoo.engine.trainer import Trainer
-from aigc_zoo.errors import ConfigError, DataError, UsageError, did_you_mean
+from aigc_zoo.errors import ConfigError, DataError, MissingPlugin, UsageError, did_you_mean
 from aigc_zoo.game import Nets, Recipe, Spec
 
 CALLED_WITH = ("nets", "batch")
 """The arguments of `Recipe.generate`; its keyword-only parameters are sampling options."""
+
+DATA = ("name", "reference", "plugins", "size", "split", "digest", "skipped")
+"""What the card of a generator keeps of the data of its run."""
 
 LENGTH = {"steps": 1}
 """The length of a configuration that only generates samples."""
@@ -45,14 +48,14 @@ def generator_card(card: Mapping[str, Any], step: int, images: int, t: float) ->
     """The card of a generator, from the card of its run."""
     data = card["data"]
     inexact = {"inexact": card["inexact"]} if "inexact" in card else {}
-    kept = ("schema", "recipe", "slots", "options", "plugins", "versions", "extractor")
+    kept = ("schema", "recipe", "slots", "options", "plugins", "versions", "extractor", "extractor_plugins")
     return (
-        {key: card[key] for key in kept}
+        {key: card[key] for key in kept if key in card}
         | inexact
         | {
             "kind": "generator",
             "spec": data["spec"],
-            "data": {key: data.get(key) for key in ("name", "reference", "size", "split", "digest", "skipped")},
+            "data": {key: data[key] for key in DATA if key in data},
             "classes": data["classes"],
             "frequencies": data["frequencies"],
             "t": t,
@@ -155,7 +158,7 @@ def load_generator(catalogue: plugins.Catalogue, path: Path, *, device: torch.de
     missing, damaged or no generator, ConfigError where a plugin is missing.
     """
     tensors, card = read_generator(path)
-    _require_plugins(catalogue, card)
+    catalogue = _remembering(catalogue, card)
     recipe = options.build(catalogue, _configuration(catalogue, card))
     spec = spec_from(card["spec"])
     nets = build_networks(recipe, spec, seed=0)
@@ -183,7 +186,7 @@ def sampling_options(catalogue: plugins.Catalogue, source: Path) -> tuple[str, l
     reference, at, _ = str(source).rpartition("@")
     if source.exists() or not at:
         card = RunDirectory(source).read_card() if source.is_dir() else read_generator(source)[1]
-        _require_plugins(catalogue, card)
+        catalogue = _remembering(catalogue, card)
         configuration = _configuration(catalogue, card)
     else:
         configuration = options.resolve(catalogue, reference, given=LENGTH, origin="python")
@@ -243,11 +246,11 @@ def digest_of(module: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def _require_plugins(catalogue: plugins.Catalogue, card: Mapping[str, Any]) -> None:
-    installed = {record.distribution for record in catalogue.records if record.status == "ok"}
-    for distribution, about in card["plugins"].items():
-        if distribution not in installed:
-            raise ConfigError(f"{card['recipe']} {plugins.needs(distribution, about['version'])}")
+def _remembering(catalogue: plugins.Catalogue, card: Mapping[str, Any]) -> plugins.Catalogue:
+    """The catalogue with the names of a card. Raises MissingPlugin where a package of its networks is not installed."""
+    if missing := catalogue.missing(card["plugins"]):
+        raise MissingPlugin(f"{card['recipe']} {'; '.join(missing)}")
+    return catalogue.remembering(card)
 
 
 def _versions(card: Mapping[str, Any]) -> str:

@@ -8,6 +8,7 @@ the same files as an uninterrupted one.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -24,6 +25,7 @@ from aigc_zoo.run.memory import explain_out_of_memory
 from aigc_zoo.run.monitor import Monitor, outcome
 from aigc_zoo.run.prepare import Prepared
 from aigc_zoo.run.progress import Progress, Result
+from aigc_zoo.run.resume import begin
 from aigc_zoo.run.signals import Interrupted, Stop
 from aigc_zoo.run.terms import LastTerms
 
@@ -90,7 +92,7 @@ class _Run:
         self.terms = LastTerms(prepared.recipe.players, self.ranks)
         self.checkpoints = Checkpoints(prepared, directory, self.trainer, self.terms)
         self.initialised = self.checkpoints.initialise() if starts else []
-        self.card = prepared.card(self.trainer.engine.choice)
+        self.card = self._card()
         self.clock = Clock()
         self.tolerate = TolerateFullDisk(progress.say)
         self.monitor = Monitor(prepared, directory, progress, stop, self.tolerate)
@@ -102,12 +104,11 @@ class _Run:
         """
         if not self.first:
             return ""
-        state = self.directory.acquire().begin(self.card, fresh=fresh, inexact=inexact)
-        resumes = self.directory.read_card().get("inexact", []) if state != "finished" else []
-        if resumes:
-            self.card["inexact"] = resumes
-            self.progress.say(f"inexact since step {resumes[-1]['after_step']:,}: {resumes[-1]['changed']}")
-        return state
+        return begin(self.directory, self.card, fresh=fresh, inexact=inexact, say=self.progress.say)
+
+    def _card(self) -> dict[str, Any]:
+        place = {"directory": str(self.directory.path.resolve())}
+        return self.prepared.card(self.trainer.engine.choice) | place
 
     # --- the loop ----------------------------------------------------------------------------------------------------
 
@@ -162,7 +163,7 @@ class _Run:
             self.progress.say(self.trainer.notes.pop(0))
         choice = self.trainer.engine.choice
         if choice.name != self.card["engine"]:  # the first steps showed that they cannot be recorded as a graph
-            self.card = {**self.prepared.card(choice), **{k: v for k, v in self.card.items() if k == "inexact"}}
+            self.card = {**self._card(), **{k: v for k, v in self.card.items() if k in ("inexact", "files")}}
             if self.first:
                 self.progress.say(f"continues with engine {choice.name}: {choice.why}")
                 self.directory.amend(self.card)

@@ -10,7 +10,8 @@ import torch
 
 from aigc_zoo.engine import fast
 from aigc_zoo.errors import ConfigError
-from aigc_zoo.run.prepare import Prepared, device_name
+from aigc_zoo.run.card import device_name
+from aigc_zoo.run.prepare import Prepared
 
 
 @contextmanager

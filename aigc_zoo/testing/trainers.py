@@ -18,6 +18,7 @@ from aigc_zoo.engine.ranks import Ranks
 from aigc_zoo.engine.trainer import Trainer
 from aigc_zoo.errors import ConfigError
 from aigc_zoo.game import Loss, Nets, Recipe, Samples, Spec, all_losses
+from aigc_zoo.run.prepare import data_of
 from aigc_zoo.testing.assertions import mixes_samples, offline
 from aigc_zoo.testing.checks import CheckFailed
 from aigc_zoo.testing.fixtures import CLASSES, SEED, no_usual_shape, noise, one_hot, seeded, spec_of
@@ -80,9 +81,14 @@ def fixture_of(subject: ComponentSubject, **given: Any) -> RecipeFixture:
     """The recipe with these options, and data that it can train on. Raises CheckFailed if no usual shape fits."""
     key = repr(sorted(given.items()))
     if key not in subject.cache:
-        recipe = options.build(subject.catalogue, options.resolve(subject.catalogue, subject.reference, given=given))
+        configuration = options.resolve(subject.catalogue, subject.reference, given=given)
+        recipe = options.build(subject.catalogue, configuration)
         synthetic = recipe.imitates == "real" and not recipe.inputs
-        subject.cache[key] = _on_synthetic_data(subject, recipe) if synthetic else _on_its_dataset(subject, recipe)
+        subject.cache[key] = (
+            _on_synthetic_data(subject, recipe)
+            if synthetic
+            else _on_its_dataset(subject, recipe, data_of(configuration, recipe))
+        )
     return subject.cache[key]  # type: ignore[return-value]
 
 
@@ -114,12 +120,12 @@ def _patterns(spec: Spec, number: int, size: int) -> dict[str, Tensor]:
     return batch
 
 
-def _on_its_dataset(subject: ComponentSubject, recipe: Recipe) -> RecipeFixture:
+def _on_its_dataset(subject: ComponentSubject, recipe: Recipe, data: str) -> RecipeFixture:
     """The recipe's default dataset, for a recipe that reads entries other than images and labels."""
     from aigc_zoo.data import resolve
 
     with offline():
-        samples: Samples = resolve.load(subject.catalogue, recipe.dataset)["train"]
+        samples: Samples = resolve.load(subject.catalogue, data)["train"]
     pool = Pool(samples, "cpu")
     return RecipeFixture(recipe, samples.spec, lambda n, size: pool.batch(SEED, n, size))
 
