@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from aigc_zoo.discovery import Entry, Manager, Record
+from aigc_zoo.distributions import OURS, RESERVED
 from aigc_zoo.errors import ConfigError, MissingPlugin, did_you_mean, in_a_line, printable
 from aigc_zoo.provenance import Packages, Provenance
 from aigc_zoo.spec import API, HOOKS, KINDS
@@ -175,10 +176,7 @@ class Catalogue:
             if missing := self.missing(packages):
                 return f"{kind} {home}/{name} {'; '.join(missing)}"
             if packages and home in recorded and len(recorded[home].ids) == 1:
-                former = " or ".join(f"{package} {about.get('version', '')}" for package, about in packages.items())
-                return (
-                    f"{kind} {home}/{name} was in {former}, and is not in what is installed now: install that version"
-                )
+                return f"{kind} {home}/{name} is not in the installed version: {_former(packages)}"
         return ""
 
     def find_any(self, reference: str) -> Found:
@@ -213,6 +211,8 @@ class Catalogue:
         if suspects:
             suspect = min(suspects, key=lambda record: record.entry_point != name)
             lines.append(f"it may belong to {suspect.label}, which is {suspect.status}: {suspect.reason}")
+        elif space and space not in {*RESERVED, *(record.namespace for record in self.records)}:
+            lines.append(f"no package of the namespace {space}/ is installed: it is called {OURS}-{space} or {space}")
         elif kinds:
             lines.append(f"of that name there is a {' and a '.join(dict.fromkeys(kinds))}")
         return ConfigError("\n".join([*lines, f"zoo list --kind {'all' if every else kind} shows what is installed"]))
@@ -230,6 +230,14 @@ def _discover(files: tuple[Path, ...]) -> Catalogue:
     for file in files:
         manager.load_file(file)
     return Catalogue(manager)
+
+
+def _former(packages: Packages) -> str:
+    """How to return to the versions that a card states; a plugin file has to be restored."""
+    files = [str(about.get("file") or name) for name, about in packages.items() if name.endswith(".py")]
+    versions = [f"{name}=={about.get('version')}" for name, about in packages.items() if not name.endswith(".py")]
+    restore = [f"restore {' or '.join(files)} as it was"] if files else []
+    return "; ".join([*restore, *([f"python -m pip install {' '.join(versions)}"] if versions else [])])
 
 
 def describe_problems(catalogue: Catalogue) -> list[str]:

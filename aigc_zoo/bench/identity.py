@@ -43,9 +43,11 @@ def identity_of(
     data, _, extractor = digests[key].partition(" ")
     entries = _entries(catalogue, configuration, reference, settings.extractor or extractor)
     card = configuration.card()
+    card["run"] = {name: value for name, value in card["run"].items() if name != "data"}  # whose digest counts
+    settings_card = [card[name] for name in ("recipe", "slots", "options", "run")]
     return {
-        "versions": versions() | {entry.distribution: entry.version for entry in entries},
-        "options": _digest(json.dumps([card[name] for name in ("recipe", "slots", "options", "run")], sort_keys=True)),
+        "versions": versions() | {entry.distribution: entry.version for entry in entries if entry.file is None},
+        "options": _digest(json.dumps(settings_card, sort_keys=True)),
         "code": code_digest(entries),
         "data": data,
         "device": device_name(choose_device(settings.device)),
@@ -85,7 +87,8 @@ def code_digest(entries: list[Entry]) -> str:
     for entry in entries:
         entry.load()
         _collect(entry.target.partition(":")[0], files)
-    sources = [f"{name} {_digest(path.read_bytes())}" for name, path in sorted(files.items())]
+    local = {entry.target.partition(":")[0] for entry in entries if entry.file is not None}  # may be renamed
+    sources = sorted(f"{'' if name in local else name} {_digest(path.read_bytes())}" for name, path in files.items())
     rows = [f"{entry.kind} {entry.id} {_row(entry)}" for entry in entries]
     return _digest("\n".join([*sources, *rows]))
 

@@ -206,7 +206,8 @@ def _remembering(
     recipe = words[0] if words else filed.get("recipe")
     run = filed.get("run")
     data = last.get("--data") or (run.get("data") if isinstance(run, Mapping) else None)
-    obj.recorded = recorded_card(obj.catalogue(), out, recipe if isinstance(recipe, str) else None, data)
+    card = recorded_card(obj.catalogue(), out, recipe if isinstance(recipe, str) else None, data)
+    obj.recorded = card or {key: value for key, value in filed.items() if key != "run"}
     return obj.catalogue()
 
 

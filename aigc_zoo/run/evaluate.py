@@ -5,13 +5,13 @@ from __future__ import annotations
 import shlex
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from aigc_zoo.artefacts.runs import RunDirectory
 from aigc_zoo.data import resolve
 from aigc_zoo.errors import ConfigError, DataError, UsageError
 from aigc_zoo.game import Samples
@@ -94,9 +94,7 @@ def _load_own(
     catalogue: Catalogue, source: Path, data: Mapping[str, Any], size: int | None
 ) -> tuple[str, Mapping[str, Samples]]:
     """The reference and the splits of the data that a run was trained on. DataError where they are gone or others."""
-    here = source / "card.json"
-    recorded = RunDirectory(source).read_card()["data"] if source.is_dir() and here.exists() else data
-    reference = str(recorded["reference"])  # card.json has the place where a run that moved found its data last
+    reference = str(data["reference"])
     against = f"zoo eval {shlex.quote(str(source))} --against"
     if references.is_path(reference) and not references.exists(Path(reference)):
         raise DataError(
@@ -104,12 +102,15 @@ def _load_own(
         )
     skipped = len(data.get("skipped") or ())  # the run left out as many unreadable images of this dataset
     splits = resolve.load(catalogue, reference, size=size or data["size"], skip_bad=skipped)
-    if size in (None, data["size"]) and splits["train"].digest != data["digest"]:
+    if size not in (None, data["size"]):
+        return reference, splits
+    if splits["train"].digest != data["digest"]:
         raise DataError(
             f"{source}: {reference} is not what it was trained on, as the digest of the data differs\n"
             f"to compare with it nevertheless: {against} {shlex.quote(reference)}"
         )
-    return reference, splits
+    # Equal data that have another name now keep that of the run, which is part of the protocol of its metrics.
+    return reference, {name: replace(samples, name=str(data["name"])) for name, samples in splits.items()}
 
 
 def _extractor(

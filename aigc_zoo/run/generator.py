@@ -205,11 +205,13 @@ def read_generator(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     if path.is_dir():
         directory = RunDirectory(path)
         if directory.generator_path.exists():
-            return read_generator(directory.generator_path)
+            tensors, card = read_generator(directory.generator_path)
+            return tensors, _with_places(card, directory)
         found = directory.newest_valid()
         if found is None:
             raise DataError(f"{path} has neither a generator.safetensors nor a checkpoint: train it first")
-        return _from_checkpoint(found[0], found[1])
+        tensors, card = _from_checkpoint(found[0], found[1])
+        return tensors, _with_places(card, directory)
     if not path.exists():
         raise DataError(f"{path}: no such run or file")
     tensors, card = checkpoint.load(path)
@@ -218,6 +220,19 @@ def read_generator(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     if "run" in card:
         return _from_checkpoint(tensors, card)
     raise DataError(f"{path} is no generator file of aigc_zoo")
+
+
+def _with_places(card: dict[str, Any], directory: RunDirectory) -> dict[str, Any]:
+    """The card of a generator with the places of data and plugin files that card.json states, which follow a move."""
+    try:
+        run = directory.read_card() if directory.card_path.exists() else {}
+    except DataError:  # a damaged card.json does not concern a generator, which has a card of its own
+        return card
+    places: dict[str, Any] = {key: run[key] for key in ("plugins", "extractor_plugins") if key in run and key in card}
+    data = run.get("data", {})
+    if data.get("digest") == card["data"]["digest"]:
+        places["data"] = card["data"] | {key: data[key] for key in ("reference", "plugins") if key in data}
+    return card | places
 
 
 def _from_checkpoint(

@@ -17,6 +17,7 @@ from aigc_zoo.data import writers
 from aigc_zoo.engine.trainer import Trainer
 from aigc_zoo.game import count_parameters
 from aigc_zoo.run.agreement import agree
+from aigc_zoo.run.begin import begin_run
 from aigc_zoo.run.checkpoints import Checkpoints
 from aigc_zoo.run.clock import Clock
 from aigc_zoo.run.disk_full import TolerateFullDisk
@@ -25,7 +26,6 @@ from aigc_zoo.run.memory import explain_out_of_memory
 from aigc_zoo.run.monitor import Monitor, outcome
 from aigc_zoo.run.prepare import Prepared
 from aigc_zoo.run.progress import Progress, Result
-from aigc_zoo.run.resume import begin
 from aigc_zoo.run.signals import Interrupted, Stop
 from aigc_zoo.run.terms import LastTerms
 
@@ -104,7 +104,7 @@ class _Run:
         """
         if not self.first:
             return ""
-        return begin(self.directory, self.card, fresh=fresh, inexact=inexact, say=self.progress.say)
+        return begin_run(self.directory, self.card, fresh=fresh, inexact=inexact, say=self.progress.say)
 
     def _card(self) -> dict[str, Any]:
         place = {"directory": str(self.directory.path.resolve())}

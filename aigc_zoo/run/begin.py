@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from aigc_zoo.artefacts.cards import same_content, summarize_moves
+from aigc_zoo.artefacts.moves import same_content, summarize_moves
 from aigc_zoo.artefacts.runs import RunDirectory
 
 
-def begin(
+def begin_run(
     directory: RunDirectory, card: dict[str, Any], *, fresh: bool, inexact: bool, say: Callable[[str], None]
 ) -> str:
     """Locks the directory and returns "new", "unfinished" or "finished".
