@@ -281,6 +281,7 @@ def _default(option: Option, resolved: Configuration | None) -> list[str]:
     value: Any = option.default
     if resolved is not None:
         value = {**resolved.run.card(), **resolved.options, **resolved.slots}.get(option.key, value)
+        value = _short(value) if option.key in options.references.KINDS and isinstance(value, str) else value
     if value is None and not option.owner:  # the run decides
         return []
     if option.slot:
