@@ -93,10 +93,7 @@ def train(
     """
     catalogue = plugins.catalogue()
     if not fresh:  # short names keep the meaning that they had when the run started
-        data = None if data is None else str(data)
-        catalogue = catalogue.remembering(
-            recorded_card(catalogue, Path(out) if out is not None else None, recipe, data)
-        )
+        catalogue = catalogue.remembering(recorded_card(catalogue, out, recipe, data))
     configuration = options.resolve(catalogue, recipe, data=data, given=settings, origin="python")
     prepared = prepare(catalogue, configuration)
     default = default_directory(configuration.recipe, data_of(configuration, prepared.recipe))

@@ -74,7 +74,8 @@ class Catalogue:
                 self._entries[key] = replace(entry, base=self._base_of(entry, (entry.id,)))
             except ConfigError as error:
                 del self._entries[key]
-                reason = f"recipe {entry.id} extends {entry.component.extends!r}: {str(error).splitlines()[0]}"
+                why = "; ".join(line for line in str(error).splitlines() if not line.startswith("zoo list"))
+                reason = f"recipe {entry.id} extends {entry.component.extends!r}: {why}"
                 record = Record(entry.distribution, entry.version, entry.name, entry.namespace, "broken", reason)
                 self.records.append(record)
                 if os.environ.get("ZOO_STRICT") == "1":
@@ -220,7 +221,7 @@ class Catalogue:
 
 def catalogue(files: Sequence[Path] = ()) -> Catalogue:
     """The catalogue, discovered once per process; `files` are single-file plugins (`--plugin FILE.py`)."""
-    return _discover(tuple(Path(file).absolute() for file in files))
+    return _discover(tuple(dict.fromkeys(Path(file).absolute() for file in files)))
 
 
 @cache

@@ -43,7 +43,7 @@ def load(
     if options:
         raise ConfigError(f"{reference} is a path, and paths have no options: {', '.join(options)}")
     # The path as it was written, since messages about its files state it.
-    return open_path(Path(reference).expanduser(), size=size, progress=progress, skip_bad=skip_bad)
+    return open_path(references.expanded(reference), size=size, progress=progress, skip_bad=skip_bad)
 
 
 def _named(

@@ -34,7 +34,7 @@ def find_data(catalogue: Catalogue, reference: str, namespace: str | None = None
     `namespace` is that of the plugin that states the reference, None for a user's. Raises ConfigError for an ambiguous
     name or one with a wrong preset, DataError where there is neither a dataset nor a file.
     """
-    path = Path(reference).expanduser()
+    path = expanded(reference)
     if not is_path(reference) and catalogue.has("dataset", reference, namespace):
         found = _component(catalogue, "dataset", reference, namespace)
         if namespace is None and exists(path) and found.entry is not None:
@@ -64,6 +64,14 @@ def find(catalogue: Catalogue, key: str, reference: str, namespace: str | None =
         return _component(catalogue, KINDS[key], reference, namespace)
     except ZooError:
         return Reference(f"{namespace}/{reference}" if namespace and "/" not in reference else reference)
+
+
+def expanded(reference: str | Path) -> Path:
+    """The path with `~` replaced by the user's home; as it is where there is no such user."""
+    try:
+        return Path(reference).expanduser()
+    except RuntimeError:
+        return Path(reference)
 
 
 def exists(path: Path) -> bool:

@@ -16,7 +16,7 @@ from aigc_zoo.artefacts.runs import RunDirectory
 from aigc_zoo.engine import fast
 from aigc_zoo.errors import ZooError
 from aigc_zoo.options import references
-from aigc_zoo.options.references import exists
+from aigc_zoo.options.references import exists, expanded
 from aigc_zoo.plugins import Catalogue, packages_of
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def _packages(catalogue: Catalogue, key: str, reference: str) -> Mapping[str, An
 
 def _content(path: Path) -> dict[str, str]:
     """The absolute path and the SHA-256 of a file, of a run directory that of its newest checkpoint; "" without one."""
-    found = path.expanduser()
+    found = place = expanded(path)
     if exists(found) and found.is_dir():
         found = next((file for _, file in reversed(RunDirectory(found).checkpoints())), found)
     try:
@@ -77,7 +77,7 @@ def _content(path: Path) -> dict[str, str]:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
     except (OSError, ValueError, ZooError):  # reading it for use reports it
         digest = ""
-    return {"path": str(path.expanduser().absolute()), "sha256": digest}
+    return {"path": str(place.absolute()), "sha256": digest}
 
 
 def device_name(device: torch.device) -> str:

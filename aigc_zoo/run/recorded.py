@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,17 +25,22 @@ def default_directory(recipe: str, data: str) -> Path:
     return RUNS / f"{_short(recipe)}-{name}"
 
 
-def recorded_card(catalogue: Catalogue, out: Path | None, recipe: str | None, data: str | None) -> Mapping[str, Any]:
+def recorded_card(
+    catalogue: Catalogue,
+    out: str | os.PathLike[str] | None,
+    recipe: str | None,
+    data: str | os.PathLike[str] | None,
+) -> Mapping[str, Any]:
     """The card of the run that training this recipe on this data, in `out` if it is given, would resume; else {}.
 
     It is found before the names are resolved, so that it can say what they mean. No torch import.
     """
     if out is not None:
-        return _read(out)
+        return _read(Path(out))
     if recipe is None:
         return {}
     if data is not None:
-        return _read(default_directory(recipe, references.find(catalogue, "data", data).full))
+        return _read(default_directory(recipe, references.find(catalogue, "data", os.fspath(data)).full))
     # The recipe's own data, which are only known once the recipe is: the run of its name that was started without data.
     found = []
     for path in sorted(RUNS.glob(f"{glob.escape(_short(recipe))}-*/card.json")):

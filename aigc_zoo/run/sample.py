@@ -51,7 +51,8 @@ def save_samples(
         writers.require_suffix(Path(out), generator.spec)
     inputs = None
     if generator.recipe.inputs and data is not None:
-        inputs = Pool(resolve.load(catalogue, data)["train"], torch.device("cpu")).rows
+        splits = resolve.load(catalogue.remembering(generator.card), data)
+        inputs = Pool(splits["train"], torch.device("cpu")).rows
     keywords = _keywords(generator, more)
     sampler = generator.sampler(seed=seed, label=label, inputs=inputs, **keywords)
     if folder is not None:

@@ -48,7 +48,9 @@ def test_an_unknown_reference_names_both_meanings() -> None:
     assert refused("acme/digits").startswith("65 unknown dataset 'acme/digits'")
 
 
-@pytest.mark.parametrize("reference", ["./photos", "~/nowhere", "/nowhere", "photos.zip", "a/b.npy", "../x"])
+@pytest.mark.parametrize(
+    "reference", ["./photos", "~/nowhere", "~nosuchuser/x", "/nowhere", "photos.zip", "a/b.npy", "../x"]
+)
 def test_references_that_can_only_be_paths(reference: str) -> None:
     assert "there is no such file or folder" in refused(reference)
     assert "unknown dataset" not in refused(reference)

@@ -87,6 +87,8 @@ class Packages:
     def install(self, name: str, version: str = "0.2", components: tuple[tuple[str, str], ...] = ALL) -> None:
         """Installs the distribution; its dataset and its extractor differ from those of another name."""
         module, seed = name.replace("-", "_"), len(name) + ord(name[-1])
+        for former in (module, f"{module}_code"):  # of another test
+            sys.modules.pop(former, None)
         info = self.folder / f"{module}-{version}.dist-info"
         info.mkdir()
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
