@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 from aigc_zoo import devices, options, plugins
 from aigc_zoo.artefacts.runs import RunDirectory, read_lines
 from aigc_zoo.data import memory, writers
-from aigc_zoo.data.items import IN_MEMORY
 from aigc_zoo.errors import DataError, UsageError
 from aigc_zoo.metrics.evaluate import SILENT
 from aigc_zoo.options import RUN_SETTINGS
+from aigc_zoo.options.references import IN_MEMORY
 from aigc_zoo.options.values import spelling
 from aigc_zoo.report.write import write_report
 from aigc_zoo.run.arguments import argument
@@ -27,12 +27,14 @@ from aigc_zoo.run.evaluate import evaluate, source_of
 from aigc_zoo.run.export import RECORD, export_generator, export_to
 from aigc_zoo.run.generator import Generator, load_generator
 from aigc_zoo.run.loop import train as _train
-from aigc_zoo.run.prepare import prepare, run_directory
+from aigc_zoo.run.prepare import prepare
 from aigc_zoo.run.progress import Progress, Result
 from aigc_zoo.run.published import resolve_source
+from aigc_zoo.run.recorded import recorded_card, run_directory
 from aigc_zoo.run.sample import sampler_of
 from aigc_zoo.run.sample_tensor import SampleTensor
 from aigc_zoo.run.terminal import EvaluationProgress, ReadingProgress, TerminalProgress
+from aigc_zoo.text import zoo_command
 
 if TYPE_CHECKING:
     import torch
@@ -197,6 +199,8 @@ def train(
     """
     catalogue = plugins.catalogue()
     reference = data if data is None or memory.is_reference(data) else IN_MEMORY
+    if not fresh:  # short names keep the meaning that they had when the run started
+        catalogue = catalogue.remembering(recorded_card(catalogue, out, recipe, reference))
     _refuse_unknown(catalogue, recipe, reference, settings)
     configuration = options.resolve(catalogue, recipe, data=reference, given=settings, origin="python")
     shows = not isinstance(progress, Progress) and _shows(progress)
@@ -208,7 +212,7 @@ def train(
         shown = Progress()
     for note in configuration.notes:
         shown.say(note)
-    directory = run_directory(out, configuration, prepared.recipe)
+    directory = run_directory(out, configuration.recipe, prepared.reference)
     inexact = allow_inexact_resume
     result = _train(prepared, directory, fresh=fresh, inexact=inexact, extend=extend, progress=shown)
     for note in result.notes:
@@ -244,4 +248,4 @@ def _refuse_unknown(
     if unknown:
         also = ("out", "fresh", "allow_inexact_resume", "progress")
         text = options.unknown_option(catalogue, recipe, unknown[0], slots, data=name, also=also)
-        raise UsageError(f"{text}\nzoo train {recipe} --help shows all")
+        raise UsageError(f"{text}\n{zoo_command('train', recipe, '--help')} shows all")

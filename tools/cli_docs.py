@@ -39,7 +39,7 @@ TAIL = """
 
 | name | meaning |
 |---|---|
-| `ZOO_DATA` | folder in which named datasets are looked up, as `$ZOO_DATA/NAME`, before they are downloaded |
+| `ZOO_DATA` | folder in which datasets are looked up before a download, as `$ZOO_DATA/[NAMESPACE/]NAME` |
 | `ZOO_CACHE` | folder for downloads and decoded data; default: the user's cache folder |
 | `ZOO_DISABLE_PLUGINS` | comma-separated distributions or entry points that are not loaded; `*` for all |
 | `ZOO_STRICT` | `1` turns a broken plugin into an error instead of a line on stderr |

@@ -6,12 +6,16 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from aigc_zoo.artefacts.moves import OF_DATASET, PLUGINS, in_terms_of
+from aigc_zoo.artefacts.slots import short_key
+
 IGNORED = frozenset(
     {"started", "host", "set_by", "notes", "why", "run.data", "data.reference", "run.device", "run.precision"}
-    | {"run.engine", "run.keep", "run.skip_bad", "inexact", "extended"}
+    | {"run.engine", "run.keep", "run.skip_bad", "inexact", "extended", "files", "directory"}
 )
 """Keys that may differ when a run resumes: where and by whom it was configured, where the data are (their digest is
-compared), the requested device, precision and engine (the chosen ones are compared), how many checkpoints are kept."""
+compared), the requested device, precision and engine (the chosen ones are compared), how many checkpoints are kept,
+where the run and its files are (`moves` compares the content of files)."""
 
 MACHINE = frozenset({"device", "threads", "world", "precision", "engine", "versions"})
 """Keys that describe the machine. Another machine rounds differently, and the run can resume inexactly on it."""
@@ -26,9 +30,11 @@ _RESOLVED: Mapping[str, str] = {
     **{requested: interval for interval, requested in _INTERVALS.items()},
     "run.images": "steps",
     "run.size": "data.size",
-    "plugins.aigc-zoo.version": "versions.aigc_zoo",
+    **{f"{section}.aigc-zoo.version": "versions.aigc_zoo" for section in PLUGINS},
 }
 """Keys that say again, or as it was requested, what another key says: only the other one is compared."""
+
+DATA_OPTIONS = "data.options."
 
 _MISSING = object()
 
@@ -54,25 +60,24 @@ def summarize(found: Changes, most: int = 3) -> str:
 
 
 def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
-    # Both cards pass through JSON, as a card that was read from a file did: tuples become lists there.
-    before, after = (dict(_flat(_plain(json.loads(json.dumps(card))))) for card in (old, new))
-    set_by = {_short_key(key, new.get("slots", {})) for key in new.get("set_by", {})}
+    before, after = (dict(_flat(in_terms_of(old, card))) for card in (old, new))
+    set_by = {short_key(key, new.get("slots", {})) for key in new.get("set_by", {})}
     data_differ = False
     for key in {**after, **before}:
         if key in IGNORED or section(key) in IGNORED or _RESOLVED.get(key) in before.keys() & after.keys():
             continue
-        if key.startswith("data.options."):
-            continue  # the options of the dataset are compared as settings of the run
+        if key.startswith(OF_DATASET):
+            continue  # the dataset's options, which are compared as those of the data that are at this place now
         values = before.get(key, _MISSING), after.get(key, _MISSING)
-        name = key.partition(".")[2]
-        optional = section(key) == "options" or key.startswith("run.data.")
-        if values[0] is _MISSING and optional and name not in set_by:
+        of_data = key.startswith(DATA_OPTIONS)
+        name = f"data.{key.removeprefix(DATA_OPTIONS)}" if of_data else key.partition(".")[2]
+        if values[0] is _MISSING and (section(key) == "options" or of_data) and name not in set_by:
             continue  # an option that the recipe or the dataset has gained since, at its default
         if values[0] == values[1] or (section(key) == "data" and data_differ):
             continue  # other data differ in name, number, digest and more, of which the first will do
         if _follows_from_length(key, before, after):
             continue
-        data_differ |= section(key) == "data"
+        data_differ |= section(key) == "data" and not of_data
         yield key, *values
 
 
@@ -81,28 +86,6 @@ def _follows_from_length(key: str, before: Mapping[str, Any], after: Mapping[str
     requested = _INTERVALS.get(key, "")
     same_length = before.get("steps") == after.get("steps")
     return bool(requested) and not same_length and before.get(requested) is None and after.get(requested) is None
-
-
-def _plain(card: dict[str, Any]) -> dict[str, Any]:
-    """A card in which a slot for several components reads like a slot for one, where it holds one or none.
-
-    A recipe's slot may have become one for several components since the card was written.
-    """
-    slots, options = card.get("slots"), card.get("options")
-    if not isinstance(slots, dict) or not isinstance(options, dict):
-        return card
-    held = {slot: ids[0] if len(ids) == 1 else ids or None for slot, ids in slots.items() if isinstance(ids, list)}
-    return {**card, "slots": slots | held, "options": {_short_key(key, slots): options[key] for key in options}}
-
-
-def _short_key(key: str, slots: Mapping[str, Any]) -> str:
-    """The key of an option without the component's name, where its slot for several components holds one."""
-    slot, _, rest = key.partition(".")
-    ids = slots.get(slot)
-    if not rest or not isinstance(ids, list | tuple) or len(ids) != 1:
-        return key
-    name = str(ids[0]).rpartition("/")[2]
-    return f"{slot}.{rest.removeprefix(f'{name}.')}"
 
 
 def _flat(card: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -116,6 +99,7 @@ def _flat(card: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]
 def _option(key: str) -> str:
     """The key as the command line spells it, without the card's section."""
     key = _INTERVALS.get(key, "run.size" if key == "data.size" else key)
+    key = key.replace(DATA_OPTIONS, "data.", 1) if key.startswith(DATA_OPTIONS) else key
     group, _, rest = key.partition(".")
     return rest if group in ("run", "options", "slots") else key
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from itertools import islice
 from pathlib import Path
@@ -54,6 +54,8 @@ class Globals:
         self.plugins = tuple(plugins)
         self.debug = debug
         PLUGIN_FILES.set(self.plugins)
+        self.recorded: Mapping[str, Any] = {}
+        """The card of the run that this command resumes, whose names keep their meaning."""
         self._reported = False
 
     def catalogue(self, quiet: bool = False) -> Catalogue:
@@ -65,7 +67,7 @@ class Globals:
             self._reported = True
             for line in describe_problems(found):
                 click.echo(printable(line), err=True)
-        return found
+        return found.remembering(self.recorded) if self.recorded else found
 
 
 class LazyGroup(click.Group):

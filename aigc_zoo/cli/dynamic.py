@@ -14,12 +14,13 @@ import click
 from aigc_zoo import options
 from aigc_zoo.artefacts import migration
 from aigc_zoo.errors import UsageError, ZooError
-from aigc_zoo.options import RUN_SETTINGS, Configuration, Option
-from aigc_zoo.options.data import PREFIX
+from aigc_zoo.options import RUN_SETTINGS, Configuration, Option, references
+from aigc_zoo.options.references import PREFIX
 from aigc_zoo.options.values import flag_of, shown, suggestion
 from aigc_zoo.text import zoo_command
 
 if TYPE_CHECKING:
+    from aigc_zoo.cli import Globals
     from aigc_zoo.plugins import Catalogue
 
 ELSEWHERE = """Recipes and their components have options of their own: see `{command} RECIPE --help`.
@@ -177,6 +178,8 @@ def _look_ahead(ctx: click.Context, args: Sequence[str], known: Sequence[click.P
     if not words and not in_file and not doubtful:
         return _Found(Inputs(None, data, file))
     catalogue: Catalogue = ctx.obj.catalogue()
+    if "--out" in takes_value and "--fresh" not in args and not ctx.resilient_parsing:
+        catalogue = _remembering(ctx.obj, last, words, file)
     if not words and not in_file:  # `--conditional NAME`: the name may be the recipe's, the option one without a value
         recipes = {entry.name for entry in catalogue.items("recipe")}
         words = [word for word in doubtful if word.rpartition("/")[2].partition(".")[0] in recipes]
@@ -194,6 +197,22 @@ def _look_ahead(ctx: click.Context, args: Sequence[str], known: Sequence[click.P
         brought = options.options_of(catalogue, reference, slots, data=data, file=file, automatic=automatic)
     parameters = [parameter_of(option, f"o{number}") for number, option in enumerate(brought)]
     return _Found(Inputs(reference, data, file, slots), catalogue, brought, parameters)
+
+
+def _remembering(
+    obj: Globals, last: Mapping[str, str], words: Sequence[str], file: Mapping[str, Any] | None
+) -> Catalogue:
+    """The catalogue, with the names of the run that this command line resumes."""
+    from aigc_zoo.run.recorded import recorded_card
+
+    out = Path(last["--out"]) if "--out" in last else None
+    filed = file or {}
+    recipe = words[0] if words else filed.get("recipe")
+    run = filed.get("run")
+    data = last.get("--data") or (run.get("data") if isinstance(run, Mapping) else None)
+    card = recorded_card(obj.catalogue(), out, recipe if isinstance(recipe, str) else None, data)
+    obj.recorded = card or {key: value for key, value in filed.items() if key != "run"}
+    return obj.catalogue()
 
 
 def _sorted_words(
@@ -268,6 +287,7 @@ def _default(option: Option, resolved: Configuration | None) -> list[str]:
     value: Any = option.default
     if resolved is not None:
         value = {**resolved.card()["run"], **resolved.options, **resolved.slots}.get(option.key, value)
+        value = _short(value) if option.key in references.KINDS and isinstance(value, str) else value
     if value is None and not option.owner:  # the run decides
         return []
     if option.slot:

@@ -19,8 +19,9 @@ def run(
     from aigc_zoo.engine.ranks import leave_group
     from aigc_zoo.run.dry_run import dry_run as dry_run_lines
     from aigc_zoo.run.loop import train
-    from aigc_zoo.run.prepare import prepare, run_directory
+    from aigc_zoo.run.prepare import prepare
     from aigc_zoo.run.progress import Progress
+    from aigc_zoo.run.recorded import run_directory
     from aigc_zoo.run.terminal import ReadingProgress, TerminalProgress, summary
 
     try:
@@ -28,7 +29,7 @@ def run(
         first = prepared.ranks.first
         for note in configuration.notes if first else ():
             click.echo(note, err=True)
-        folder = run_directory(out, configuration, prepared.recipe)
+        folder = run_directory(out, configuration.recipe, prepared.reference)
         if dry_run:
             for line in dry_run_lines(prepared, folder) if first else ():
                 click.echo(line)

@@ -15,10 +15,8 @@ from aigc_zoo.data import pixels
 from aigc_zoo.data.download import Progress
 from aigc_zoo.data.images import method
 from aigc_zoo.errors import DataError, in_a_line
+from aigc_zoo.options.references import IN_MEMORY
 from aigc_zoo.random import seeded
-
-IN_MEMORY = "in-memory data"
-"""The name of such data. It has a space, so no component has it. Equal contents are equal data, whatever holds them."""
 
 VARYING = (
     "the items vary from call to call, as with a random transform: each was read once, and training does not vary it; "

@@ -15,9 +15,10 @@ from torch.utils.data import DataLoader, IterableDataset
 from aigc_zoo.data.arrays import SPLITS, named, splits_of
 from aigc_zoo.data.download import Progress
 from aigc_zoo.data.images import resized
-from aigc_zoo.data.items import IN_MEMORY, read_items, to_array
+from aigc_zoo.data.items import read_items, to_array
 from aigc_zoo.errors import DataError
 from aigc_zoo.game import Samples
+from aigc_zoo.options.references import IN_MEMORY
 
 KINDS = "a tensor, an array, (samples, labels), a dict of them, a Dataset, a dict of splits, or a name or path"
 

@@ -8,6 +8,7 @@ the same files as an uninterrupted one.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from aigc_zoo import devices
 from aigc_zoo.artefacts.resume import RECORDS
@@ -16,6 +17,7 @@ from aigc_zoo.data import writers
 from aigc_zoo.engine.trainer import Trainer
 from aigc_zoo.game import count_parameters
 from aigc_zoo.run.agreement import agree
+from aigc_zoo.run.begin import begin_run
 from aigc_zoo.run.checkpoints import Checkpoints
 from aigc_zoo.run.clock import Clock
 from aigc_zoo.run.disk_full import TolerateFullDisk
@@ -92,7 +94,7 @@ class _Run:
         self.terms = LastTerms(prepared.recipe.players, self.ranks)
         self.checkpoints = Checkpoints(prepared, directory, self.trainer, self.terms)
         self.initialised = self.checkpoints.initialise() if starts else []
-        self.card = prepared.card(self.trainer.engine.choice)
+        self.card = self._card()
         self.clock = Clock()
         self.tolerate = TolerateFullDisk(progress.say)
         self.monitor = Monitor(prepared, directory, progress, stop, self.tolerate)
@@ -104,13 +106,12 @@ class _Run:
         """
         if not self.first:
             return ""
-        state = self.directory.acquire().begin(self.card, fresh=fresh, inexact=inexact, extend=extend)
-        old = self.directory.read_card() if state != "finished" else {}
-        self.card |= {key: old[key] for key in RECORDS if key in old}
-        for key, word in (("inexact", "inexact since"), ("extended", "continued after")):
-            for record in old.get(key, [])[-1:]:
-                self.progress.say(f"{word} step {record['after_step']:,}: {record['changed']}")
-        return state
+        say = self.progress.say
+        return begin_run(self.directory, self.card, fresh=fresh, inexact=inexact, extend=extend, say=say)
+
+    def _card(self) -> dict[str, Any]:
+        place = {"directory": str(self.directory.path.resolve())}
+        return self.prepared.card(self.trainer.engine.choice) | place
 
     # --- the loop ----------------------------------------------------------------------------------------------------
 
@@ -165,7 +166,8 @@ class _Run:
             self.progress.say(self.trainer.notes.pop(0))
         choice = self.trainer.engine.choice
         if choice.name != self.card["engine"]:  # the first steps showed that they cannot be recorded as a graph
-            self.card = {**self.prepared.card(choice), **{k: v for k, v in self.card.items() if k in RECORDS}}
+            kept = {key: value for key, value in self.card.items() if key in (*RECORDS, "files", "data")}
+            self.card = {**self._card(), **kept}
             if self.first:
                 self.progress.say(f"continues with engine {choice.name}: {choice.why}")
                 self.directory.amend(self.card)

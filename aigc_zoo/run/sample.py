@@ -82,7 +82,8 @@ def sampler_of(
     if data is not None:
         if not generator.recipe.inputs:
             raise UsageError(f"--data: {generator.card['recipe']} generates samples from noise alone; leave it out")
-        inputs = Pool(resolve.load(catalogue, data, options=dataset_options)["train"], torch.device("cpu")).rows
+        named = catalogue.remembering(generator.card)  # what its card names means what it meant in training
+        inputs = Pool(resolve.load(named, data, options=dataset_options)["train"], torch.device("cpu")).rows
     return generator.sampler(seed=argument("--seed", seed), label=label, inputs=inputs, **keywords)
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from aigc_zoo.artefacts.cards import changes, summarize
+from aigc_zoo.artefacts.cards import MACHINE, changes, section, summarize
+from aigc_zoo.artefacts.moves import summarize_moves
 
 OLD = {
     "recipe": "zoo/dcgan",
@@ -149,3 +152,72 @@ def test_the_order_of_several_components_is_a_difference():
 
 def test_a_card_without_slots_is_compared_as_it_is():
     assert summarize(changes({"slots": 3, "options": []}, {"slots": 3, "options": []})) == ""
+
+
+# --- equal content under other names ----------------------------------------------------------------------------------
+
+DIGEST, OTHER = "a" * 64, "b" * 64
+
+
+def file(path: str, digest: str = DIGEST) -> list[dict[str, str]]:
+    return [{"path": path, "sha256": digest}]
+
+
+def plugin(name: str, version: str = "abc", place: str = "/p") -> dict[str, Any]:
+    return {"plugins": {name: {"version": version, "api": 1, "file": f"{place}/{name}"}}}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "differences", "moves"),
+    [
+        ({"run": {"init": "a"}, "files": {"run.init": file("/a")}},
+         {"run": {"init": "b"}, "files": {"run.init": file("/b")}}, "", "init /b (was /a)"),
+        ({"run": {"init": "a"}, "files": {"run.init": file("/a")}},
+         {"run": {"init": "b"}, "files": {"run.init": file("/b", OTHER)}}, "init a, now b", ""),
+        ({"run": {"init": "a"}, "files": {"run.init": file("/a")}},
+         {"run": {"init": "a"}, "files": {"run.init": file("/a", OTHER)}}, "", ""),
+        ({"run": {"extractor_weights": "a"}, "files": {"run.extractor_weights": file("/x/a")}},
+         {"run": {"extractor_weights": "a"}, "files": {"run.extractor_weights": file("/y/a")}}, "",
+         "extractor_weights /y/a (was /x/a)"),
+        ({"run": {"extractor_weights": "a"}, "files": {"run.extractor_weights": file("/a")}},
+         {"run": {"extractor_weights": "a"}, "files": {"run.extractor_weights": file("/a", OTHER)}},
+         "extractor_weights a, now a (SHA-256 bbbbbbbbbbbbbbbb)", ""),
+        ({"options": {"G.table": ["a", "b"]}, "files": {"options.G.table": file("/a") + file("/b", OTHER)}},
+         {"options": {"G.table": ["c", "b"]}, "files": {"options.G.table": file("/c") + file("/b", OTHER)}}, "",
+         "G.table /c (was /a)"),
+        ({"run": {"init": "a"}}, {"run": {"init": "a"}, "files": {"run.init": file("/a")}}, "", ""),
+        ({"run": {"init": "a"}}, {"run": {"init": "b"}, "files": {"run.init": file("/b")}}, "init a, now b", ""),
+        ({"run": {"init": "a"}, "files": {"run.init": file("/a", "")}},
+         {"run": {"init": "b"}, "files": {"run.init": file("/b", "")}}, "init a, now b", ""),
+        (plugin("a.py"), plugin("b.py"), "", "plugin file /p/b.py (was /p/a.py)"),
+        (plugin("a.py"), plugin("a.py", place="/q"), "", "plugin file /q/a.py (was /p/a.py)"),
+        ({"plugins": {"a.py": {"version": "abc", "api": 1}}}, plugin("a.py"), "", ""),
+        ({"plugins": {"a.py": {"version": "abc", "api": 1}}}, plugin("b.py"), "", "plugin file /p/b.py (was a.py)"),
+        (plugin("a.py"), plugin("a.py", "xyz"), "plugins.a.py.version abc, now xyz", ""),
+        ({"extractor": "tiny"}, {"extractor": "acme/tiny", "extractor_plugins": {"acme": {"version": "1"}}}, "", ""),
+        ({"extractor": "tiny"}, {"extractor": "acme/other"}, "extractor tiny, now acme/other", ""),
+        ({"data": {"reference": "x", "digest": "1"}}, {"data": {"reference": "acme/x", "digest": "1", "plugins": {}}},
+         "", ""),
+        ({"data": {"reference": "/a", "name": "a", "digest": "1"}},
+         {"data": {"reference": "/b", "name": "b", "digest": "1"}}, "", "data /b (was /a)"),
+        ({"directory": "/a"}, {"directory": "/b"}, "", "run directory /b (was /a)"),
+    ],
+)  # fmt: skip
+def test_content_counts_and_names_do_not(
+    old: dict[str, Any], new: dict[str, Any], differences: str, moves: str
+) -> None:
+    assert summarize(changes(old, new)) == differences
+    if not differences:
+        assert summarize_moves(old, new) == (f"equal content at another place: {moves}" if moves else "")
+
+
+def test_the_version_of_this_package_is_one_of_the_versions():
+    old = {"plugins": {"aigc-zoo": {"version": "0.1", "api": 1}}, "versions": {"aigc_zoo": "0.1"}}
+    new = {"plugins": {"aigc-zoo": {"version": "0.2", "api": 1}}, "versions": {"aigc_zoo": "0.2"}}
+    assert summarize(changes(old, new)) == "versions.aigc_zoo 0.1, now 0.2"
+    assert {section(key) for key in changes(old, new)} <= MACHINE
+
+
+@pytest.mark.parametrize("odd", [{"files": 3}, {"plugins": {"a.py": 1}}, {"data": []}, {"files": {"run.init": [1]}}])
+def test_cards_of_any_form_are_compared(odd: dict[str, Any]):
+    assert summarize(changes(odd, odd)) == summarize_moves(odd, odd) == ""

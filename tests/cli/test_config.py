@@ -96,7 +96,7 @@ def test_the_resolved_card_is_printed(zoo: Run) -> None:
         "shaded": True,
     }
     assert card["set_by"] == {"penalty": "cli", "pen.width": "cli", "sizes": "cli", "shaded": "cli"}
-    assert (card["run"]["images"], card["run"]["data"]) == (1000, "digits")
+    assert (card["run"]["images"], card["run"]["data"]) == (1000, "zoo/digits")
     assert (card["torch"], list(card["plugins"])) == (metadata.version("torch"), ["mine.py"])
 
 
