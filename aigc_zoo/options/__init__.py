@@ -5,11 +5,11 @@ from aigc_zoo.options.configuration import (
     Configuration,
     build,
     options_of,
-    read_file,
     resolve,
     settings_of,
     unknown_option,
 )
+from aigc_zoo.options.files import read_file
 from aigc_zoo.options.settings import RUN_SETTINGS, RunSettings
 from aigc_zoo.options.values import Option
 

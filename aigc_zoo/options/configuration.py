@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -13,10 +12,11 @@ from aigc_zoo.discovery import Entry
 from aigc_zoo.errors import ConfigError, UsageError
 from aigc_zoo.options import references
 from aigc_zoo.options.binding import arguments, bound, call
+from aigc_zoo.options.files import layer_of
 from aigc_zoo.options.overlays import BY_RECIPE, Draft, Overlay, prefix
 from aigc_zoo.options.settings import RUN_SETTINGS, RunSettings
 from aigc_zoo.options.signatures import read
-from aigc_zoo.options.values import Option, Value, spelling
+from aigc_zoo.options.values import Option, Value
 from aigc_zoo.plugins import Catalogue, Found, packages_of
 
 if TYPE_CHECKING:
@@ -172,20 +172,6 @@ def unknown_option(
     return draft.unknown(key, also)
 
 
-def read_file(path: Path) -> dict[str, Any]:
-    """Read a card from a JSON file or a run directory."""
-    path = path / "card.json" if path.is_dir() else path
-    try:
-        card = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise UsageError(f"--config {path}: no such file") from error
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"--config {path}: not a card in JSON: {error}") from error
-    if not isinstance(card, dict):
-        raise ConfigError(f"--config {path}: not a card, which is an object with the keys {', '.join(_READ)}")
-    return card
-
-
 def _slots(draft: Draft, name: Callable[[Entry], str]) -> dict[str, Ids]:
     slots: dict[str, Ids] = {}
     for key, entries in draft.chosen.items():
@@ -224,7 +210,7 @@ def _draft(
     automatic: bool = True,
 ) -> tuple[Draft, str]:
     """A recipe with all overlays except the user's own values, and the name of its preset."""
-    layer = _layer_of(file) if file else Overlay({})
+    layer = layer_of(file) if file else Overlay({})
     if file and not catalogue.provenance.components:
         catalogue = catalogue.remembering({key: value for key, value in file.items() if key != "run"})
     found, settled = _recipe(catalogue, reference, (file or {}).get("recipe"))
@@ -270,43 +256,3 @@ def _preset_for(draft: Draft, data: str | None) -> str:
         return ""
     draft.notes.append(f"preset {draft.entry.name}.{name} applies (data {name})")
     return name
-
-
-_READ = ("schema", "recipe", "slots", "options", "run", "set_by")
-# What a run adds to its card as a record, in the words of `run` in part; a hand-written file must not state them there.
-_RECORDED = (
-    *("plugins", "aigc_zoo", "torch", "git", "versions", "data", "batch_size", "steps", "seed", "cadence", "extractor"),
-    *(
-        "extractor_plugins",
-        "files",
-        "directory",
-        "device",
-        "threads",
-        "world",
-        "precision",
-        "engine",
-        "why",
-        "started",
-        "host",
-        "notes",
-    ),
-)
-
-
-def _layer_of(file: Mapping[str, Any]) -> Overlay:
-    where = " (configuration file)"
-    if file.get("schema", 1) != 1:
-        raise ConfigError(f"schema {file['schema']}: this version reads schema 1{where}")
-    for key in file:
-        if key not in _READ and not ("plugins" in file and key in _RECORDED):
-            hint = f'put it under "run": {{"{key}": ...}}' if key in RUN_SETTINGS else f"known are {', '.join(_READ)}"
-            raise ConfigError(f"unknown key {key!r}: {hint}{where}")
-    if not isinstance(file.get("recipe", ""), str):
-        raise ConfigError(f"recipe {file['recipe']}: not the name of a recipe{where}")
-    values: dict[str, Any] = {}
-    for section in ("slots", "options", "run", "set_by"):
-        if not isinstance(file.get(section, {}), Mapping):
-            raise ConfigError(f"{section} is not an object of keys and values{where}")
-        values |= file.get(section, {}) if section != "set_by" else {}
-    recorded = {spelling(key): str(by) for key, by in file["set_by"].items()} if "set_by" in file else None
-    return Overlay(values, "file", where, recorded=recorded)
