@@ -32,7 +32,7 @@ TAIL = """
 | 65 | missing or damaged data |
 | 70 | training diverged |
 | 74 | a file or standard output cannot be read or written |
-| 129, 130, 141, 143 | stopped, after saving a checkpoint: the terminal closed (SIGHUP), Ctrl-C, the reader of a pipe left, SIGTERM |
+| 129, 130, 141, 143 | stopped after saving a checkpoint: SIGHUP, Ctrl-C, a pipe without a reader, SIGTERM |
 
 ## Environment variables
 
