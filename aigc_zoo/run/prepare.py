@@ -172,17 +172,14 @@ def prepare(
 ) -> Prepared:
     """Loads the data, builds the recipe and decides what the configuration left open.
 
-    `splits` are used instead of the data that the configuration names; `progress(done, total)` is called while files
-    are read.
-
+    `splits` replace the configuration's data; `progress(done, total)` is called while files are read.
     Raises ConfigError where components do not fit together, DataError where the data cannot be used.
     """
     settings = configuration.run
     recipe = options.build(catalogue, configuration)
     device = choose_device(settings.device)
-    data = settings.data or recipe.dataset
-    if splits is None:
-        splits = resolve.load(catalogue, data, size=settings.size, progress=progress, skip_bad=settings.skip_bad)
+    data, skip = settings.data or recipe.dataset, settings.skip_bad
+    splits = splits or resolve.load(catalogue, data, size=settings.size, progress=progress, skip_bad=skip)
     ranks = join_group(device)
     batch_size = _batch_size(settings, recipe, ranks)
     _require_entries(recipe, splits["train"])
