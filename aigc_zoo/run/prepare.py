@@ -157,31 +157,20 @@ class Prepared:
 
 
 def prepare(
-    catalogue: Catalogue,
-    configuration: Configuration,
-    data: Any = None,
-    *,
-    splits: Mapping[str, Samples] | None = None,
-    progress: Progress | None = None,
+    catalogue: Catalogue, configuration: Configuration, data: Any = None, *, progress: Progress | None = None
 ) -> Prepared:
     """Loads the data, builds the recipe and decides what the configuration left open.
 
-    `data` in memory, or `splits`, take the place of the dataset that the configuration names. `progress(done, total)`
-    is called while files or items are read. Raises ConfigError where components do not fit together, DataError where
-    the data cannot be used.
+    `data` in memory, or splits that were read, take the place of the dataset that the configuration names.
+    `progress(done, total)` is called while files or items are read. Raises ConfigError where components do not fit
+    together, DataError where the data cannot be used.
     """
     settings = configuration.run
     recipe = options.build(catalogue, configuration)
     device = choose_device(settings.device)
-    if splits is None:
-        splits = resolve.load(
-            catalogue,
-            data if data is not None else data_of(configuration, recipe),
-            size=settings.size,
-            options=configuration.data_options,
-            progress=progress,
-            skip_bad=settings.skip_bad,
-        )
+    data = data if data is not None else data_of(configuration, recipe)
+    how: dict[str, Any] = {"size": settings.size, "skip_bad": settings.skip_bad, "progress": progress}
+    splits = resolve.load(catalogue, data, options=configuration.data_options, **how)
     ranks = join_group(device)
     batch_size = _batch_size(settings, recipe, ranks)
     _require_entries(recipe, splits["train"])

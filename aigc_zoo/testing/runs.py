@@ -163,7 +163,7 @@ def trains_from_beginning_to_end(subject: ComponentSubject) -> str:
         configuration, _ = configured(subject, steps=2, batch_size=BATCH, device="cpu", eval_every=10**6)
         splits = {"train": _samples(fixture)} if fixture.synthetic else None
         try:
-            result = train(prepare(subject.catalogue, configuration, splits=splits), directory / "run")
+            result = train(prepare(subject.catalogue, configuration, splits), directory / "run")
         except ZooError as error:
             raise CheckFailed(f"a run of two steps fails: {' '.join(str(error).split())}") from error
         require(result.step == 2, f"a run of two steps ends at step {result.step}")
