@@ -9,7 +9,7 @@ help:
 	@echo "make test         the fast tests, on two cores"
 	@echo "make slow         the tests that take minutes, on two cores"
 	@echo "make nightly      tests that need a browser, a quiet machine, or minutes of Inception or training, one at a time"
-	@echo "make docs         regenerate docs/cli.md, docs/checks.md, the API snapshot and the tables"
+	@echo "make docs         regenerate docs/cli.md, docs/checks.md, docs/game.md, the API snapshot and the tables"
 	@echo "make bench        benchmark the training step of every installed recipe"
 	@echo "make results      measure the zoo's own results: hours of training; resumes if interrupted"
 	@echo "make reliability  run every test of docs/reliability.md with its full count, half an hour"
@@ -21,6 +21,7 @@ check:
 	lint-imports
 	python tools/cli_docs.py --check
 	python tools/checks_docs.py --check
+	python tools/game_docs.py --check
 	python tools/api_snapshot.py --check
 	python tools/results_table.py --check
 	python tools/speed_table.py --check
@@ -40,6 +41,7 @@ nightly:
 docs:
 	python tools/cli_docs.py
 	python tools/checks_docs.py
+	python tools/game_docs.py
 	python tools/api_snapshot.py
 	python tools/results_table.py
 	python tools/speed_table.py

@@ -1,21 +1,44 @@
-"""The Python API: the functions behind the command line, for notebooks and scripts."""
+"""The Python API: the functions behind the command line, for notebooks and scripts.
+
+Errors are those of the commands: the same class, exit code and words.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
-
-from aigc_zoo import options, plugins
+from aigc_zoo import devices, options, plugins
 from aigc_zoo.artefacts.runs import RunDirectory, read_lines
-from aigc_zoo.errors import DataError
+from aigc_zoo.data import memory
+from aigc_zoo.errors import DataError, UsageError
+from aigc_zoo.metrics.evaluate import SILENT
+from aigc_zoo.options import RUN_SETTINGS
+from aigc_zoo.options.references import IN_MEMORY
+from aigc_zoo.options.values import spelling
+from aigc_zoo.report.write import write_report
+from aigc_zoo.run.arguments import argument
+from aigc_zoo.run.bars import bars, tell
+from aigc_zoo.run.device import choose_device
+from aigc_zoo.run.evaluate import evaluate, source_of
+from aigc_zoo.run.export import RECORD, export_generator, export_to
 from aigc_zoo.run.generator import Generator, load_generator
 from aigc_zoo.run.loop import train as _train
-from aigc_zoo.run.prepare import default_directory, prepare
+from aigc_zoo.run.prepare import prepare
 from aigc_zoo.run.progress import Progress, Result
 from aigc_zoo.run.published import resolve_source
+from aigc_zoo.run.recorded import recorded_card, run_directory
+from aigc_zoo.run.sample import sampler_of
+from aigc_zoo.run.sample_tensor import SampleTensor
+from aigc_zoo.run.terminal import EvaluationProgress, ReadingProgress, TerminalProgress
+from aigc_zoo.text import zoo_command
+
+if TYPE_CHECKING:
+    import torch
+    from PIL import Image
 
 
 def list_models(pattern: str = "*", *, kind: str = "recipe") -> list[str]:
@@ -38,11 +61,19 @@ def create(name: str, *arguments: Any, kind: str = "recipe", **settings: Any) ->
 
 
 class Run:
-    """A run directory or a generator file: its card, its logs and samples of its generator."""
+    """A run directory or a generator file: its card and logs, samples of its generator, and what commands do with it.
 
-    def __init__(self, path: Path | str, result: Result | None = None) -> None:
+    `device` is that of sampling and evaluation, as of `--device`. `data` are the splits of a run on data in memory.
+    """
+
+    def __init__(
+        self, path: Path | str, result: Result | None = None, *, device: str = "auto", data: Any = None
+    ) -> None:
         self.path, self.result = Path(path), result
-        self._generator: Generator | None = None
+        self._device, self._data = device, data
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r})"
 
     @property
     def card(self) -> Mapping[str, Any]:
@@ -51,19 +82,86 @@ class Run:
             return RunDirectory(self.path).read_card()
         return self.generator.card
 
-    @property
+    @cached_property
     def generator(self) -> Generator:
         """The final generator, or the one of the newest checkpoint while the run is unfinished."""
-        if self._generator is None:
-            self._generator = load_generator(plugins.catalogue(), self.path)
-        return self._generator
+        return load_generator(plugins.catalogue(), self.path, device=self._chosen_device())
 
-    def sample(self, n: int = 64, *, seed: int = 0, label: int | str | None = None, **keywords: Any) -> Tensor:
-        """`n` samples (n, *shape) in the range of the data; the first k samples of a seed do not depend on `n`.
+    def sample(
+        self, n: int = 64, *, seed: int = 0, label: int | str | None = None, data: Any = None, **keywords: Any
+    ) -> SampleTensor:
+        """`n` samples (n, *shape) in the range of the data, which a notebook shows as an image.
 
-        `label` is the name of a class, or its index where no class is called by a number, as of `zoo sample --class`.
+        The first k samples of a seed do not depend on `n`. `label` is the name of a class, or its index where no class
+        is called by a number, as of `zoo sample --class`; `data` the dataset of inputs, for a recipe that reads some;
+        `keywords` are the recipe's own sampling options.
         """
-        return self.generator.sample(n, seed=seed, label=label, **keywords)
+        count = argument("-n", n)
+        sampler = sampler_of(plugins.catalogue(), self.generator, seed=seed, label=label, data=data, **keywords)
+        return SampleTensor.of(sampler.samples(count), sampler.spec, self.generator.modality)
+
+    def grid(self, n: int | None = None, **keywords: Any) -> Image.Image:
+        """The preview of samples, by default of as many as training previews; `keywords` as of `sample`."""
+        modality = self.generator.modality
+        samples = self.sample(modality.previews if n is None else n, **keywords)
+        return modality.preview(samples.plain(), samples.spec)
+
+    def evaluate(
+        self,
+        against: Any = None,
+        *,
+        split: str = "train",
+        metrics: str | Sequence[str] = (),
+        num: int | None = None,
+        size: int | None = None,
+        seed: int = 0,
+        extractor: str = "",
+        extractor_weights: Path | str | None = None,
+        allow_few: bool = False,
+        best: bool = False,
+        progress: bool | None = None,
+    ) -> list[dict[str, Any]]:
+        """Metrics of the generator, each with its protocol, as of `zoo eval`.
+
+        `against` is a dataset: a name, a path, or data in memory; by default that of the run. `progress` as of `train`.
+        """
+        source = source_of(plugins.catalogue(), self.path, best)
+        names = metrics.split(",") if isinstance(metrics, str) else metrics
+        shows = _shows(progress)
+        with EvaluationProgress() as evaluating:
+            return evaluate(
+                plugins.catalogue(),
+                source,
+                self._data if against is None else against,
+                split=split,
+                size=size,
+                metrics=tuple(name.strip() for name in names if name.strip()),
+                num=num,
+                seed=seed,
+                extractor=extractor,
+                extractor_weights=None if extractor_weights is None else Path(extractor_weights),
+                allow_few=allow_few,
+                device=self._chosen_device(),
+                progress=evaluating if shows else SILENT,
+                note=lambda text: tell(f"note: {text}") if shows else None,
+            )
+
+    def report(self, out: Path | str | None = None, *, format: str = "html", title: str = "") -> Path:
+        """Writes a report of the run, by default report.html in its directory, as of `zoo report`; returns its path."""
+        return write_report((self.path,), None if out is None else Path(out), suffix=format, title=title)
+
+    def export(self, to: Path | str | None = None, *, onnx: bool = False, licence: str = "") -> list[Path]:
+        """Exports the generator, by default to RUN/export, as of `zoo export`; returns the paths of the files."""
+        folder = export_to(self.path, to)
+        files = export_generator(plugins.catalogue(), self.path, folder, onnx=onnx, licence=licence)
+        return [*(path for path, _ in files), folder / RECORD]
+
+    def _chosen_device(self) -> torch.device:
+        """The device; where progress is shown, a note says if the project has not tested it."""
+        device = choose_device(self._device)
+        if (note := devices.untested(device)) and _shows(None):
+            tell(f"note: {note}")
+        return device
 
     @property
     def log(self) -> list[dict[str, Any]]:
@@ -78,29 +176,72 @@ class Run:
 
 def train(
     recipe: str,
-    data: str | None = None,
+    data: Any = None,
     *,
     out: Path | str | None = None,
     fresh: bool = False,
     allow_inexact_resume: bool = False,
-    progress: Progress | None = None,
+    extend: bool = False,
+    progress: Progress | bool | None = None,
     **settings: Any,
 ) -> Run:
     """Trains a recipe as `zoo train` does: `train("dcgan", "mnist", steps=500, **{"generator.width": 32})`.
 
-    Resumes an unfinished run in the same run directory. Returns the run; `run.result` says how it ended.
+    `data` is a name or a path, or data in memory: a tensor or array, `(samples, labels)`, a Dataset, or any of these by
+    split. `progress` shows a bar, or lines where there is neither a notebook nor a terminal; by default it is shown in
+    these two only. A Progress receives it instead. Resumes a run in the same run directory; more steps or images or
+    another target continue a finished one, with `extend` also where its steps depend on its length. Returns the run;
+    `run.result` says how it ended.
     """
     catalogue = plugins.catalogue()
-    configuration = options.resolve(catalogue, recipe, data=data, given=settings, origin="python")
-    prepared = prepare(catalogue, configuration)
-    directory = Path(out) if out is not None else default_directory(configuration, prepared.recipe)
-    result = _train(prepared, directory, fresh=fresh, inexact=allow_inexact_resume, progress=progress)
-    return Run(directory, result)
+    reference = data if data is None or memory.is_reference(data) else IN_MEMORY
+    if not fresh:  # short names keep the meaning that they had when the run started
+        catalogue = catalogue.remembering(recorded_card(catalogue, out, recipe, reference))
+    _refuse_unknown(catalogue, recipe, reference, settings)
+    configuration = options.resolve(catalogue, recipe, data=reference, given=settings, origin="python")
+    shows = not isinstance(progress, Progress) and _shows(progress)
+    what = ReadingProgress() if reference is data else ReadingProgress("samples", "")
+    given = None if reference is data else data
+    prepared = prepare(catalogue, configuration, given, progress=what if shows else None)
+    shown = progress if isinstance(progress, Progress) else TerminalProgress() if shows else Progress()
+    if not prepared.ranks.first:
+        shown = Progress()
+    for note in configuration.notes:
+        shown.say(note)
+    directory = run_directory(out, configuration.recipe, prepared.reference)
+    inexact = allow_inexact_resume
+    result = _train(prepared, directory, fresh=fresh, inexact=inexact, extend=extend, progress=shown)
+    for note in result.notes:
+        shown.say(note)
+    splits = None if given is None else prepared.splits
+    return Run(directory, result, device=configuration.run.device, data=splits)
 
 
-def load_run(path: Path | str) -> Run:
+def load_run(path: Path | str, *, device: str = "auto") -> Run:
     """Opens a run directory, a generator file, or weights that a plugin publishes, such as "acme/dcgan@mnist"."""
     path = resolve_source(plugins.catalogue(), path)
     if not path.exists():
         raise DataError(f"{path}: no such run or file")
-    return Run(path)
+    return Run(path, device=device)
+
+
+def _shows(progress: bool | None) -> bool:
+    return bars() is not None if progress is None else progress
+
+
+def _refuse_unknown(
+    catalogue: plugins.Catalogue, recipe: str, data: str | os.PathLike[str] | None, settings: Mapping[str, Any]
+) -> None:
+    """Raises UsageError for a keyword that is no option, as `zoo train` does for a flag."""
+    name = None if data is None else os.fspath(data)
+    brought = options.options_of(catalogue, recipe, data=name, automatic=True)
+    keys = {spelling(option.key) for option in brought if option.slot}
+    slots = {key: value for key, value in settings.items() if spelling(key) in keys}
+    if slots:
+        brought = options.options_of(catalogue, recipe, slots, data=name, automatic=True)
+    known = {*RUN_SETTINGS, *(spelling(option.key) for option in brought)}
+    unknown = [key for key in settings if spelling(key) not in known]
+    if unknown:
+        also = ("out", "fresh", "allow_inexact_resume", "progress")
+        text = options.unknown_option(catalogue, recipe, unknown[0], slots, data=name, also=also)
+        raise UsageError(f"{text}\n{zoo_command('train', recipe, '--help')} shows all")

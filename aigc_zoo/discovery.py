@@ -40,12 +40,13 @@ class Record:
     reason: str = ""
     ms: float = 0.0
     heavy: tuple[str, ...] = ()
+    file: Path | None = None  # of a plugin given by `--plugin`
     module: ModuleType | None = field(default=None, repr=False, compare=False)  # the manifest, if the status is ok
 
     @property
     def label(self) -> str:
         """The plugin's name in messages: `plugin aigc-zoo-acme 0.2 (unets)`."""
-        if self.distribution.endswith(".py"):
+        if self.file is not None:
             return f"plugin file {self.distribution}"
         name = f" ({self.entry_point})" if self.entry_point not in ("", self.namespace) else ""
         return f"plugin {self.distribution} {self.version}{name}"
@@ -63,6 +64,8 @@ class Entry:
     distribution: str
     version: str
     base: Entry | None = None
+    file: Path | None = None
+    """The plugin file that the component comes from; its version is the beginning of the file's SHA-256."""
 
     @property
     def id(self) -> str:
@@ -158,7 +161,14 @@ class Manager(pluggy.PluginManager):
         import hashlib
 
         version = hashlib.sha256(content).hexdigest()[:12]
-        self._add(Record(path.name, version, path.stem, "local"), partial(import_file, path), raising=True)
+        record = Record(self._label_of(path), version, path.stem, "local", file=path)
+        self._add(record, partial(import_file, path, content), raising=True)
+
+    def _label_of(self, path: Path) -> str:
+        """The name of a file, with as many of its folders as set it apart from other files of the same name."""
+        taken = {record.distribution for record in self.records}
+        labels = ("/".join(path.parts[-count:]) for count in range(1, len(path.parts)))
+        return next((label for label in labels if label not in taken), str(path))
 
     def _scan(self, group: str) -> list[EntryPoint]:
         """All entry points of the group, from one pass over the installed distributions."""
@@ -230,7 +240,7 @@ class Manager(pluggy.PluginManager):
                 for item in items or ():
                     if not isinstance(item, Component):
                         raise TypeError(f"{item!r:.60} is a {type(item).__name__}, not a Component")
-                    entry = Entry(item, record.namespace, record.distribution, record.version)
+                    entry = Entry(item, record.namespace, record.distribution, record.version, file=record.file)
                     if (entry.kind, entry.id) in found.keys() | self.entries.keys():
                         raise ValueError(f"{entry.kind} {entry.id} is declared twice")
                     found[entry.kind, entry.id] = entry

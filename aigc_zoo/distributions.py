@@ -8,9 +8,11 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterator
+from importlib.machinery import SourceFileLoader
 from importlib.metadata import Distribution, EntryPoint
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 
 from aigc_zoo import __version__
 from aigc_zoo.errors import in_a_line
@@ -74,19 +76,34 @@ def _unmet_requirements(distribution: Distribution | None) -> Iterator[str]:
                 yield f"{OURS}{requirement.specifier}"
 
 
-def import_file(path: Path) -> ModuleType:
-    """Execute a file as a module that targets such as f"{__name__}:build" can name."""
-    from importlib.util import module_from_spec, spec_from_file_location
+class _Loader(SourceFileLoader):
+    """Runs the bytes that were read and hashed.
 
+    Python's own loader takes bytecode of an earlier content from __pycache__ where size and second of the file are the
+    same, and a card would then record a digest of code that was not run.
+    """
+
+    def __init__(self, name: str, path: Path, content: bytes) -> None:
+        super().__init__(name, str(path))
+        self._content = content
+
+    def get_code(self, fullname: str) -> CodeType:
+        return self.source_to_code(self._content, self.path)
+
+
+def import_file(path: Path, content: bytes) -> ModuleType:
+    """Execute `content`, the bytes of the file, as a module that targets such as f"{__name__}:build" can name."""
     name = "zoo_local_" + re.sub(r"\W", "_", path.stem)
     while name in sys.modules and sys.modules[name].__file__ != str(path):
         name += "_"
-    spec = spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
+    if path.suffix != ".py":
         raise Refused("broken", "it is not a Python file")
+    loader = _Loader(name, path, content)
+    spec = spec_from_file_location(name, path, loader=loader)
+    assert spec is not None
     module = sys.modules[name] = module_from_spec(spec)
     try:
-        spec.loader.exec_module(module)
+        loader.exec_module(module)
     except (Exception, SystemExit) as error:
         del sys.modules[name]
         line = _line_in(path, error)

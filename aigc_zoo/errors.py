@@ -24,6 +24,10 @@ class ConfigError(ZooError):
     exit_code = 3
 
 
+class MissingPlugin(ConfigError):
+    """A component that a card records and that no installed plugin provides; the message names the package."""
+
+
 class LockedError(ZooError):
     """Another process is writing to the run directory."""
 

@@ -6,19 +6,58 @@ that varies); the trainer owns gradients, optimizer steps, EMA weights, random s
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor, nn
 
-Batch = Mapping[str, Tensor]
-"""Named tensors that vary: reals, labels (one-hot), noise, `t` (progress, 0 to 1), `images` (samples seen so far)."""
+from aigc_zoo.optimizers import adam, clipped, cosine, linear, rmsprop
+from aigc_zoo.plays import (
+    Batch,
+    Every,
+    Loss,
+    MakeOptimizer,
+    Nets,
+    Play,
+    Schedule,
+    Terms,
+    Until,
+    all_losses,
+    changed,
+    play_at,
+    plus,
+)
 
-Terms = Mapping[str, Tensor]
-"""Named scalar loss terms. Their sum is minimized; a term whose name starts with `_` is detached and only logged."""
+__all__ = [
+    "Adversarial",
+    "Batch",
+    "Draw",
+    "Every",
+    "Loss",
+    "MakeOptimizer",
+    "Nets",
+    "Noisy",
+    "Penalty",
+    "Play",
+    "Player",
+    "Recipe",
+    "Samples",
+    "Schedule",
+    "Spec",
+    "Terms",
+    "Until",
+    "adam",
+    "all_losses",
+    "changed",
+    "clipped",
+    "cosine",
+    "count_parameters",
+    "linear",
+    "play_at",
+    "plus",
+    "rmsprop",
+]
 
 Draw = Callable[..., Tensor]
 """`draw(*shape)` returns uniform numbers in [0, 1) of shape (N, *shape), independent of the number of ranks."""
@@ -49,69 +88,6 @@ class Spec:
     rate: float = 0.0
     symbols: tuple[str, ...] = ()
     extra: Mapping[str, Any] = field(default_factory=dict)
-
-
-class Nets(nn.ModuleDict):
-    """The networks by name: `nets.G` is `nets["G"]`. State other than weights belongs in buffers of the modules.
-
-    Float buffers of a module with the attribute `shared = True` are all-reduced together with the gradients.
-    """
-
-    def __getattr__(self, name: str) -> Any:
-        return super().__getattr__(name)
-
-
-Loss = Callable[[Nets, Batch], Terms]
-Schedule = Callable[[Nets, Batch], Tensor | float]
-MakeOptimizer = Callable[[list[nn.Parameter]], torch.optim.Optimizer]
-
-
-@dataclass(frozen=True)
-class Every:
-    """`loss` at steps 0, interval, 2 interval, ..., `otherwise` at all others (lazy regularization)."""
-
-    interval: int
-    loss: Play
-    otherwise: Play
-
-    def __post_init__(self) -> None:
-        if self.interval < 1:
-            raise ValueError(f"Every needs an interval of at least 1, not {self.interval}")
-
-    def at(self, step: int) -> Play:
-        return self.otherwise if step % self.interval else self.loss
-
-
-@dataclass(frozen=True)
-class Until:
-    """`loss` during the first `steps` steps, `then` afterwards (pre-training, stages)."""
-
-    steps: int
-    loss: Play
-    then: Play
-
-    def at(self, step: int) -> Play:
-        return self.loss if step < self.steps else self.then
-
-
-Play = Loss | Every | Until | None
-"""A player's loss, or a choice of losses by training step. Choices nest; None skips the update."""
-
-
-def play_at(play: Play, step: int) -> Loss | None:
-    """The loss of a play at this training step."""
-    while isinstance(play, Every | Until):
-        play = play.at(step)
-    return play
-
-
-def all_losses(play: Play) -> list[Loss]:
-    """Return every loss that a play can select at some step."""
-    if isinstance(play, Every):
-        return all_losses(play.loss) + all_losses(play.otherwise)
-    if isinstance(play, Until):
-        return all_losses(play.loss) + all_losses(play.then)
-    return [] if play is None else [play]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -270,65 +246,6 @@ class Penalty(NamedTuple):
     weight: float | Schedule = 1.0
     every: int = 1
     name: str = "penalty"
-
-
-# --- optimizers -------------------------------------------------------------------------------------------------------
-
-
-def adam(
-    lr: float, beta1: float = 0.9, beta2: float = 0.999, *, eps: float = 1e-8, weight_decay: float = 0.0
-) -> MakeOptimizer:
-    """Fused Adam, or AdamW with `weight_decay`. The learning rate is a tensor, so that schedules can change it.
-
-    It is float32 on CUDA, as the fused kernel requires, and float64 elsewhere.
-    """
-    kind = torch.optim.AdamW if weight_decay else torch.optim.Adam
-
-    def make(parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
-        device = parameters[0].device
-        rate = torch.tensor(lr, dtype=torch.float32 if device.type == "cuda" else torch.float64, device=device)
-        return kind(parameters, lr=rate, betas=(beta1, beta2), eps=eps, weight_decay=weight_decay, fused=True)
-
-    return make
-
-
-def rmsprop(lr: float, alpha: float = 0.99, *, eps: float = 1e-8) -> MakeOptimizer:
-    """RMSprop, the optimizer of WGAN with weight clipping (Arjovsky et al., 2017)."""
-
-    def make(parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
-        return torch.optim.RMSprop(parameters, lr=lr, alpha=alpha, eps=eps)
-
-    return make
-
-
-def clipped(optimizer: MakeOptimizer, bound: float) -> MakeOptimizer:
-    """`optimizer`, followed by clamping every weight to [-bound, bound] (Arjovsky et al., 2017, algorithm 1)."""
-
-    def make(parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
-        made = optimizer(parameters)
-
-        def clip(*_: Any) -> None:
-            with torch.no_grad():
-                for parameter in parameters:
-                    parameter.clamp_(-bound, bound)
-
-        made.register_step_post_hook(clip)
-        return made
-
-    return make
-
-
-# --- schedules of training progress -----------------------------------------------------------------------------------
-
-
-def linear(start: float, stop: float) -> Schedule:
-    """Linear schedule from `start` at the first step to `stop` at the end of training."""
-    return lambda nets, batch: start + (stop - start) * batch["t"]
-
-
-def cosine(start: float, stop: float) -> Schedule:
-    """Cosine schedule from `start` at the first step to `stop` at the end of training."""
-    return lambda nets, batch: stop + (start - stop) * 0.5 * (1 + torch.cos(math.pi * batch["t"]))
 
 
 def count_parameters(net: nn.Module) -> int:

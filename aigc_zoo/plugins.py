@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import redirect_stdout
 from copy import copy
 from dataclasses import dataclass, replace
@@ -14,11 +14,17 @@ from pathlib import Path
 from typing import Any
 
 from aigc_zoo.discovery import Entry, Manager, Record
-from aigc_zoo.errors import ConfigError, did_you_mean, in_a_line, printable
-from aigc_zoo.spec import HOOKS, KINDS
-from aigc_zoo.text import natural_key, zoo_command
+from aigc_zoo.distributions import OURS, RESERVED
+from aigc_zoo.errors import ConfigError, MissingPlugin, did_you_mean, in_a_line, printable
+from aigc_zoo.provenance import Packages, Provenance
+from aigc_zoo.spec import API, HOOKS, KINDS
+from aigc_zoo.text import natural_key, quoted, zoo_command
 
-__all__ = ["Catalogue", "Entry", "Found", "Record", "catalogue", "describe_problems", "needs"]
+__all__ = ["Catalogue", "Entry", "Found", "Record", "catalogue", "describe_problems", "needs", "packages_of"]
+
+
+LISTED = "shows what is installed"
+"""The end of a line that advises a command."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +41,7 @@ class Catalogue:
 
     def __init__(self, manager: Manager) -> None:
         self.records = list(manager.records)
+        self.provenance = Provenance()
         self._entries = dict(sorted(manager.entries.items(), key=lambda item: _order(item[1])))
         self._resolve_extends()
         self._listeners = {
@@ -47,9 +54,18 @@ class Catalogue:
         """The same catalogue with another class of entries; `StaticEntry` reads signatures without importing torch."""
         other = copy(self)
         other._entries = {
-            key: kind(entry.component, entry.namespace, entry.distribution, entry.version, entry.base)
+            key: kind(entry.component, entry.namespace, entry.distribution, entry.version, entry.base, entry.file)
             for key, entry in self._entries.items()
         }
+        return other
+
+    def remembering(self, card: Mapping[str, Any]) -> Catalogue:
+        """The same catalogue for what was done with a card: short names mean what they meant when it was written.
+
+        A component of the card that is not installed is an error that names its package.
+        """
+        other = copy(self)
+        other.provenance = Provenance.of(card)
         return other
 
     def _resolve_extends(self) -> None:
@@ -61,7 +77,9 @@ class Catalogue:
                 self._entries[key] = replace(entry, base=self._base_of(entry, (entry.id,)))
             except ConfigError as error:
                 del self._entries[key]
-                reason = f"recipe {entry.id} extends {entry.component.extends!r}: {str(error).splitlines()[0]}"
+                lines = (line for line in str(error).splitlines() if not line.endswith(LISTED))
+                why = "; ".join(lines)
+                reason = f"recipe {entry.id} extends {entry.component.extends!r}: {why}"
                 record = Record(entry.distribution, entry.version, entry.name, entry.namespace, "broken", reason)
                 self.records.append(record)
                 if os.environ.get("ZOO_STRICT") == "1":
@@ -94,9 +112,12 @@ class Catalogue:
 
         To a user (`namespace` None) a short name means ours, else the only one there is. In a recipe of `namespace` it
         means that namespace's, then ours, so that no installation changes a recipe. Anything else is a ConfigError.
+        What a user named when a run started keeps its meaning when the run is resumed (`remembering`).
         """
         space, name, preset = _split(kind, reference)
         note = ""
+        if not space and namespace is None:
+            space = self._recorded_space(kind, name)
         if space or namespace is not None:
             spaces = (space,) if space else (namespace, "zoo")
             ids = [(kind, f"{space}/{name}") for space in spaces]
@@ -117,6 +138,51 @@ class Catalogue:
             listed = ", ".join(f"{name}.{one}" for one in have) if have else "none"
             raise ConfigError(f"{kind} {entry.id} has no preset {preset!r}{meant}\nits presets: {listed}")
         return Found(entry, preset or "", note)
+
+    def has(self, kind: str, reference: str, namespace: str | None = None) -> bool:
+        """Whether the reference starts with the name of a component; it may still be wrong or ambiguous.
+
+        A component counts that is recorded (see `remembering`), even if it is not installed.
+        """
+        space, _, rest = reference.rpartition("/")
+        name = rest.partition(".")[0]
+        spaces = (space,) if space else (namespace, "zoo") if namespace is not None else ()
+        if any(entry.name == name and (not spaces or entry.namespace in spaces) for entry in self.items(kind)):
+            return True
+        recorded = self.provenance.named(kind, name) if not spaces or space else ()
+        return any(one.kind and (not space or one.ids == (f"{space}/{name}",)) for one in recorded)
+
+    def _recorded_space(self, kind: str, name: str) -> str:
+        """The namespace that a short name had when the run started; "" where that is not recorded."""
+        for one in self.provenance.named(kind, name):
+            installed = [id for id in one.ids if (kind, id) in self._entries]
+            if installed:
+                return installed[0].rpartition("/")[0]
+            if one.kind and len(one.ids) == 1:
+                raise self._unknown(kind, one.ids[0], one.ids[0].rpartition("/")[0], name)
+        return ""
+
+    def missing(self, packages: Packages) -> list[str]:
+        """How to get those of a card's packages that are not installed; a plugin file may have another name now."""
+        loaded = [record for record in self.records if record.status == "ok"]
+        names = {record.distribution for record in loaded}
+        digests = {record.version for record in loaded if record.file is not None}
+        return [
+            needs(name, str(about.get("version", "")), str(about.get("file", "")))
+            for name, about in packages.items()
+            if name not in names and not (name.endswith(".py") and about.get("version") in digests)
+        ]
+
+    def _missing_package(self, kind: str, space: str, name: str) -> str:
+        """How to install the package of an unknown component that the card states; "" where it states none."""
+        recorded = {id.rpartition("/")[0]: one for one in self.provenance.named(kind, name) for id in one.ids}
+        for home in (space,) if space else recorded:
+            packages = self.provenance.packages.get(home, {})
+            if missing := self.missing(packages):
+                return f"{kind} {home}/{name} {'; '.join(missing)}"
+            if packages and home in recorded and len(recorded[home].ids) == 1:
+                return f"{kind} {home}/{name} is not in the installed version: {_former(packages)}"
+        return ""
 
     def find_any(self, reference: str) -> Found:
         """Resolve a user's reference to a component of any kind, recipes first."""
@@ -144,19 +210,23 @@ class Catalogue:
         close = did_you_mean(reference, [entry.id if "/" in reference else entry.name for entry in known])
         kinds = [entry.kind for entry in self.items() if entry.name == name and entry.kind != kind]
         suspects = [r for r in self.records if r.status != "ok" and {space, name} & {r.namespace, r.entry_point}]
+        if not suspects and (missing := self._missing_package(kind, space, name)):
+            return MissingPlugin(missing)
         lines = [f"unknown {kind} {reference!r}{close}"]
         if suspects:
             suspect = min(suspects, key=lambda record: record.entry_point != name)
             lines.append(f"it may belong to {suspect.label}, which is {suspect.status}: {suspect.reason}")
+        elif space and space not in {*RESERVED, *(record.namespace for record in self.records)}:
+            lines.append(f"no package of the namespace {space}/ is installed: it is called {OURS}-{space} or {space}")
         elif kinds:
             lines.append(f"of that name there is a {' and a '.join(dict.fromkeys(kinds))}")
         listed = zoo_command("list", "--kind", "all" if every else kind)
-        return ConfigError("\n".join([*lines, f"{listed} shows what is installed"]))
+        return ConfigError("\n".join([*lines, f"{listed} {LISTED}"]))
 
 
 def catalogue(files: Sequence[Path] = ()) -> Catalogue:
     """The catalogue, discovered once per process; `files` are single-file plugins (`--plugin FILE.py`)."""
-    return _discover(tuple(Path(file).absolute() for file in files))
+    return _discover(tuple(dict.fromkeys(Path(file).absolute() for file in files)))
 
 
 @cache
@@ -168,14 +238,33 @@ def _discover(files: tuple[Path, ...]) -> Catalogue:
     return Catalogue(manager)
 
 
+def _former(packages: Packages) -> str:
+    """How to return to the versions that a card states; a plugin file has to be restored."""
+    files = [str(about.get("file") or name) for name, about in packages.items() if name.endswith(".py")]
+    versions = [f"{name}=={about.get('version')}" for name, about in packages.items() if not name.endswith(".py")]
+    restore = [f"restore {' or '.join(files)} as it was"] if files else []
+    return "; ".join([*restore, *([f"python -m pip install {' '.join(versions)}"] if versions else [])])
+
+
 def describe_problems(catalogue: Catalogue) -> list[str]:
     """A line for each plugin that could not be loaded."""
     return [f"zoo: {record}" for record in catalogue.records if record.status not in ("ok", "disabled")]
 
 
-def needs(distribution: str, version: str) -> str:
+def packages_of(entries: Iterable[Entry]) -> dict[str, dict[str, Any]]:
+    """The distributions and plugin files of components, as cards store them."""
+    found: dict[str, dict[str, Any]] = {}
+    for entry in sorted(entries, key=lambda entry: entry.distribution):
+        file = {"file": str(entry.file)} if entry.file is not None else {}
+        found[entry.distribution] = {"version": entry.version, "api": API, **file}
+    return found
+
+
+def needs(distribution: str, version: str, file: str = "") -> str:
     """How to install a missing plugin: `needs aigc-zoo-acme>=0.2: python -m pip install aigc-zoo-acme`."""
     if distribution.endswith(".py"):
+        if file:
+            return f"needs the plugin file {file}: give it with --plugin {quoted(file)}"
         return f"needs the plugin file {distribution}: give its path with --plugin"
     return f"needs {distribution}{f'>={version}' if version else ''}: python -m pip install {distribution}"
 

@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from aigc_zoo import devices
+
 
 def derive(*key: int | str) -> int:
     """Derive a seed in [0, 2^63) from numbers and names, by a digest, as Python's `hash` is salted per process."""
@@ -25,14 +27,14 @@ def generator(*key: int | str) -> torch.Generator:
 @contextmanager
 def untouched(device: torch.device) -> Iterator[None]:
     """Restore the state of torch's global generators (CPU and `device`) at the end of the block."""
-    on_device = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
+    on_device = devices.random_state(device)
     before = torch.default_generator.get_state()
     try:
         yield
     finally:
         torch.default_generator.set_state(before)
         if on_device is not None:
-            torch.cuda.set_rng_state(on_device, device)
+            devices.set_random_state(device, on_device)
 
 
 @contextmanager
@@ -51,8 +53,7 @@ def reseed(*key: int | str) -> None:
     """
     seed = derive(*key)
     torch.default_generator.manual_seed(seed)
-    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
-        torch.cuda.manual_seed_all(seed)
+    devices.seed_all(seed)
 
 
 def permutation(size: int, *key: int | str) -> Tensor:

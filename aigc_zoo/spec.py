@@ -94,7 +94,7 @@ class Component:
     tags      words to search by
     extra     optional dependency group of the distribution that the target needs
     shapes    sample shapes (without the batch) that the component supports; `zoo check` tries all of them, or the usual
-              ones where none is given
+              ones where none is given. A recipe trains at each of them; its other checks use the first
     weights   trained generators of a recipe by name: `zoo sample RECIPE@NAME` downloads and samples one
     suffixes  suffixes of files that a dataset reads, such as ".xyz": `--data FILE.xyz` calls its target with the path
               of the file. Folders, .zip, .npy, .npz and IDX files are always read by the zoo itself

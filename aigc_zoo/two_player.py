@@ -25,6 +25,8 @@ from aigc_zoo.game import (
     Terms,
 )
 
+MakeModule = Callable[[], nn.Module]
+
 _BATCH_NORMS = (nn.modules.batchnorm._BatchNorm,)
 
 
@@ -40,7 +42,7 @@ def two_player(
     lr: float | Schedule | None = None,
     discriminator_lr: float | Schedule | None = None,
     penalties: Sequence[Penalty] = (),
-    augmentation: Callable[[], nn.Module] | None = None,
+    augmentation: MakeModule | Sequence[MakeModule] | None = None,
     conditional: bool = False,
     ema: float | Mapping[str, float | Schedule] = 0.0,
     dataset: str = "digits",
@@ -57,13 +59,14 @@ def two_player(
     lr, discriminator_lr     a number or a schedule, which replaces the optimizer's learning rate
     penalties                terms added to the discriminator's loss; batch normalization in D is refused with them,
                              because they need D(x) of one sample to be independent of the others
-    augmentation             applied to reals and fakes before D, for both players
+    augmentation             one or several, applied in their order to reals and fakes before D, for both players
     conditional              pass the batch's one-hot labels to both networks
     ema                      decay of the EMA of G's weights, 0 for none; or a mapping network -> decay
 
     Raises ValueError for penalties that share a name, and when networks are built for data that they cannot handle.
     """
-    game = _TwoPlayer(generator, discriminator, loss(), latent, penalties, augmentation, conditional)
+    augmentations = (augmentation,) if callable(augmentation) else augmentation or ()
+    game = _TwoPlayer(generator, discriminator, loss(), latent, penalties, augmentations, conditional)
     return Recipe(
         networks=game.networks,
         players={
@@ -96,7 +99,7 @@ class _TwoPlayer:
         adversarial: Adversarial,
         latent: int,
         penalties: Sequence[Penalty],
-        augmentation: Callable[[], nn.Module] | None,
+        augmentations: Sequence[MakeModule],
         conditional: bool,
     ) -> None:
         self.generator, self.discriminator, self.adversarial = generator, discriminator, adversarial
@@ -105,8 +108,9 @@ class _TwoPlayer:
         if len({*names, "loss"}) <= len(names):
             raise ValueError(f"penalties need different names other than loss, not {', '.join(names)}")
         self.builders: dict[str, Callable[[], Any]] = {f"penalty_{one.name}": one.make for one in penalties}
-        if augmentation is not None:
-            self.builders["augmentation"] = augmentation
+        numbered = enumerate(augmentations, 1)
+        self.augmentations = {f"augmentation_{n}" if n > 1 else "augmentation": make for n, make in numbered}
+        self.builders |= self.augmentations
         self.components = {key: build() for key, build in self.builders.items()}
         self.noisy = {f"noise_{key}": one for key, one in self.components.items() if isinstance(one, Noisy)}
 
@@ -142,9 +146,9 @@ class _TwoPlayer:
         return {"fake": nets.G(batch["z"], self._label(batch))}
 
     def logits(self, nets: Nets, batch: Batch, x: Tensor) -> Tensor:
-        """D(T(x)): the discriminator on x, augmented where the game has an augmentation."""
-        if "augmentation" in self.components:
-            x = self._call("augmentation", nets, batch, x)
+        """D(T(x)): the discriminator on x, augmented where the game has augmentations."""
+        for key in self.augmentations:
+            x = self._call(key, nets, batch, x)
         logits: Tensor = nets.D(x, self._label(batch))
         return logits
 

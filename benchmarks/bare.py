@@ -95,12 +95,12 @@ class Bare:
 
     @torch.no_grad()
     def update_ema(self) -> None:
-        for name, decay in self.recipe.ema.items():
+        for network, decay in self.recipe.ema.items():
             d = min(decay, (1 + self.steps_done) / (10 + self.steps_done)) if isinstance(decay, float) else 0.999
-            ema, net = self.ema[name], self.nets[name]
+            ema, net = self.ema[network], self.nets[network]
             torch._foreach_lerp_(list(ema.parameters()), list(net.parameters()), 1 - d)
-            for mean, value in zip(ema.buffers(), net.buffers(), strict=True):
-                if mean.is_floating_point():
+            for (name, mean), value in zip(ema.named_buffers(), net.buffers(), strict=True):
+                if name.endswith(("running_mean", "running_var")):
                     mean.lerp_(value, 1 - d)
                 else:
                     mean.copy_(value)

@@ -147,6 +147,11 @@ def extended(acme: Catalogue, *rows: Entry) -> Catalogue:
     ("extends", "reason"),
     [
         ("zoo/nope", r"recipe acme/lost extends 'zoo/nope': unknown recipe 'zoo/nope'"),
+        (
+            "beta/base",
+            "recipe acme/lost extends 'beta/base': unknown recipe 'beta/base'; "
+            "no package of the namespace beta/ is installed: it is called aigc-zoo-beta or beta",
+        ),
         ("lost", r"recipe acme/lost extends 'lost': it extends itself: acme/lost -> acme/lost"),
     ],
 )

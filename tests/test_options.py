@@ -372,7 +372,7 @@ def test_precedence(zoo: Catalogue) -> None:
 def test_the_recipe_fills_what_nobody_set(zoo: Catalogue) -> None:
     run = resolve(zoo, "game").run.card()
     assert {key: run[key] for key in ("data", "steps", "images", "batch_size", "seed", "size")} == {
-        "data": "dots",
+        "data": "zoo/dots",
         "steps": 50,
         "images": None,
         "batch_size": 64,
@@ -388,14 +388,15 @@ def test_a_preset_named_like_the_data_applies_and_says_so(zoo: Catalogue, data: 
     found = resolve(zoo, "game", data=data)
     assert (found.recipe, found.preset) == ("zoo/game.dots", "dots")
     assert "preset game.dots applies (data dots)" in found.notes
-    assert found.run.data == str(data)
+    # No dataset is installed here; a name that means nothing stays as it is, for the error when it is used.
+    assert found.run.data == (str(Path(data).absolute()) if str(data).endswith(".zip") else str(data))
 
 
 def test_no_preset_applies_to_other_data_or_beside_an_explicit_one(zoo: Catalogue) -> None:
     assert resolve(zoo, "zoo/game", data="mnist").recipe == "zoo/game"
     strong = resolve(zoo, "zoo/game.strong", data="dots")
     assert (strong.recipe, strong.notes, strong.options["lr"]) == ("zoo/game.strong", (), 2e-4)
-    assert resolve(zoo, "zoo/game.strong").run.data == "cifar"
+    assert resolve(zoo, "zoo/game.strong").run.data == "zoo/cifar"  # nowhere else, as the preset of a recipe says it
     assert resolve(zoo, "other").preset == "rings"  # the recipe's own dataset
 
 
@@ -422,6 +423,58 @@ def test_a_new_choice_for_a_slot_ends_what_was_said_of_the_former(zoo: Catalogue
     }
     assert resolve(zoo, "zoo/game.strong", given={"penalty": ("none",)}).slots["penalty"] == ()
     assert resolve(zoo, "zoo/game.strong", given={"penalty": "r1,gp"}).slots["penalty"] == ("zoo/r1", "zoo/gp")
+
+
+@pytest.mark.parametrize(
+    ("layers", "value", "origin"),
+    [
+        ({"given": {"penalty": "r1", "penalty.weight": 4}}, 4.0, "cli"),
+        ({"given": {"penalty": ["r1"], "penalty.r1.weight": 4}}, 4.0, "cli"),
+        ({"file": {"slots": {"penalty": "zoo/r1"}, "options": {"penalty.weight": 4}}}, 4.0, "file"),
+        ({"file": {"slots": {"penalty": ["r1"]}}, "given": {"penalty.weight": "4"}}, 4.0, "cli"),
+        (
+            {
+                "file": {"slots": {"penalty": ["r1"]}, "options": {"penalty.weight": 3}},
+                "given": {"penalty.r1.weight": 4},
+            },
+            4.0,
+            "cli",
+        ),
+        (
+            {
+                "file": {
+                    "slots": {"penalty": "r1"},
+                    "options": {"penalty.weight": 4},
+                    "set_by": {"penalty.weight": "cli"},
+                }
+            },
+            4.0,
+            "cli",
+        ),
+    ],
+)
+def test_a_slot_that_holds_one_component_needs_no_name_in_its_options(
+    zoo: Catalogue, layers: dict[str, Any], value: float, origin: str
+) -> None:
+    found = resolve(zoo, "zoo/game", **layers)
+    assert found.slots["penalty"] == ("zoo/r1",)
+    assert found.options["penalty.r1.weight"] == value
+    assert found.set_by["penalty.r1.weight"] == origin
+    assert "penalty.weight" not in found.card()["options"]
+
+
+def test_only_options_of_a_slot_that_holds_one_have_a_short_key(zoo: Catalogue) -> None:
+    def short(penalties: list[str]) -> dict[str, str]:
+        return {option.key: option.short for option in options_of(zoo, "zoo/game", {"penalty": penalties})}
+
+    one = {
+        "penalty.r1.centre": "penalty.centre",
+        "penalty.r1.weight": "penalty.weight",
+        "penalty.r1.every": "penalty.every",
+    }
+    assert {key: value for key, value in short(["r1"]).items() if value} == one
+    assert not any(short(["r1", "gp"]).values())
+    assert not any(short([]).values())
 
 
 def test_presets_of_a_slots_component(zoo: Catalogue) -> None:
@@ -458,7 +511,7 @@ def test_the_origin_decides_the_kind_of_error(zoo: Catalogue) -> None:
     with pytest.raises(UsageError) as flag:
         resolve(zoo, "game", given=bad)
     assert str(flag.value) == "--generator.width 0: not in the range 1 to 512"
-    with pytest.raises(ConfigError) as python:
+    with pytest.raises(UsageError) as python:
         resolve(zoo, "game", given=bad, origin="python")
     assert str(python.value) == str(flag.value)
     with pytest.raises(ConfigError) as file:
@@ -479,12 +532,29 @@ def test_the_origin_decides_the_kind_of_error(zoo: Catalogue) -> None:
             "no option --generator.max-out with --generator wide: --generator flat or --generator acme/wide brings it",
         ),
         ({"penalty.r1.weight": 3}, "no option --penalty.r1.weight with --penalty none: --penalty r1 brings it"),
+        (
+            {"penalty.every": 3},
+            "no option --penalty.every with --penalty none: "
+            "--penalty gp or --penalty r1 or --penalty acme/gp brings it",
+        ),
+        (
+            {"penalty": "r1,gp", "penalty.every": 3},
+            "no option --penalty.every; did you mean --penalty.r1.every or --penalty.gp.every?",
+        ),
+        (
+            {"penalty": "r1", "penalty.evry": 3},
+            "no option --penalty.r1.evry; did you mean --penalty.r1.every?",
+        ),
+        (
+            {"penalty": "r1", "penalty.gp.every": 3},
+            "no option --penalty.gp.every with --penalty r1: --penalty gp or --penalty acme/gp brings it",
+        ),
         ({"batchsize": 3}, "no option --batchsize; did you mean --batch-size?"),
         ({"penalty": ["gp", "acme/gp"]}, "--penalty gp is given twice: their options would have the same names"),
         ({"generator": 3}, "--generator 3: not the name of a generator"),
         ({"mode": "medium"}, "--mode medium: not one of fast, slow"),
         ({"levels": "4,0"}, "--levels 4,0: not in the range 1 or more"),
-        ({"device": "tpu"}, "--device tpu: not one of auto, cpu, cuda"),
+        ({"device": "tpu"}, "--device tpu: not one of auto, cpu, cuda, cuda:N, mps, xpu, xpu:N"),
     ],
 )
 def test_what_is_said_of_wrong_flags(zoo: Catalogue, given: dict[str, Any], text: str) -> None:

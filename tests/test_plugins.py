@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -602,6 +603,35 @@ def test_a_single_file_must_exist_and_be_python(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("hello")
     with pytest.raises(ConfigError, match="it is not a Python file"):
         catalogue([tmp_path / "notes.txt"])
+
+
+def test_the_bytes_that_are_hashed_are_those_that_run(tmp_path: Path) -> None:
+    """Bytecode in __pycache__ stands for any content of the same size and second, so it is not used."""
+    path = tmp_path / "plug.py"
+    for width in (4, 8):
+        path.write_text(f"{HEAD}{HOOK}{component('x', presets={'p': {'width': width}})}")
+        os.utime(path, (10**9, 10**9))
+        subprocess.run([sys.executable, "-m", "compileall", "-q", str(path)], check=True)
+        if width == 8:  # put back the bytecode of the first content, as a run within the same second left it
+            shutil.copy(tmp_path / "first.pyc", next(tmp_path.glob("__pycache__/*.pyc")))
+        else:
+            shutil.copy(next(tmp_path.glob("__pycache__/*.pyc")), tmp_path / "first.pyc")
+        manager = Manager()
+        manager.load_file(path)
+        entry = Catalogue(manager).find("recipe", "local/x").entry
+        assert entry.component.presets == {"p": {"width": width}}
+        assert entry.version == hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+
+
+def test_files_of_one_name_have_labels_of_their_own(tmp_path: Path) -> None:
+    manager = Manager()
+    for folder, name in (("a", "x"), ("b", "y"), ("c/b", "z")):
+        path = tmp_path / folder / "plug.py"
+        path.parent.mkdir(parents=True)
+        path.write_text(healthy(name))
+        manager.load_file(path)
+    labels = [entry.distribution for entry in Catalogue(manager).items("recipe", "local/*")]
+    assert labels == ["plug.py", "b/plug.py", "c/b/plug.py"]
 
 
 def test_problems_in_text_and_json_agree(tmp_path: Path, discover: Discover) -> None:

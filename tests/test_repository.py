@@ -158,6 +158,10 @@ def test_docs_checks_is_up_to_date() -> None:
     assert tool("checks_docs").stale() == ""
 
 
+def test_docs_game_is_up_to_date() -> None:
+    assert tool("game_docs").stale() == ""
+
+
 def test_the_result_table_is_up_to_date() -> None:
     assert tool("results_table").stale() == ""
 
@@ -172,6 +176,7 @@ def test_a_stale_page_is_detected(tmp_path: Path) -> None:
     old = tmp_path / "cli.md"
     old.write_text("# The command line\n")
     assert "make docs" in tool("cli_docs").stale(old)
+    assert "make docs" in tool("game_docs").stale(old)
     readme = tmp_path / "README.md"
     readme.write_text("<!-- begin: results -->\n| 1.0 |\n<!-- end: results -->\n")
     assert "make docs" in tool("results_table").stale(readme, tmp_path)
@@ -243,14 +248,19 @@ def lines_of(block: str) -> int:
 def test_the_examples_of_the_guide_are_short() -> None:
     assert lines_of(code(GUIDE, "def my_loss")) <= 12
     assert lines_of(code(GUIDE, "class Generator")) <= 45
+    assert lines_of(code(GUIDE, "def my_game")) <= 60
     assert lines_of(code(GUIDE, "lsgan.digits")) <= 15  # one argument a line
     assert len(tutorial_commands()) <= 15
 
 
 def tutorial_commands() -> list[str]:
     """The lines to type, of the guide's tutorial."""
-    tutorial = GUIDE.partition("\n## Conformance checks in pytest\n")[0]
-    return [line for block in re.findall(r"```sh\n(.*?)\n```", tutorial, re.DOTALL) for line in block.splitlines()]
+    return commands_of(GUIDE.partition("\n## Conformance checks in pytest\n")[0])
+
+
+def commands_of(text: str) -> list[str]:
+    """The lines of the shell blocks."""
+    return [line for block in re.findall(r"```sh\n(.*?)\n```", text, re.DOTALL) for line in block.splitlines()]
 
 
 def test_the_plugin_of_the_guide_trains(tmp_path: Path) -> None:
@@ -269,11 +279,13 @@ def test_the_plugin_of_the_guide_trains(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_all_commands_of_the_tutorial_work(tmp_path: Path) -> None:
+def test_all_commands_of_the_guide_work(tmp_path: Path) -> None:
     """In an empty directory. pip installs into a directory of its own and builds with the installed packages."""
     (tmp_path / "my_loss.py").write_text(code(GUIDE, "def my_loss"))
     (tmp_path / "my_recipe.py").write_text(code(GUIDE, "lsgan.digits"))
     (tmp_path / "my_gan.py").write_text(code(GUIDE, "class Generator"))
+    (tmp_path / "my_game.py").write_text(code(GUIDE, "def my_game"))
+    (tmp_path / "test_acme.py").write_text(code(GUIDE, "@parametrize_with_checks"))
     site = tmp_path / "site"
     env = {
         **os.environ,
@@ -283,13 +295,14 @@ def test_all_commands_of_the_tutorial_work(tmp_path: Path) -> None:
         "PIP_NO_INDEX": "1",
         "PIP_NO_BUILD_ISOLATION": "0",  # pip reads the variable as the value of the option: no isolation
     }
-    for line in tutorial_commands():
+    for line in [*commands_of(GUIDE), "python -m pytest -q -p no:cacheprovider test_acme.py"]:
         more = {"PIP_TARGET": str(site)} if " pip install " in line else {}
         done = subprocess.run(
             ["bash", "-c", line], capture_output=True, text=True, cwd=tmp_path, env=env | more, timeout=300
         )
         assert done.returncode == 0, f"{line}\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
     assert (tmp_path / "runs" / "my-gan-ring" / "generator.safetensors").exists()
+    assert (tmp_path / "runs" / "my-game-digits" / "generator.safetensors").exists()
     assert (tmp_path / "runs" / "acme-ring" / "generator.safetensors").exists()
     assert list((tmp_path / "dist").glob("*.whl"))
 

@@ -172,6 +172,48 @@ def test_the_noise_of_an_augmentation_is_part_of_the_batch() -> None:
     assert float(second.detach().mean()) > 40
 
 
+class Double(nn.Module):
+    """An augmentation with state that does not commute with `Shift` and `Offset`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("factor", torch.tensor(2.0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.factor
+
+
+@pytest.mark.parametrize(
+    ("augmentations", "expected"),
+    [
+        ((), 0),
+        ((Double, Shift), 100),
+        ([Shift, Double], 200),
+        ((Shift, Double, Double), 400),
+        (Shift, 100),
+        (None, 0),
+    ],
+)
+def test_several_augmentations_are_applied_in_their_order(augmentations: Any, expected: float) -> None:
+    nets = Nets((game := standard(augmentation=augmentations)).networks(SPEC))
+    terms_of(game, "discriminator", nets=nets)
+    terms_of(game, "generator", nets=nets)
+    assert [round(float(x.detach().mean()), -2) for x in nets.D.inputs] == [expected] * 3
+
+
+def test_each_augmentation_has_its_own_state_and_noise() -> None:
+    game = standard(augmentation=(Offset, Double, Offset))
+    nets = Nets(game.networks(SPEC))
+    assert [name for name in nets if name not in "GD"] == ["augmentation", "augmentation_2", "augmentation_3"]
+    batch = {"real": torch.zeros(6, 3), "fake": torch.zeros(6, 3)}
+    batch |= dict(game.draw(batch))
+    first, third = batch["noise_augmentation"], batch["noise_augmentation_3"]
+    assert "noise_augmentation_2" not in batch
+    assert not torch.equal(first, third)
+    terms_of(game, "discriminator", nets=nets, batch=batch)
+    torch.testing.assert_close(nets.D.inputs[0], (2 * first + third).expand(6, 3))
+
+
 def test_ema_may_be_a_number() -> None:
     assert standard(ema=0.9).ema == {"G": 0.9}
     assert standard(ema=0.0).ema == standard().ema == {}

@@ -18,7 +18,8 @@ import torch
 
 from aigc_zoo import options, plugins
 from aigc_zoo.cli import main
-from aigc_zoo.run.prepare import default_directory
+from aigc_zoo.run.prepare import data_of
+from aigc_zoo.run.recorded import default_directory
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = [path for folder in ("aigc_zoo", "plugins") for path in sorted((ROOT / folder).rglob("*.py"))]
@@ -237,7 +238,8 @@ def test_hostile_folders_and_classes(
             Image.new("L", (8, 8), 9 * number).save(tmp_path / "sets" / name / label / f"{name}.png")
     for name in names:
         assert main(["data", "prepare", str(tmp_path / "sets" / name)]) == 0
-        folder = default_directory(*configured(str(tmp_path / "sets" / name)))
+        configuration, recipe = configured(str(tmp_path / "sets" / name))
+        folder = default_directory(configuration.recipe, data_of(configuration, recipe))
         assert folder.parent == Path("runs")
         assert set(folder.name) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
         assert folder.name.startswith("dcgan-")

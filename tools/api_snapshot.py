@@ -20,7 +20,7 @@ PAGE = Path(__file__).resolve().parent.parent / "tests" / "api_snapshot.json"
 def snapshot() -> dict[str, Any]:
     """All public names with their parameters or fields and the default of each."""
     import aigc_zoo
-    from aigc_zoo import game, spec, testing, two_player
+    from aigc_zoo import api, game, spec, testing, two_player
     from aigc_zoo.data import download, samples
     from aigc_zoo.options.signatures import CALLED_WITH
 
@@ -33,8 +33,9 @@ def snapshot() -> dict[str, Any]:
     }
     modules = {
         "aigc_zoo": (aigc_zoo, [name for name in aigc_zoo.__all__ if name != "__version__"]),
+        "aigc_zoo.api.Run": (api.Run, [name for name, value in vars(api.Run).items() if _is_method(name, value)]),
         "aigc_zoo.spec": (spec, ["Component", "Slot", "Range"]),
-        "aigc_zoo.game": (game, [name for name, value in vars(game).items() if _own(value, game)]),
+        "aigc_zoo.game": (game, [name for name in game.__all__ if _is_defined(getattr(game, name))]),
         "aigc_zoo.two_player": (two_player, ["two_player"]),
         "aigc_zoo.data.samples": (samples, [name for name, value in vars(samples).items() if _own(value, samples)]),
         "aigc_zoo.data.download": (download, ["fetch"]),
@@ -47,6 +48,15 @@ def snapshot() -> dict[str, Any]:
         if callable(getattr(module, name))
     }
     return json.loads(json.dumps(found))  # type: ignore[no-any-return]
+
+
+def _is_method(name: str, value: Any) -> bool:
+    return inspect.isfunction(value) and not name.startswith("_")
+
+
+def _is_defined(value: Any) -> bool:
+    """Whether a value is a function or class of the package; type aliases such as `Loss` are not."""
+    return callable(value) and getattr(value, "__module__", "").startswith("aigc_zoo.")
 
 
 def _own(value: Any, module: Any) -> bool:

@@ -31,14 +31,14 @@ TAIL = """
 | 4 | another process writes this run |
 | 65 | missing or damaged data |
 | 70 | training diverged |
-| 74 | a file cannot be read or written |
-| 130, 143 | stopped by Ctrl-C or SIGTERM, after saving a checkpoint |
+| 74 | a file or standard output cannot be read or written |
+| 129, 130, 141, 143 | stopped after saving a checkpoint: SIGHUP, Ctrl-C, a pipe without a reader, SIGTERM |
 
 ## Environment variables
 
 | name | meaning |
 |---|---|
-| `ZOO_DATA` | folder in which named datasets are looked up, as `$ZOO_DATA/NAME`, before they are downloaded |
+| `ZOO_DATA` | folder in which datasets are looked up before a download, as `$ZOO_DATA/[NAMESPACE/]NAME` |
 | `ZOO_CACHE` | folder for downloads and decoded data; default: the user's cache folder |
 | `ZOO_DISABLE_PLUGINS` | comma-separated distributions or entry points that are not loaded; `*` for all |
 | `ZOO_STRICT` | `1` turns a broken plugin into an error instead of a line on stderr |

@@ -41,8 +41,10 @@ PROMISES: Mapping[str, str] = {
     "R14": "a run that is killed again and again ends with the files of one that was not, grids included",
     "R15": "so do runs in parts, from mapped files, with several turns and lazy penalties",
     "R16": "leaving a part of the state out is noticed by these tests",
+    "R31": "a run continues to another length or target bit for bit, or is refused with what depends on its length",
     "R18": "a SIGTERM while waiting for data, in a step, a grid, a measurement or a save costs nothing",
     "R20": "a second interrupt leaves at once",
+    "R32": "closed, full and abandoned streams and terminals that go away cost output, never work or the exit code",
     "R21": "NaN and infinity in inputs, losses, gradients and buffers stop the run and reach no file",
     "R23": "a dead rank ends the job without orphans; with --max-restarts it ends where it would have",
     "R24": "no pickle that is given to a command is run",
@@ -52,6 +54,11 @@ PROMISES: Mapping[str, str] = {
     "R28": "a flipped bit in a dataset's file is found by the manifest",
     "R29": "downloads end with the right file or a clear error, four processes at once as well",
     "R30": "hostile names escape no folder and no terminal",
+    "E1": "an EMA averages, renews or copies each kind of buffer, and averaged weights keep their constraint",
+    "P1": "faults planted in plugins fail the check that tests for them, and unusual plugins without a fault pass",
+    "N1": "names of data, extractors and components mean what they meant when a run started, whatever is installed",
+    "N2": "a run resumes with equal data, files and plugins under another name or place, bit for bit, and says so",
+    "N3": "every missing recipe, component, dataset and extractor of a run names the package to install",
     "F": "random options, cards, checkpoints, archives and images are accepted or refused in words",
     "D1": "labels beside images are read, shards are no classes, and one line says what is not read and why",
     "D2": "options of datasets reach data, card and resume, and a file goes to the dataset that states its suffix",
@@ -59,6 +66,9 @@ PROMISES: Mapping[str, str] = {
     "U2": "the core brings few distributions beyond those of torch",
     "U6": "what --json prints is JSON",
     "U4": "wrong command lines are answered in three lines, with the fix and the right exit code",
+    "U7": "Python refuses what a command refuses, with the same class, exit code and words",
+    "U8": "data in memory are read and refused as files are, and known by their content",
+    "U9": "a device that torch finds is taken, and any other is refused with those that it finds",
 }
 
 

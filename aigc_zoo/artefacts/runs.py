@@ -24,9 +24,8 @@ from typing import Any, Literal, NamedTuple, Self
 
 from torch import Tensor
 
-from aigc_zoo.artefacts import checkpoint, lock, migration
+from aigc_zoo.artefacts import checkpoint, lock, migration, resume
 from aigc_zoo.artefacts.atomic import append_line, explained, make_folder, sweep, sync_folder, write_bytes, write_json
-from aigc_zoo.artefacts.cards import only_machine_differs, summarize_changes
 from aigc_zoo.artefacts.checkpoint import explain_damage, json_object
 from aigc_zoo.errors import ConfigError, DataError
 
@@ -60,6 +59,7 @@ class RunDirectory:
         self.animation_path = self.path / "samples.gif"
         self.page_path = self.path / "samples.html"
         self.finished_path = self.path / "finished.json"
+        self.written_at_the_end = self.generator_path, self.held_out_path, self.nearest_path, self.animation_path
         self._lock: int | None = None
         self._created = False
 
@@ -97,12 +97,12 @@ class RunDirectory:
     # --- beginning and end --------------------------------------------------------------------------------------------
 
     def begin(
-        self, card: Mapping[str, Any], fresh: bool = False, inexact: bool = False
+        self, card: Mapping[str, Any], fresh: bool = False, inexact: bool = False, extend: bool = False
     ) -> Literal["new", "unfinished", "finished"]:
         """Compares `card` with the run in the directory, and writes card.json for a new run.
 
-        `fresh` renames an older run to PATH-1, PATH-2, ... `inexact` resumes a run of another machine, and the card
-        then records from which step on. Raises ConfigError where the directory holds a different run.
+        `fresh` renames an older run to PATH-1, PATH-2, ... For `inexact` and `extend` see `resume.reconcile`. Raises
+        ConfigError where the directory holds a different run.
         """
         assert self._lock is not None, "begin needs the lock"
         if fresh and self._used():
@@ -117,18 +117,7 @@ class RunDirectory:
                 f"{self.path} holds checkpoints or logs of a run, but no card.json that describes it:\n"
                 "use --fresh to start anew, or another --out"
             )
-        old = self.read_card()
-        changes = summarize_changes(old, card)
-        if changes:
-            machine = only_machine_differs(old, card)
-            if not (machine and inexact):
-                more = "--allow-inexact-resume to resume with slightly different numbers, " if machine else ""
-                raise ConfigError(
-                    f"run {self.path} was started with {changes}:\nuse {more}--fresh to start anew, or another --out"
-                )
-            if not self.finished():
-                since = {"after_step": max((step for step, _ in self.checkpoints()), default=0), "changed": changes}
-                self.amend({**card, "inexact": [*old.get("inexact", []), since]})
+        resume.reconcile(self, card, inexact, extend)
         return "finished" if self.finished() else "unfinished"
 
     def amend(self, card: Mapping[str, Any]) -> None:

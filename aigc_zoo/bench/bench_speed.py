@@ -20,14 +20,15 @@ import pytest
 import torch
 from torch import nn
 
-from aigc_zoo import options
+from aigc_zoo import devices, options
 from aigc_zoo.artefacts import checkpoint
 from aigc_zoo.bench.pairing import Paired, interval
 from aigc_zoo.bench.suite import Suite
 from aigc_zoo.engine.sampler import CHUNK
 from aigc_zoo.errors import ZooError
 from aigc_zoo.game import count_parameters
-from aigc_zoo.run.prepare import Prepared, choose_device, prepare
+from aigc_zoo.run.device import choose_device
+from aigc_zoo.run.prepare import Prepared, prepare
 
 WARM_UP, LEAST, MOST = 6, 20, 200
 BASELINE = "convolutions 1"
@@ -57,14 +58,9 @@ def baseline(device: torch.device) -> Callable[[], object]:
 
     def run() -> None:
         torch.autograd.grad(network(images).square().mean(), list(network.parameters()))
-        wait(device)
+        devices.synchronize(device)
 
     return run
-
-
-def wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 def measure(
@@ -81,7 +77,7 @@ def measure(
 
     def synchronized() -> None:
         function()
-        wait(device)
+        devices.synchronize(device)
 
     for _ in range(WARM_UP):
         synchronized()

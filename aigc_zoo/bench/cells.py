@@ -18,7 +18,7 @@ from aigc_zoo.artefacts.atomic import make_folder, write_json
 from aigc_zoo.artefacts.checkpoint import json_object
 from aigc_zoo.artefacts.runs import RunDirectory, nulled, read_lines
 from aigc_zoo.bench.identity import identity_of
-from aigc_zoo.errors import ConfigError, DataError, DivergedError
+from aigc_zoo.errors import ConfigError, DataError, DivergedError, UsageError
 from aigc_zoo.metrics.kinds import improves, leading, modes_of, warnings
 from aigc_zoo.plugins import Catalogue
 from aigc_zoo.run.loop import train
@@ -116,7 +116,10 @@ class Cell:
 
     def _resolved(self, catalogue: Catalogue, length: Mapping[str, Any]) -> options.Configuration:
         given = {**self.given, **length, "seed": self.seed, "device": self.device}
-        return options.resolve(catalogue, self.recipe, data=self.data, given=given, origin="python")
+        try:
+            return options.resolve(catalogue, self.recipe, data=self.data, given=given, origin="python")
+        except UsageError as error:  # an option that this combination of components lacks
+            raise ConfigError(str(error)) from error
 
     def _about(self, record: Mapping[str, Any]) -> dict[str, Any]:
         about = {"seed": self.seed, "folder": self.directory.name, "identity": dict(self.identity)}

@@ -17,13 +17,15 @@ from importlib.util import find_spec, resolve_name
 from pathlib import Path
 from typing import Any
 
+from aigc_zoo import devices
 from aigc_zoo.data import resolve
 from aigc_zoo.discovery import Entry
 from aigc_zoo.errors import ConfigError
-from aigc_zoo.options import Configuration, build, dataset_of
+from aigc_zoo.options import Configuration, build, references
 from aigc_zoo.options.signatures import read
 from aigc_zoo.plugins import Catalogue
-from aigc_zoo.run.prepare import choose_device, device_name, versions
+from aigc_zoo.run.card import versions
+from aigc_zoo.run.device import choose_device
 
 
 def identity_of(
@@ -42,12 +44,14 @@ def identity_of(
     data, _, extractor = digests[key].partition(" ")
     entries = _entries(catalogue, configuration, reference, settings.extractor or extractor)
     card = configuration.card()
+    card["run"] = {name: value for name, value in card["run"].items() if name != "data"}  # whose digest counts
+    settings_card = [card[name] for name in ("recipe", "slots", "options", "run")]
     return {
-        "versions": versions() | {entry.distribution: entry.version for entry in entries},
-        "options": _digest(json.dumps([card[name] for name in ("recipe", "slots", "options", "run")], sort_keys=True)),
+        "versions": versions() | {entry.distribution: entry.version for entry in entries if entry.file is None},
+        "options": _digest(json.dumps(settings_card, sort_keys=True)),
         "code": code_digest(entries),
         "data": data,
-        "device": device_name(choose_device(settings.device)),
+        "device": devices.name(choose_device(settings.device)),
     }
 
 
@@ -68,9 +72,8 @@ def _entries(catalogue: Catalogue, configuration: Configuration, data: str, extr
         chosen = configuration.slots.get(option.key) if option.slot else None
         ids = (chosen,) if isinstance(chosen, str) else chosen or ()
         found += [catalogue.find(option.slot, one).entry for one in ids]
-    with suppress(ConfigError):  # the dataset is unknown
-        dataset = dataset_of(catalogue, data)
-        found += [dataset.entry] if dataset is not None else []
+    dataset = references.find(catalogue, "data", data).entry
+    found += [dataset] if dataset is not None else []
     with suppress(ConfigError):  # the extractor of no metric
         found.append(catalogue.find("extractor", extractor).entry)
     return found
@@ -86,7 +89,8 @@ def code_digest(entries: list[Entry]) -> str:
     for entry in entries:
         entry.load()
         _collect(entry.target.partition(":")[0], files)
-    sources = [f"{name} {_digest(path.read_bytes())}" for name, path in sorted(files.items())]
+    local = {entry.target.partition(":")[0] for entry in entries if entry.file is not None}  # may be renamed
+    sources = sorted(f"{'' if name in local else name} {_digest(path.read_bytes())}" for name, path in files.items())
     rows = [f"{entry.kind} {entry.id} {_row(entry)}" for entry in entries]
     return _digest("\n".join([*sources, *rows]))
 

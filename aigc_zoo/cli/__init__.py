@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from aigc_zoo import __version__
+from aigc_zoo.cli import streams
 from aigc_zoo.errors import StorageError, ZooError, printable
 from aigc_zoo.text import PLUGIN_FILES
 
@@ -53,6 +54,8 @@ class Globals:
         self.plugins = tuple(plugins)
         self.debug = debug
         PLUGIN_FILES.set(self.plugins)
+        self.recorded: Mapping[str, Any] = {}
+        """The card of the run that this command resumes, whose names keep their meaning."""
         self._reported = False
 
     def catalogue(self, quiet: bool = False) -> Catalogue:
@@ -64,7 +67,7 @@ class Globals:
             self._reported = True
             for line in describe_problems(found):
                 click.echo(printable(line), err=True)
-        return found
+        return found.remembering(self.recorded) if self.recorded else found
 
 
 class LazyGroup(click.Group):
@@ -86,6 +89,12 @@ class LazyGroup(click.Group):
             return super().resolve_command(ctx, args)
         except click.exceptions.NoSuchCommand as error:  # click suggests only registered commands, and there are none
             raise click.exceptions.NoSuchCommand(error.command_name, possibilities=COMMANDS, ctx=ctx) from None
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:  # of a plugin's socket, say; click would exit with 1 without a word
+            raise StorageError(f"{error.filename or 'a pipe or a socket'}: {error.strerror}") from error
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -117,17 +126,24 @@ def zoo(ctx: click.Context, plugins: tuple[Path, ...], debug: bool) -> None:
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run `zoo` and return its exit code; errors are printed on stderr in at most three lines."""
+    streams.protect()
     if instruction := os.environ.get(COMPLETE):
         from aigc_zoo.cli.completion import answer
 
         return answer(instruction)
-    args = sys.argv[1:] if args is None else list(args)
+    return streams.finished(_run(sys.argv[1:] if args is None else list(args)))
+
+
+def _run(args: Sequence[str]) -> int:
+    """Run `zoo` and return its exit code, without regard to what becomes of its output."""
+    debug = "--debug" in args
     before = PLUGIN_FILES.set(())
     try:
         result = zoo.main(globals_first(args), prog_name="zoo", standalone_mode=False)
-        sys.stdout.flush()
+    except click.Abort as error:  # click's word for Ctrl-C, and for the EOFError of a plugin
+        return _report_error(error.__cause__ if isinstance(error.__cause__, EOFError) else error, debug)
     except (Exception, KeyboardInterrupt) as error:
-        return _report_error(error, debug="--debug" in args)
+        return _report_error(error, debug)
     finally:
         PLUGIN_FILES.reset(before)
     return result if isinstance(result, int) else 0
@@ -155,9 +171,6 @@ def globals_first(args: Sequence[str]) -> list[str]:
 
 def _report_error(error: BaseException, debug: bool) -> int:
     """Print an error on stderr and return the exit code."""
-    if isinstance(error, BrokenPipeError):  # the reader of the pipe closed it, as in `zoo list | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
     if debug and not isinstance(error, click.Abort | click.ClickException):
         import traceback
 

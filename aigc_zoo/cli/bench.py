@@ -10,7 +10,8 @@ from typing import Any
 
 import click
 
-from aigc_zoo.cli.device import device_option
+from aigc_zoo.cli import streams
+from aigc_zoo.cli.device import device_of, device_option
 
 RECIPES = "that of each recipe"
 TRAINING = "as in training"
@@ -87,6 +88,7 @@ def speed(obj: Any, /, recipes: tuple[str, ...], only: str, **settings: Any) -> 
     from aigc_zoo.bench.suite import run
 
     old = earlier_result("speed", settings)
+    device_of(settings["device"])
     catalogue = obj.catalogue()
     names = [catalogue.find("recipe", name).entry.id for name in recipes]
     names = names or [entry.id for entry in catalogue.items("recipe")]
@@ -218,11 +220,11 @@ def _trained(
     from aigc_zoo.bench.lines import summary_line
     from aigc_zoo.bench.quality import identified, run_cells, unfinished
     from aigc_zoo.metrics.protocol import describe
-    from aigc_zoo.run.signals import stopping
 
+    device_of(settings["device"])
     cells = identified(catalogue, cells)
     click.echo(f"{len(cells):,} cells, {unfinished(cells):,} of them to be trained", err=True)
-    with stopping() as stop:
+    with streams.stopping() as stop:
         suite = _suite(catalogue, cells=cells, device=settings["device"], stop=stop)
         try:
             entries = run_cells(suite, settings["target"])

@@ -6,12 +6,14 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
 from pathlib import Path
+from textwrap import indent
 from typing import TYPE_CHECKING
 
 import click
 
 from aigc_zoo.cli import Globals
 from aigc_zoo.cli.text import print_json, width
+from aigc_zoo.errors import printable
 
 if TYPE_CHECKING:
     from aigc_zoo.testing import Result
@@ -42,7 +44,8 @@ def command(zoo: Globals, reference: str | None, fast: bool, verbose: bool, as_j
     project (its wheel is built, nothing is installed) or a wheel. Without an argument all installed plugins are
     checked.
 
-    The exit code is 1 if a check failed. The package aigc_zoo.testing runs the same checks from pytest.
+    The exit code is 1 if a check failed. --debug also prints the traceback of what a plugin raised. The package
+    aigc_zoo.testing runs the same checks from pytest.
     """
     from aigc_zoo.testing.projects import check_project, is_project
 
@@ -50,17 +53,19 @@ def command(zoo: Globals, reference: str | None, fast: bool, verbose: bool, as_j
         results: Iterable[Result] = check_project(Path(reference), fast=fast)
     else:
         results = _run(zoo, reference, fast)
-    done = list(results) if as_json else _print_each(results, verbose)
+    done = list(results) if as_json else _print_each(results, verbose, zoo.debug)
     counts = Counter(result.status for result in done)
     if as_json:
         from aigc_zoo.spec import API
 
-        keys = ("check", "subject", "status", "reason", "seconds")
+        keys = ("check", "subject", "status", "reason", "seconds", "traceback")
         items = [{key: getattr(result, key) for key in keys} for result in done]
         print_json({"schema": 1, "api": API, "items": items, "summary": dict(counts)})
     else:
         seconds = sum(result.seconds for result in done)
         click.echo(f"{len(done)} checks: {_summary(counts) or 'none'} in {seconds:.1f} s")
+        if not zoo.debug and any(result.bad and result.traceback for result in done):
+            click.echo("run again with --debug for the tracebacks")
     return 1 if any(result.bad for result in done) else 0
 
 
@@ -74,8 +79,11 @@ def _run(zoo: Globals, reference: str | None, fast: bool) -> Iterator[Result]:
     return run_cases(cases_of(zoo.catalogue(quiet=True), reference, tiers=tiers))
 
 
-def _print_each(results: Iterable[Result], verbose: bool) -> list[Result]:
-    """Prints one line for each subject once its checks are done, and below it the checks that did not pass."""
+def _print_each(results: Iterable[Result], verbose: bool, debug: bool) -> list[Result]:
+    """Prints one line for each subject once its checks are done, and below it the checks that did not pass.
+
+    `debug` also prints their tracebacks.
+    """
     done: list[Result] = []
     for subject, group in groupby(results, key=lambda result: result.subject):
         mine = list(group)
@@ -85,6 +93,8 @@ def _print_each(results: Iterable[Result], verbose: bool) -> list[Result]:
             if verbose or result.status not in ("passed", "skipped"):
                 text = f"{result.check:<12} {': '.join(filter(None, (result.status, result.reason)))}"
                 click.echo(click.wrap_text(text, width(), "  ", " " * 15))
+                if debug and result.traceback:
+                    click.echo(printable(indent(result.traceback, " " * 15)))
     return done
 
 

@@ -33,11 +33,12 @@ def list_(zoo: Globals, as_json: bool) -> None:
     from aigc_zoo.data.place import cache_folder
     from aigc_zoo.data.resolve import where
 
-    rows = []
-    for entry in zoo.catalogue().items("dataset"):
+    rows, catalogue = [], zoo.catalogue()
+    for entry in catalogue.items("dataset"):
         # the tag `mnist-files` says that a dataset is read from the files of the dataset mnist
         sources = [tag.removesuffix("-files") for tag in entry.component.tags if tag.endswith("-files")]
-        place = where(sources[0] if sources else entry.name)
+        owner = catalogue.find("dataset", sources[0], entry.namespace).entry if sources else entry
+        place = where(owner.name, owner.namespace)
         drawn = "offline" in entry.component.tags
         state = "drawn" if drawn else "here" if _has_files(place) else "absent"
         rows.append((short(entry), state, entry.component.summary, "" if drawn else str(place)))
@@ -77,8 +78,8 @@ def prepare(
     --data.OPTION; `zoo data prepare ID --help` lists them. Folders and zips of images are decoded
     once into the cache, with a manifest of their files: path, size, SHA-256 and pixel mode.
     """
-    from aigc_zoo.cli.progress import ReadingProgress
     from aigc_zoo.data import resolve
+    from aigc_zoo.run.terminal import ReadingProgress
 
     splits = resolve.load(
         zoo.catalogue(), data, size=size, options=dataset_options, progress=ReadingProgress(), skip_bad=skip_bad

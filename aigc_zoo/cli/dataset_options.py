@@ -13,7 +13,7 @@ import click
 from aigc_zoo.cli import Globals
 from aigc_zoo.cli.dynamic import help_row, parameter_of
 from aigc_zoo.errors import UsageError, ZooError
-from aigc_zoo.options import Option, component_options, dataset_of
+from aigc_zoo.options import Option, component_options, references
 from aigc_zoo.options.values import checked
 
 
@@ -53,8 +53,8 @@ class DatasetCommand(click.Command):
         parser.ignore_unknown_options = True
         named = parser.parse_args(_without(args, f"--{prefix}"))[0].get(self.named_by)
         catalogue = ctx.ensure_object(Globals).catalogue()
-        found = dataset_of(catalogue, named) if isinstance(named, str) else None
-        if found is None:
+        found = references.find_data(catalogue, named) if isinstance(named, str) else None
+        if found is None or found.entry is None:
             return []
         reference = f"{found.entry.id}.{found.preset}" if found.preset else found.entry.id
         options = component_options(catalogue, "dataset", reference)

@@ -14,12 +14,13 @@ import click
 from aigc_zoo import options
 from aigc_zoo.artefacts import migration
 from aigc_zoo.errors import UsageError, ZooError
-from aigc_zoo.options import RUN_SETTINGS, Configuration, Option
-from aigc_zoo.options.data import PREFIX
+from aigc_zoo.options import RUN_SETTINGS, Configuration, Option, references
+from aigc_zoo.options.references import PREFIX
 from aigc_zoo.options.values import flag_of, shown, suggestion
 from aigc_zoo.text import zoo_command
 
 if TYPE_CHECKING:
+    from aigc_zoo.cli import Globals
     from aigc_zoo.plugins import Catalogue
 
 ELSEWHERE = """Recipes and their components have options of their own: see `{command} RECIPE --help`.
@@ -180,6 +181,8 @@ def _look_ahead(ctx: click.Context, args: Sequence[str], known: Sequence[click.P
     if not words and not in_file and not doubtful:
         return _Found(Inputs(None, data, file))
     catalogue: Catalogue = ctx.obj.catalogue()
+    if "--out" in takes_value and "--fresh" not in args and not ctx.resilient_parsing:
+        catalogue = _remembering(ctx.obj, last, words, file)
     if not words and not in_file:  # `--conditional NAME`: the name may be the recipe's, the option one without a value
         recipes = {entry.name for entry in catalogue.items("recipe")}
         words = [word for word in doubtful if word.rpartition("/")[2].partition(".")[0] in recipes]
@@ -197,6 +200,22 @@ def _look_ahead(ctx: click.Context, args: Sequence[str], known: Sequence[click.P
         brought = options.options_of(catalogue, reference, slots, data=data, file=file, automatic=automatic)
     parameters = [parameter_of(option, f"o{number}") for number, option in enumerate(brought)]
     return _Found(Inputs(reference, data, file, slots), catalogue, brought, parameters)
+
+
+def _remembering(
+    obj: Globals, last: Mapping[str, str], words: Sequence[str], file: Mapping[str, Any] | None
+) -> Catalogue:
+    """The catalogue, with the names of the run that this command line resumes."""
+    from aigc_zoo.run.recorded import recorded_card
+
+    out = Path(last["--out"]) if "--out" in last else None
+    filed = file or {}
+    recipe = words[0] if words else filed.get("recipe")
+    run = filed.get("run")
+    data = last.get("--data") or (run.get("data") if isinstance(run, Mapping) else None)
+    card = recorded_card(obj.catalogue(), out, recipe if isinstance(recipe, str) else None, data)
+    obj.recorded = card or {key: value for key, value in filed.items() if key != "run"}
+    return obj.catalogue()
 
 
 def _sorted_words(
@@ -232,10 +251,12 @@ class _AnyChoice(click.Choice[str]):
 
 
 def parameter_of(option: Option, name: str) -> click.Option:
+    flags = [option.flag, *filter(None, (flag_of(option.short) if option.short else "", ALIASES.get(option.key)))]
     if option.type is bool and not option.repeated:
-        return click.Option([name, f"{option.flag}/--no-{option.flag[2:]}"], default=None, help=option.help)
+        switches = [f"{flag}/--no-{flag[2:]}" for flag in flags]
+        return click.Option([name, *switches], default=None, help=option.help)
     return click.Option(
-        [name, option.flag, *([ALIASES[option.key]] if option.key in ALIASES else [])],
+        [name, *flags],
         type=_AnyChoice([str(choice) for choice in option.choices]) if option.choices else str,
         multiple=option.repeated,
         metavar=_metavar(option),
@@ -245,7 +266,7 @@ def parameter_of(option: Option, name: str) -> click.Option:
 
 def _metavar(option: Option) -> str:
     if option.choices:
-        return f"[{'|'.join(map(str, option.choices))}]"
+        return f"[{'|'.join(option.words)}]"
     one = option.metavar or ("NAME" if option.slot else _TYPES[option.type])
     return f"{one},..." if option.repeated and not option.slot else one
 
@@ -269,6 +290,7 @@ def _default(option: Option, resolved: Configuration | None) -> list[str]:
     value: Any = option.default
     if resolved is not None:
         value = {**resolved.card()["run"], **resolved.options, **resolved.slots}.get(option.key, value)
+        value = _short(value) if option.key in references.KINDS and isinstance(value, str) else value
     if value is None and not option.owner:  # the run decides
         return []
     if option.slot:

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+from aigc_zoo.cli.checked import Checked
 from aigc_zoo.cli.dataset_options import DatasetCommand
-from aigc_zoo.cli.device import device_option
+from aigc_zoo.cli.device import device_of, device_option
 from aigc_zoo.cli.text import print_json
-
-if TYPE_CHECKING:
-    from aigc_zoo.plugins import Catalogue
-
 
 AGAINST = "Dataset to compare with; its own options are --against.OPTION, listed by `--against ID --help`."
 
@@ -24,7 +21,7 @@ AGAINST = "Dataset to compare with; its own options are --against.OPTION, listed
 @click.option("--against", metavar="ID|PATH", show_default="that of the run", help=AGAINST)
 @click.option("--split", default="train", show_default=True, metavar="NAME", help="Split of the dataset.")
 @click.option(
-    "--size", type=click.IntRange(1), metavar="PIXELS", help="Center-crop and resize images to squares of this side."
+    "--size", type=Checked("--size"), metavar="PIXELS", help="Center-crop and resize images to squares of this side."
 )
 @click.option(
     "--metrics",
@@ -35,12 +32,14 @@ AGAINST = "Dataset to compare with; its own options are --against.OPTION, listed
 )
 @click.option(
     "--num",
-    type=click.IntRange(2),
+    type=Checked("--num"),
     metavar="N",
     show_default="as in the evaluations during training",
     help="Number of samples to evaluate.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, metavar="N", help="Random seed for the noise.")
+@click.option(
+    "--seed", type=Checked("--seed"), default=0, show_default=True, metavar="N", help="Random seed for the noise."
+)
 @click.option("--extractor", default="", metavar="NAME", show_default="that of the dataset", help="Feature extractor.")
 @click.option(
     "--extractor-weights",
@@ -71,12 +70,12 @@ def command(
     protocols are equal.
     """
     from aigc_zoo.artefacts.runs import nulled
-    from aigc_zoo.cli.progress import EvaluationProgress
-    from aigc_zoo.run.evaluate import evaluate
-    from aigc_zoo.run.prepare import choose_device
+    from aigc_zoo.run.evaluate import evaluate, source_of
     from aigc_zoo.run.published import resolve_source
+    from aigc_zoo.run.terminal import EvaluationProgress
 
-    source = _existing(obj.catalogue(), resolve_source(obj.catalogue(), source), best)
+    chosen = device_of(device)
+    source = source_of(obj.catalogue(), resolve_source(obj.catalogue(), source), best)
     names = tuple(name.strip() for name in metrics.split(",")) if metrics else ()
     with EvaluationProgress() as progress:
         records = evaluate(
@@ -84,7 +83,7 @@ def command(
             source,
             metrics=names,
             against_options=dataset_options,
-            device=choose_device(device),
+            device=chosen,
             progress=progress,
             note=lambda text: click.echo(f"note: {text}", err=True),
             **settings,
@@ -93,32 +92,6 @@ def command(
         print_json({"schema": 1, "metrics": nulled(records)})
     else:
         _print(records)
-
-
-def _existing(catalogue: Catalogue, source: Path, best: bool) -> Path:
-    """The path to evaluate: `source`, or the best generator of that run. Raises DataError if it does not exist."""
-    from aigc_zoo.errors import DataError
-    from aigc_zoo.run.evaluate import FILES, is_images
-
-    if not source.exists():
-        raise DataError(
-            f"{source}: no such run, file or folder\n"
-            "give a run directory, a generator file, a folder of images or RECIPE@NAME"
-        )
-    if source.is_file() and source.suffix.lower() not in (".safetensors", "") and not is_images(catalogue, source):
-        raise DataError(
-            f"{source}: files of type {source.suffix} cannot be evaluated\n"
-            f"give a run directory, a folder of images, a .safetensors file, or samples as {', '.join(FILES)}"
-        )
-    if not best:
-        return source
-    generator = source / "generator-best.safetensors"
-    if not generator.exists():
-        raise DataError(
-            f"{generator}: no best generator, because the run was not evaluated in training\n"
-            "leave out --best to evaluate the final generator"
-        )
-    return generator
 
 
 def _print(records: Sequence[Mapping[str, Any]]) -> None:

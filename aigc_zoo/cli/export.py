@@ -21,13 +21,9 @@ def command(obj: Any, source: Path, to: str, onnx: bool, licence: str) -> None:
     runtime; the last two are functions of the noise. published.json states digests, sizes, licence, and metrics with
     their protocols. Each file is run and must match the generator to 1e-5 of the range of its samples.
     """
-    from aigc_zoo.errors import DataError
-    from aigc_zoo.run.export import export_generator
+    from aigc_zoo.run.export import export_generator, export_to
 
-    if not source.exists():
-        raise DataError(f"{source}: no such run or file\ngive a run directory or a generator.safetensors file")
-    directory = source if source.is_dir() else source.parent
-    folder = directory / "export" if to == "onnx" else Path(to)
+    folder = export_to(source, None if to == "onnx" else to)
     for path, error in export_generator(obj.catalogue(), source, folder, onnx=onnx or to == "onnx", licence=licence):
         size = f"{path.stat().st_size / 2**20:.2f} MiB"
         click.echo(f"{path}  {size}, output differs by {error:.1e} of the range at most")

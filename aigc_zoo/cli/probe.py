@@ -18,7 +18,8 @@ def report(what, state, found, fix=""):
     sys.stdout.flush()
 
 import torch
-devices = ["cpu"] + [f"cuda ({torch.cuda.get_device_name(n)})" for n in range(torch.cuda.device_count())]
+from aigc_zoo.devices import name, present
+devices = [name(torch.device(one)) for one in present()]
 report("torch works", "ok", f"{torch.__version__}, CUDA {torch.version.cuda}, {torch.get_num_threads()} threads, "
      + ", ".join(devices))
 try:
@@ -28,7 +29,7 @@ except Exception as error:
     report("metrics work", "fault", f"{type(error).__name__}: {' '.join(str(error).split())[:200]}",
          "install the torchvision that fits torch: python -m pip install --upgrade torch torchvision")
 import aigc_zoo
-for device in ["cpu"] + ["cuda"] * torch.cuda.is_available():
+for device in present():
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         try:

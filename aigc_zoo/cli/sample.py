@@ -8,8 +8,9 @@ from typing import Any
 
 import click
 
+from aigc_zoo.cli.checked import Checked
 from aigc_zoo.cli.dataset_options import DatasetCommand
-from aigc_zoo.cli.device import device_option
+from aigc_zoo.cli.device import device_of, device_option
 from aigc_zoo.cli.dynamic import help_row
 from aigc_zoo.errors import ZooError, printable
 
@@ -50,10 +51,10 @@ class SampleCommand(DatasetCommand):
     context_settings={"ignore_unknown_options": True, "help_option_names": ["-h", "--help"]},
 )
 @click.argument("source", metavar="RUN|FILE|RECIPE@NAME", type=click.Path(path_type=Path))
+@click.option("-n", "count", type=Checked("-n"), default=64, show_default=True, metavar="N", help="Number of samples.")
 @click.option(
-    "-n", "count", type=click.IntRange(1), default=64, show_default=True, metavar="N", help="Number of samples."
+    "--seed", type=Checked("--seed"), default=0, show_default=True, metavar="N", help="Random seed for the noise."
 )
-@click.option("--seed", type=int, default=0, show_default=True, metavar="N", help="Random seed for the noise.")
 @click.option(
     "--class",
     "label",
@@ -77,11 +78,10 @@ def command(obj: Any, /, source: Path, count: int, out: str | None, more: tuple[
     depend on -n. A recipe can add sampling options of its own, such as a truncation: `zoo sample RUN --help`
     lists them. They follow RUN.
     """
-    from aigc_zoo.run.prepare import choose_device
     from aigc_zoo.run.published import resolve_source
     from aigc_zoo.run.sample import save_samples
 
-    device = choose_device(settings.pop("device"))
+    device = device_of(settings.pop("device"))
     path = resolve_source(obj.catalogue(), source)
     # Published weights are in the cache, which is no place for samples.
     stem = Path(str(source).replace("/", "-").replace("@", "-")) if path != source else None

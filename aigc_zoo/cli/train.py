@@ -7,33 +7,37 @@ from typing import Any
 
 import click
 
+from aigc_zoo.cli import streams
 from aigc_zoo.cli.dynamic import Inputs, RecipeCommand
 
 
-def run(obj: Any, inputs: Inputs, out: Path | None, fresh: bool, dry_run: bool, allow_inexact_resume: bool) -> int:
+def run(
+    obj: Any, inputs: Inputs, out: Path | None, fresh: bool, dry_run: bool, allow_inexact_resume: bool, extend: bool
+) -> int:
     catalogue = obj.catalogue()
     configuration = inputs.resolve(catalogue)
-    from aigc_zoo.cli.progress import ReadingProgress, TerminalProgress, summary
     from aigc_zoo.engine.ranks import leave_group
     from aigc_zoo.run.dry_run import dry_run as dry_run_lines
     from aigc_zoo.run.loop import train
-    from aigc_zoo.run.prepare import default_directory, prepare
+    from aigc_zoo.run.prepare import prepare
     from aigc_zoo.run.progress import Progress
-    from aigc_zoo.run.signals import stopping
+    from aigc_zoo.run.recorded import run_directory
+    from aigc_zoo.run.terminal import ReadingProgress, TerminalProgress, summary
 
     try:
         prepared = prepare(catalogue, configuration, progress=ReadingProgress())
         first = prepared.ranks.first
         for note in configuration.notes if first else ():
             click.echo(note, err=True)
-        folder = out if out is not None else default_directory(configuration, prepared.recipe)
+        folder = run_directory(out, configuration.recipe, prepared.reference)
         if dry_run:
             for line in dry_run_lines(prepared, folder) if first else ():
                 click.echo(line)
             return 0
-        with stopping() as stop:
+        with streams.stopping() as stop:
             bar = TerminalProgress() if first else Progress()
-            result = train(prepared, folder, fresh=fresh, inexact=allow_inexact_resume, progress=bar, stop=stop)
+            how = {"fresh": fresh, "inexact": allow_inexact_resume, "extend": extend}
+            result = train(prepared, folder, **how, progress=bar, stop=stop)
     finally:
         leave_group()
     if first:
@@ -47,7 +51,7 @@ command = RecipeCommand(
     extra=[
         click.Option(
             ["--out"],
-            type=click.Path(path_type=Path, file_okay=False),
+            type=click.Path(path_type=Path),
             metavar="DIR",
             show_default="runs/RECIPE-DATA",
             help="Run directory.",
@@ -59,6 +63,11 @@ command = RecipeCommand(
             help="Resume even if device, ranks, threads or versions changed; recorded in card.json, as results differ.",
         ),
         click.Option(
+            ["--extend"],
+            is_flag=True,
+            help="Continue to another length even if the steps so far depend on it, as a learning rate schedule does.",
+        ),
+        click.Option(
             ["--dry-run"],
             is_flag=True,
             help="Train two steps, save and reload in memory, and estimate time; write nothing.",
@@ -68,6 +77,6 @@ command = RecipeCommand(
 
     Without --data, a recipe trains on its default dataset. card.json in the run directory records everything that a run
     depends on. A run resumes only if its configuration is unchanged, and then continues exactly as if it had not been
-    interrupted.
+    interrupted. More --steps or --images, or another --until, continue a finished run.
     """,
 )

@@ -19,7 +19,9 @@ BRIGHT = 128
 _CHANNELS = (3, 1, 4)  # the most likely first
 _SMALLEST_SIDE = 8
 _UNITS = ((0.0, 1.0), (-1.0, 1.0))
-_NO_IMAGES = "if these are no images, save them under the name arrays: np.savez('data.npz', arrays=values)"
+_NO_IMAGES = (
+    "if these are no images, name them arrays: np.savez('data.npz', arrays=values), in Python {'arrays': values}"
+)
 
 
 class Images(NamedTuple):
@@ -125,16 +127,16 @@ def _integral(values: Array) -> bool:
 def _no_range(path: Path, arrays: Mapping[str, Array], low: float, high: float) -> DataError:
     first = next(iter(arrays.values()))
     if (low, high) == (0, 1):
-        fix = "save black and white images as values.astype(bool)"
+        fix = "convert black and white images to bool"
     elif first.dtype.kind == "f" and low >= -1.5 and high <= 1.5:
         unit = (0, 1) if low >= -0.5 else (-1, 1)
-        fix = f"save np.clip(values, {unit[0]}, {unit[1]}), if that is their range"
+        fix = f"clip them to the range {unit[0]} to {unit[1]}, if that is theirs"
     elif first.dtype.kind == "f":
-        fix = "save images as floats from 0 to 1 or from -1 to 1, or as uint8 from 0 to 255"
+        fix = "convert images to floats from 0 to 1 or from -1 to 1, or to uint8 from 0 to 255"
     elif low < 0:
-        fix = "save images as uint8 from 0 to 255, or as floats from -1 to 1"
+        fix = "convert images to uint8 from 0 to 255, or to floats from -1 to 1"
     else:
-        fix = "save images as floats from 0 to 1, divided by the value of white, or as uint8 from 0 to 255"
+        fix = "convert images to floats from 0 to 1, divided by the value of white, or to uint8 from 0 to 255"
     return DataError(
         f"{path}: {first.dtype} of shape {first.shape} with values from {low:.6g} to {high:.6g} has the shape of "
         f"images, but not their range\n{fix}\n{_NO_IMAGES}"
@@ -159,5 +161,5 @@ def _refuse_flattened(path: Path, arrays: Mapping[str, Array], named: bool) -> N
         shape = f"{side}, {side}" if channels == 1 else f"{channels}, {side}, {side}"
     raise DataError(
         f"{path}: {first.dtype} of shape {first.shape} has one row of numbers for each image, without height and "
-        f"width\nsave images with their shape: values.reshape(-1, {shape})\n{_NO_IMAGES}"
+        f"width\nuse images with their shape: values.reshape(-1, {shape})\n{_NO_IMAGES}"
     )

@@ -34,7 +34,7 @@ def numbered(
         )
     flat = {split: _flat(path, sizes[split], labels) for split, labels in given.items() if labels is not None}
     if len({labels.dtype.kind == "U" for labels in flat.values()}) > 1:
-        raise DataError(f"{path}: some splits have numbers as labels, others have texts: save all of them alike")
+        raise DataError(f"{path}: some splits have numbers as labels, others have texts: use one of them")
     classes = np.unique(np.concatenate(list(flat.values())))
     numbers = {split: torch.from_numpy(np.searchsorted(classes, labels)) for split, labels in flat.items()}
     return dict(numbers), [str(label) for label in classes]

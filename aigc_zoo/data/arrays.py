@@ -27,11 +27,11 @@ Array = np.ndarray[Any, Any]
 _VALUES = ("images", "image", "arrays", "x", "data", "samples")
 _LABELS = ("labels", "label", "y", "targets")
 _KINDS = {"b": "bool", "i": "integer", "u": "integer", "f": "float"}
-_SPLITS = {"train": "train", "test": "test", "val": "val", "valid": "val"}
+SPLITS = {"train": "train", "test": "test", "val": "val", "valid": "val", "validation": "val"}
 
 
 class Named(NamedTuple):
-    """Arrays of samples and labels by split, and what the file calls the samples: "images", "arrays" or ""."""
+    """Arrays of samples and labels by split, and what their names call the samples: "images", "arrays" or ""."""
 
     splits: dict[str, tuple[Array, Array | None]]
     kind: str = ""
@@ -67,7 +67,13 @@ def _npz(path: Path) -> Named:
     if total > MOST_BYTES:
         raise DataError(f"{path} unpacks to {total:,} bytes: save its arrays as .npy files, which are memory-mapped")
     with np.load(path, allow_pickle=False) as file:
-        arrays = {name: array for name in file.files if isinstance(array := file[name], np.ndarray)}  # or bytes
+        return named(
+            path, {name: array for name in file.files if isinstance(array := file[name], np.ndarray)}
+        )  # or bytes
+
+
+def named(path: Path, arrays: Mapping[str, Array]) -> Named:
+    """Samples and labels by split, as the names of arrays say."""
     values: dict[str, Array] = {}
     labels: dict[str, Array] = {}
     others: dict[str, Array] = {}
@@ -106,7 +112,7 @@ def _only(path: Path, others: Mapping[str, Array], labels: dict[str, Array]) -> 
 def _split_and_name(key: str) -> tuple[str, str]:
     """Split and name of a key: train_images and images_train are both ("train", "images"), train is ("train", "x")."""
     parts = key.split("_")
-    for name, split in _SPLITS.items():
+    for name, split in SPLITS.items():
         if name in (parts[0], parts[-1]):
             return split, "_".join(part for part in parts if part != name) or "x"
     return "train", key
@@ -126,7 +132,7 @@ def splits_of(
         if other.shape[1:] != first.shape[1:] or _KINDS[other.dtype.kind] != _KINDS[first.dtype.kind]:
             raise DataError(
                 f"{path}: {split} is {other.dtype} of shape {other.shape}, but {order[0]} is {first.dtype} of shape "
-                f"{first.shape}: save all splits with one shape and dtype"
+                f"{first.shape}: all splits need one shape and dtype"
             )
     sizes = {split: len(array) for split, array in values.items()}
     numbers, classes = numbered(path, sizes, {split: labels for split, (_, labels) in arrays.items()})

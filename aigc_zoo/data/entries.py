@@ -20,8 +20,8 @@ from aigc_zoo.data.download import Progress
 from aigc_zoo.data.kinds import Kinds
 from aigc_zoo.data.layout import View, plain, split_name
 from aigc_zoo.data.samples import with_entries
-from aigc_zoo.errors import DataError
-from aigc_zoo.game import Samples
+from aigc_zoo.errors import DataError, UsageError
+from aigc_zoo.game import Recipe, Samples
 
 REAL, SOURCE = "real", "source"
 LETTERS = {SOURCE: "a", REAL: "b"}
@@ -39,6 +39,21 @@ class Wanted:
 
     def folder(self, entry: str) -> str:
         return (self.folders or {}).get(entry, entry)
+
+
+def wanted_entries(recipe: Recipe, folders: Sequence[str] = ()) -> Wanted | None:
+    """The entries that a recipe reads from files, None where it reads the one that it imitates alone.
+
+    Raises UsageError for a name that is not of the form ENTRY=FOLDER.
+    """
+    names = tuple(dict.fromkeys((*recipe.inputs, recipe.imitates)))
+    named = {}
+    for text in folders:
+        entry, equals, folder = text.partition("=")
+        if not equals or not folder or entry not in names:
+            raise UsageError(f"--entry {text}: not ENTRY=FOLDER with one of the entries {', '.join(names)}")
+        named[entry] = folder
+    return Wanted(names, recipe.paired, named) if len(names) > 1 else None
 
 
 def open_entries(

@@ -53,8 +53,7 @@ def read_header(file: IO[bytes]) -> Header:
         width, height = image.size
         if _orientation(image, png) >= 5:
             width, height = height, width
-        grey = image.mode in _GREY or _grey_palette(image) or (png is not None and png.color == GREY_ALPHA)
-        return Header(width, height, grey, image.mode)
+        return Header(width, height, is_grey(image, png), image.mode)
 
 
 def decode(file: IO[bytes], channels: int, size: int | None = None) -> Array:
@@ -66,9 +65,16 @@ def decode(file: IO[bytes], channels: int, size: int | None = None) -> Array:
     """
     png = read_png(file)
     with _opened(file) as image:
-        turn = _TURNS.get(_orientation(image, png))
-        image.load()
-        flat = _on_black(_eight_bits(image, png, file)).convert("L" if channels == 1 else "RGB")
+        return pixels_of(image, channels, size, png, file)
+
+
+def pixels_of(
+    image: Image.Image, channels: int, size: int | None = None, png: Png | None = None, file: IO[bytes] | None = None
+) -> Array:
+    """`decode` of an image that Pillow has opened, from a PNG `file` or any other."""
+    turn = _TURNS.get(_orientation(image, png))
+    image.load()
+    flat = _on_black(_eight_bits(image, png, file)).convert("L" if channels == 1 else "RGB")
     if turn is not None:
         flat = flat.transpose(turn)
     pixels = np.asarray(square(flat, size) if size is not None else flat)
@@ -122,13 +128,18 @@ def _grey_palette(image: Image.Image) -> bool:
     return bool((colors == colors[:, :1]).all())
 
 
-def _eight_bits(image: Image.Image, png: Png | None, file: IO[bytes]) -> Image.Image:
+def is_grey(image: Image.Image, png: Png | None = None) -> bool:
+    """Whether an image that Pillow has opened is grey."""
+    return image.mode in _GREY or _grey_palette(image) or (png is not None and png.color == GREY_ALPHA)
+
+
+def _eight_bits(image: Image.Image, png: Png | None, file: IO[bytes] | None) -> Image.Image:
     """An image with 8 bits per channel, in which the transparent color of a PNG is black or stated in 8 bits."""
     if image.mode in _SIXTEEN:
         return _grey_of_sixteen(image, png)
     if image.mode == "F":
         raise ValueError("its values are floating-point numbers without a stated range: save it with 8 bits")
-    if png is not None and png.depth == 16:
+    if png is not None and file is not None and png.depth == 16:
         return _color_of_sixteen(image, png, file)
     if image.format == "TIFF" and image.mode.startswith("RGB") and set(_bits(image)) == {16}:
         highest = _highest(np.asarray(image), image.mode)

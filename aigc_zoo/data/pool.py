@@ -11,6 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from aigc_zoo import devices
 from aigc_zoo.game import Batch, Samples
 from aigc_zoo.random import generator, permutation, row_uniforms
 
@@ -155,7 +156,7 @@ class Fetcher:
 
     def _copy(self, gather: Callable[[], Rows]) -> tuple[Rows, torch.cuda.Event | None]:
         if self._stream is None:
-            return gather(), None
+            return {name: to_device(value, self._device) for name, value in gather().items()}, None
         with torch.cuda.stream(self._stream):
             rows = {name: to_device(value, self._device) for name, value in gather().items()}
             ready = torch.cuda.Event()  # type: ignore[no-untyped-call]
@@ -164,10 +165,10 @@ class Fetcher:
 
 
 def to_device(value: Tensor, device: torch.device) -> Tensor:
-    """The value on the device, copied asynchronously, which needs pinned memory."""
+    """The value on the device. Copies to CUDA are asynchronous, which needs pinned memory."""
     if value.device.type == device.type:
         return value
-    return (value.pin_memory() if device.type == "cuda" else value).to(device, non_blocking=True)
+    return value.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else value.to(device)
 
 
 def example(samples: Samples, n: int = 1) -> Batch:
@@ -176,5 +177,6 @@ def example(samples: Samples, n: int = 1) -> Batch:
 
 
 def _free(device: torch.device) -> int | None:
-    """Bytes that the fields may use on a CUDA device; None on the CPU, where the fields are already."""
-    return int(torch.cuda.mem_get_info(device)[0] * MEMORY_FRACTION) if device.type == "cuda" else None
+    """Bytes that the fields may use on a GPU; None on the CPU, where the fields are already."""
+    free = devices.free_memory(device)
+    return None if free is None else int(free * MEMORY_FRACTION)

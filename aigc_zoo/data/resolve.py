@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from aigc_zoo.data import memory
 from aigc_zoo.data.download import Progress
 from aigc_zoo.data.entries import Wanted
 from aigc_zoo.data.modalities import kinds
@@ -15,14 +17,14 @@ from aigc_zoo.data.open import open_path, resized
 from aigc_zoo.data.place import cache_folder
 from aigc_zoo.errors import ConfigError, DataError
 from aigc_zoo.game import Samples
-from aigc_zoo.options import bind, reader_of
-from aigc_zoo.options.data import is_name, is_path
+from aigc_zoo.options import bind, references
+from aigc_zoo.options.references import IN_MEMORY
 from aigc_zoo.plugins import Catalogue, catalogue
 
 
 def load(
     catalogue: Catalogue,
-    reference: str,
+    reference: Any,
     *,
     size: int | None = None,
     modality: str = "",
@@ -30,45 +32,42 @@ def load(
     progress: Progress | None = None,
     skip_bad: int = 0,
     wanted: Wanted | None = None,
+    namespace: str | None = None,
 ) -> dict[str, Samples]:
-    """The splits of the dataset with that name or id, otherwise of the file or folder at that path.
+    """The splits of the dataset with that name or id, otherwise of the file or folder at that path, or in memory.
 
-    The split "train" is always among them. `size` resizes images to squares of that many pixels a side; `options` are
-    those of a named dataset, of the one that reads the file by its suffix, or of the modality that files are read as,
-    by default the first of the zoo's own that reads any of them; `progress(done, all)` is called from time
-    to time while images are read, of which up to `skip_bad` that cannot be read are left out. Raises DataError and
-    ConfigError that name the fix.
+    `reference` is a name, an id, a path, or data that `memory.open_data` takes. The split "train" is always among the
+    splits. `size` resizes images to squares of that many pixels a side; `modality` is that of files at a path, by
+    default the first of the zoo's own that reads any of them; `options` are those of a named dataset, of the one that
+    reads the file by its suffix, or of the modality; `progress(done, all)` is called from time to time while files are
+    read, of which up to `skip_bad` that cannot be read are left out; `wanted` are entries that files are read for;
+    `namespace` is that of the plugin that states the reference. The extractor of the samples is a full id. Raises
+    DataError and ConfigError that name the fix.
     """
-    path = Path(reference).expanduser()
-    if is_name(catalogue, reference):
-        if modality:
-            raise ConfigError(f"--modality {modality}: {reference} is a dataset, whose modality is known")
-        return _named(catalogue, reference, size, options)
-    reader = reader_of(catalogue, reference) if path.is_file() else None
-    if reader is not None:
-        return _named(catalogue, reader.id, size, options, path)
-    if exists(path) or is_path(catalogue, reference):
-        of = kinds(catalogue, modality, **{"size": size, **(options or {})})
-        return open_path(path, of, wanted=wanted, progress=progress, skip_bad=skip_bad)
-    try:
-        catalogue.find("dataset", reference)
-    except ConfigError as unknown:
-        *lines, last = str(unknown).splitlines()
-        raise DataError("\n".join([*lines, f"and there is no such file or folder; {last}"])) from None
-    raise AssertionError(f"{reference} is not a name, but was found")
+    if not memory.is_reference(reference):
+        of = kinds(catalogue, modality, size=size)
+        return memory.open_data(reference, of, progress=progress, skip_bad=skip_bad)
+    data = references.find_data(catalogue, os.fspath(reference), namespace)
+    if data.full == IN_MEMORY:
+        raise DataError(
+            f"{IN_MEMORY} was passed to aigc_zoo.train in Python, and no run stores it:\n"
+            "name a dataset instead (--against, --data), or pass it again, as in load_run(PATH).evaluate(data)"
+        )
+    by_dataset = data.path is None or (data.entry is not None and data.path.is_file())
+    if by_dataset and modality:
+        raise ConfigError(f"--modality {modality}: {reference} is a dataset, whose modality is known")
+    if data.path is None:
+        splits, note = _named(catalogue, data.full, size, options), data.note.removeprefix("note: ")
+        return {name: replace(one, notes=(note, *one.notes)) if note else one for name, one in splits.items()}
+    if data.entry is not None and data.path.is_file():
+        return _named(catalogue, data.entry.id, size, options, data.path)
+    of = kinds(catalogue, modality, **{"size": size, **(options or {})})
+    return open_path(data.path, of, wanted=wanted, progress=progress, skip_bad=skip_bad)
 
 
 def load_path(path: Path) -> dict[str, Samples]:
     """The splits of the files at a path, with what is installed; for scripts of plugins, which have no catalogue."""
     return load(catalogue(), str(path.absolute()))
-
-
-def exists(path: Path) -> bool:
-    """Whether the path exists; False for names that the system does not accept."""
-    try:
-        return path.exists()
-    except (OSError, ValueError):  # too long; a NUL
-        return False
 
 
 def _named(
@@ -79,18 +78,26 @@ def _named(
     file: Path | None = None,
 ) -> dict[str, Samples]:
     entry, target = bind(catalogue, "dataset", reference, options)
-    splits = dict(target(file or where(entry.name)))
+    splits = dict(target(file or where(entry.name, entry.namespace)))
     if "train" not in splits:
         raise ConfigError(
             f"dataset {entry.id} has no split train, only {', '.join(splits) or 'none'}: it cannot be used for training"
         )
+    for name, samples in splits.items():
+        if samples.extractor:
+            extractor = references.find(catalogue, "extractor", samples.extractor, entry.namespace)
+            splits[name] = replace(samples, extractor=extractor.full)
     modalities = {samples.spec.modality for samples in splits.values()}
     return resized(splits, {name: find(catalogue, name) for name in modalities}, size)
 
 
-def where(name: str) -> Path:
-    """The folder of a dataset's files and downloads: `$ZOO_DATA/NAME` if it exists, otherwise one in the cache."""
+def where(name: str, namespace: str = "zoo") -> Path:
+    """The folder of a dataset's files and downloads: `$ZOO_DATA/NAME` if it exists, otherwise one in the cache.
+
+    Datasets of other packages look in `$ZOO_DATA/NAMESPACE/NAME` first, and the cache has a folder for each namespace,
+    so that two datasets of the same name never read each other's downloads.
+    """
+    full = name if namespace == "zoo" else f"{namespace}/{name}"
     data = os.environ.get("ZOO_DATA")
-    if data and (Path(data) / name).is_dir():
-        return Path(data) / name
-    return cache_folder() / "data" / name
+    given = [Path(data) / one for one in dict.fromkeys((full, name))] if data else []
+    return next((folder for folder in given if folder.is_dir()), cache_folder() / "data" / full)

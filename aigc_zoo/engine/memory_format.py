@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 
 from torch import Tensor
 
 from aigc_zoo.engine import fast
 from aigc_zoo.engine.batch import StepBatch
+from aigc_zoo.engine.networks import copied
 from aigc_zoo.game import Nets, Recipe, all_losses
 
 FEW = 8
@@ -23,7 +23,7 @@ def needs_contiguous(recipe: Recipe, nets: Nets, entries: Mapping[str, Tensor], 
     Evaluates every loss of the recipe, lazy ones included, on copies of the networks and a few of the `rows` of a batch
     with these `entries`. Any other error is ignored here, as the training step raises it again.
     """
-    nets = copy.deepcopy(nets)
+    nets = copied(nets)
     few = {key: value[:FEW] if value.shape[:1] == (rows,) else value for key, value in entries.items()}
     for loss in {loss for player in recipe.players.values() for loss in all_losses(player.loss)}:
         batch = StepBatch(few, lambda given: recipe.generate(nets, given), keep_graph=True)

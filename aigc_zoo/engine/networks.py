@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from aigc_zoo.errors import ConfigError
 from aigc_zoo.game import Nets, Recipe, Spec
 from aigc_zoo.random import seeded
+
+Module = TypeVar("Module", bound=nn.Module)
 
 
 def build_networks(recipe: Recipe, spec: Spec, seed: int) -> Nets:
@@ -36,6 +41,13 @@ def check_names(recipe: Recipe, nets: Nets) -> None:
         for net in names:
             if net not in nets:
                 raise ConfigError(f"the recipe's {role} name {net}, but the networks are {', '.join(nets)}")
+
+
+def copied(net: Module) -> Module:
+    """A deep copy of a network. A tensor with a graph that a module keeps as an attribute is copied without the graph:
+    torch's older hooks for weight and spectral normalization keep the weight of the last forward pass so."""
+    kept = [value for module in net.modules() for value in tree_leaves(dict(vars(module))) if isinstance(value, Tensor)]
+    return copy.deepcopy(net, {id(value): value.detach().clone() for value in kept if not value.is_leaf})
 
 
 def trainable(net: nn.Module) -> list[nn.Parameter]:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from aigc_zoo.engine import fast
+from aigc_zoo.engine.progress_watch import ProgressWatch
 from aigc_zoo.engine.ranks import Ranks
 from aigc_zoo.errors import UsageError
 from aigc_zoo.game import Nets, Recipe, Spec
@@ -25,8 +26,10 @@ class Sampler:
     seed         controls noise, labels and the noise inside networks
     t, images    the progress entries of the batch, as stored with the weights
     frequencies  relative class frequencies from which labels are drawn, uniform if empty; `label` fixes the class
-    inputs       `inputs(rows)` returns the real entries that `Recipe.generate` reads; needed if `recipe.inputs` is set
+    inputs       `inputs(rows)` returns the real entries that `Recipe.generate` reads, needed if `recipe.inputs` is set;
+                 labels among them are used unless `label` fixes the class
     options      keyword-only arguments of `Recipe.generate`
+    watch        of the trainer whose generators these are, notes whether `generate` uses `t`
 
     Raises UsageError if the recipe needs inputs and there are none.
     """
@@ -44,12 +47,14 @@ class Sampler:
         label: int | None = None,
         inputs: Callable[[Tensor], Mapping[str, Tensor]] | None = None,
         options: Mapping[str, Any] | None = None,
+        watch: ProgressWatch | None = None,
     ) -> None:
         if recipe.inputs and inputs is None:
             raise UsageError(f"this recipe generates samples from {', '.join(recipe.inputs)}: say --data PATH")
         self.recipe, self.spec, self.nets, self.seed = recipe, spec, nets.eval(), seed
         self.t, self.images, self.label = t, images, label
         self.frequencies, self.inputs, self.options = tuple(frequencies), inputs, dict(options or {})
+        self.watch = watch or ProgressWatch()
         parameter = next(nets.parameters(), torch.zeros(()))
         self.device, self.dtype = parameter.device, parameter.dtype
         if self.dtype == torch.float32:
@@ -64,14 +69,16 @@ class Sampler:
         real: dict[str, Tensor] = {
             self.recipe.imitates: torch.zeros(1, *self.spec.shape).expand(CHUNK, *self.spec.shape)
         }
-        if self.spec.classes:
-            real["label"] = torch.nn.functional.one_hot(self.labels(number), self.spec.classes).float()
         if self.inputs is not None:
             real |= self.inputs(torch.arange(number * CHUNK, (number + 1) * CHUNK))
+        if self.spec.classes and (self.label is not None or "label" not in real):
+            real["label"] = torch.nn.functional.one_hot(self.labels(number), self.spec.classes).float()
         with seeded(self.device, self.seed, "sample", number):
             batch = real | dict(self.recipe.draw(real))
             batch |= {"t": torch.tensor(self.t), "images": torch.tensor(float(self.images))}
-            generated = self._generate(number, {key: self._to_device(value) for key, value in batch.items()})
+            batch = self.watch.watched({key: self._to_device(value) for key, value in batch.items()})
+            with self.watch.part("generate"):
+                generated = self._generate(number, batch)
         return {key: value.float() if value.is_floating_point() else value for key, value in generated.items()}
 
     def labels(self, number: int) -> Tensor:

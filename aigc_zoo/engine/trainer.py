@@ -6,7 +6,6 @@ batch.py, and the loss of the recipe.
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
@@ -21,8 +20,9 @@ from aigc_zoo.engine.batch import StepBatch, split_batch
 from aigc_zoo.engine.ema import EmaUpdater
 from aigc_zoo.engine.guard import guard_for
 from aigc_zoo.engine.memory_format import NOTE, needs_contiguous
-from aigc_zoo.engine.networks import build_networks, check_names, float_buffers, trainable
+from aigc_zoo.engine.networks import build_networks, check_names, copied, float_buffers, trainable
 from aigc_zoo.engine.norm import convert_sync_batch_norm
+from aigc_zoo.engine.progress_watch import ProgressWatch
 from aigc_zoo.engine.ranks import Ranks
 from aigc_zoo.engine.sampler import Sampler
 from aigc_zoo.engine.turn import turn
@@ -79,6 +79,7 @@ class Trainer:
         self.device, self.dtype, self.ranks = torch.device(device), dtype, ranks or Ranks()
         self.step, self.accumulate = 0, accumulate
         self.notes: list[str] = []  # automatic decisions to tell the user about
+        self.watch = ProgressWatch()
         self.shard = self.ranks.shard(batch_size)
         self._rows = batch_size // self.ranks.world
         if self._rows % accumulate:
@@ -99,11 +100,11 @@ class Trainer:
         if sync_batch_norm and world > 1:
             convert_sync_batch_norm(self.nets)
         check_names(recipe, self.nets)
-        self._convert = fast.to_channels_last if self.dtype == torch.float32 else _unchanged  # float64 gains nothing
-        self._format_is_checked = self._convert is _unchanged
+        self._convert = fast.to_channels_last if self.dtype == torch.float32 else fast.unchanged  # no gain in float64
+        self._format_is_checked = self._convert is fast.unchanged
         fast.convert_memory_format(self.nets, self._convert)
         self.guard = guard_for(self.device)(tuple(recipe.players), self.nets, self.device, world)
-        self.ema = Nets({name: copy.deepcopy(self.nets[name]) for name in recipe.ema})
+        self.ema = Nets({name: copied(self.nets[name]) for name in recipe.ema})
         self.ema.requires_grad_(False).eval()
         self._ema_updater = EmaUpdater(self.ema, self.nets, recipe.ema)
         self.nets.train()
@@ -176,7 +177,7 @@ class Trainer:
 
     def _run_turns(self, losses: Sequence[Loss | None], inputs: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
         """All turns of a step and the EMA update. `inputs` are batches and counters; nothing waits for the device."""
-        *batches, counters = inputs
+        *batches, counters = *(self.watch.watched(batch) for batch in inputs[:-1]), inputs[-1]
         terms: dict[str, Tensor] = {}
         step_batches, version = self._step_batches(losses, batches), 0
         last = max((number for number, loss in enumerate(losses) if loss is not None), default=0)
@@ -187,19 +188,21 @@ class Trainer:
             for micro_batches in step_batches[len(step_batches) - player.turns :]:
                 views = [batch.view(self._controls_generator[name], version) for batch in micro_batches]
                 if player.lr is not None:
-                    fast.set_lr(optimizer, player.lr(self.nets, views[0]) if callable(player.lr) else player.lr)
+                    with self.watch.part(f"lr of {name}"):
+                        fast.set_lr(optimizer, player.lr(self.nets, views[0]) if callable(player.lr) else player.lr)
                 real = [(key, batch.entries[key]) for batch in micro_batches for key in self._real_keys]
                 is_last = number == last and micro_batches is step_batches[-1]
                 guard = self.guard.begin_turn(number, counters["step"], params, real, is_last)
                 try:
-                    with self._autocast:
+                    with self._autocast, self.watch.part(f"loss of {name}"):
                         found = turn(loss, self.nets, views, params, optimizer, self.ranks, guard, self._shared_buffers)
                 except ValueError as error:
                     raise ConfigError(f"player {name}, step {self.step}: {error}") from error
                 version += self._controls_generator[name]
             terms |= {f"{name}/{term}": value for term, value in found.items()}
         if not self.guard.tripped:
-            self._ema_updater.update(batches[-1], counters, self.dtype, self.guard.buffer_target)
+            with self.watch.part("ema"):
+                self._ema_updater.update(batches[-1], counters, self.dtype, self.guard.buffer_target)
         return terms
 
     def _step_batches(self, losses: Sequence[Loss | None], batches: Sequence[Batch]) -> list[list[StepBatch]]:
@@ -211,7 +214,7 @@ class Trainer:
             if loss is not None and self._controls_generator[name]
         ]
         keep = with_graph[:1] if self.accumulate == 1 else []
-        generate = partial(self.recipe.generate, self.nets)
+        generate = self.watch.part("generate")(partial(self.recipe.generate, self.nets))
         return [
             [StepBatch(micro, generate, keep == [i]) for micro in split_batch(batch, self._rows, self.accumulate)]
             for i, batch in enumerate(batches)
@@ -231,7 +234,7 @@ class Trainer:
             if not needs_contiguous(self.recipe, self.nets, self.batch(0), self._rows):
                 return
         self.notes.append(NOTE)
-        self._convert = _unchanged
+        self._convert = fast.unchanged
         for net in (self.nets, self.ema):
             fast.convert_memory_format(net, Tensor.contiguous)
         for optimizer in self._optimizers.values():
@@ -241,9 +244,7 @@ class Trainer:
 
     def diverged(self) -> str | None:
         """A sentence on the first non-finite value and its step, None if there was none: call it on every rank.
-
-        Waits for the device. A non-finite value of one rank stops all; the smallest finding is the cause.
-        """
+        Waits for the device. A non-finite value of one rank stops all; the smallest finding is the cause."""
         findings = [int(first) for first in self.ranks.gather(self.guard.first)]
         return self.guard.describe(min(one for one in findings if one >= 0)) if max(findings) >= 0 else None
 
@@ -254,23 +255,25 @@ class Trainer:
         statistics differ between ranks. `keywords` are those of `Sampler`.
         """
         generators = {
-            name: copy.deepcopy(self.ema[name] if ema and name in self.ema else self.nets[name])
+            name: copied(self.ema[name] if ema and name in self.ema else self.nets[name])
             for name in self.recipe.generators
         }
         nets = Nets(generators).requires_grad_(False)
         if synchronize:
             self.ranks.copy_from_first(nets.buffers())
         nets.update(self.frozen)
-        return Sampler(self.recipe, self.spec, nets, t=self.progress, images=self.images, **keywords)
+        return Sampler(self.recipe, self.spec, nets, t=self.progress, images=self.images, watch=self.watch, **keywords)
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """The whole state but the data, as tensors by name and scalars: call it on every rank, save that of rank 0."""
         tensors, optimizers = state.collect(self._saved_nets(), self.ema, self._optimizers, self.ranks)
-        return tensors, {"step": self.step, "images": self.images, "optimizers": optimizers}
+        progress = {"step": self.step, "images": self.images, "uses_t": sorted(self.watch.users)}
+        return tensors, progress | {"optimizers": optimizers}
 
     def load(self, tensors: Mapping[str, Tensor], scalars: Mapping[str, Any]) -> None:
         """Resume from `state()`: the next step equals that of the run it was saved from, bit for bit."""
         self.step = int(scalars["step"])
+        self.watch.load(scalars.get("uses_t"))
         state.load(self._saved_nets(), self.ema, self._optimizers, self.ranks, tensors, scalars["optimizers"])
 
     def initialize_from(self, tensors: Mapping[str, Tensor]) -> list[str]:
@@ -293,7 +296,3 @@ def steps_for(recipe: Recipe, batch_size: int, steps: int | None, images: int | 
         assert images is not None
         steps = math.ceil(images / (batch_size * recipe.rounds))
     return max(1, steps)
-
-
-def _unchanged(value: Tensor) -> Tensor:
-    return value

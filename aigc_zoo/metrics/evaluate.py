@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from aigc_zoo.data.pool import example
 from aigc_zoo.errors import ConfigError, DataError
 from aigc_zoo.game import Samples
 from aigc_zoo.metrics import coverage, fidelity
@@ -231,17 +232,19 @@ def _duplicates(evaluator: Evaluator, generated: Features) -> Sequence[Value]:
 def _modes(evaluator: Evaluator, generated: Features) -> Sequence[Value]:
     """Modes found and the divergence of their frequencies from the data's; a mode is a centre of points, or a class."""
     reference = evaluator.reference
-    classes, labels = reference.spec.classes, reference.fields["label"]
+    classes = reference.spec.classes
+    expected = (torch.tensor(reference.frequencies, dtype=torch.float64) * len(reference)).round()
     settings: dict[str, Any] = {"of": classes}
     if reference.spec.modality == "points":
-        centres, std = coverage.mixture_of(reference.fields["real"], labels, classes)
+        points = example(reference, len(reference))
+        centres, std = coverage.mixture_of(points["real"], points["label"].argmax(1), classes)
         counts = coverage.mode_counts(generated.values, centres, std)
         settings |= {"least": coverage.LEAST, "sigmas": coverage.SIGMAS, "std": round(std, 4)}
     else:
         assert generated.logits is not None
         counts = torch.bincount(generated.logits.argmax(1), minlength=classes)
         settings["least"] = 1
-    divergence = coverage.divergence(counts, torch.bincount(labels, minlength=classes))
+    divergence = coverage.divergence(counts, expected)
     found = int((counts >= settings["least"]).sum())
     return [Value(found, settings=settings), Value(divergence, settings=settings)]
 

@@ -138,7 +138,8 @@ def load_extractor(
         module=module,
         digest=digest(module.state_dict(), {})[:16],
         device=torch.device(device),
-        versions=versions_of(entry.distribution),
+        # A plugin file is known by its content; a package's version is the one that is installed.
+        versions=versions_of() | {entry.distribution if entry.file is None else entry.namespace: entry.version},
         note=" ".join(source.notes),
     )
 

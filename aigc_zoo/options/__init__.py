@@ -9,8 +9,8 @@ from aigc_zoo.options.configuration import (
     settings_of,
     unknown_option,
 )
-from aigc_zoo.options.data import dataset_of, reader_of
 from aigc_zoo.options.file import read_file
+from aigc_zoo.options.references import reader_of
 from aigc_zoo.options.settings import RUN_SETTINGS, RunSettings
 from aigc_zoo.options.values import Option
 
@@ -24,7 +24,6 @@ __all__ = [
     "call_options",
     "checked_call",
     "component_options",
-    "dataset_of",
     "explain_errors",
     "options_of",
     "parse_call",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,19 +11,20 @@ from typing import TYPE_CHECKING, Any
 
 from aigc_zoo.discovery import Entry
 from aigc_zoo.errors import ConfigError, UsageError
+from aigc_zoo.options import references
 from aigc_zoo.options.binding import arguments, bound, call
-from aigc_zoo.options.data import PREFIX, without_prefix
+from aigc_zoo.options.draft import BY_RECIPE, Draft, prefix
 from aigc_zoo.options.file import layer_of
-from aigc_zoo.options.overlays import BY_RECIPE, Draft, Overlay, prefix
+from aigc_zoo.options.overlays import Overlay
+from aigc_zoo.options.references import PREFIX
 from aigc_zoo.options.settings import RUN_SETTINGS, RunSettings
 from aigc_zoo.options.signatures import read
 from aigc_zoo.options.values import Option, Value
-from aigc_zoo.spec import API
+from aigc_zoo.plugins import Catalogue, Found, packages_of
 from aigc_zoo.text import zoo_command
 
 if TYPE_CHECKING:
     from aigc_zoo.game import Recipe
-    from aigc_zoo.plugins import Catalogue, Found
 
 Ids = str | tuple[str, ...] | None
 
@@ -38,6 +39,7 @@ class Configuration:
     set_by   preset, file, cli or python, for each value that is not at its default
     plugins  version and API number of every distribution that takes part
     built    the recipe, where resolving had to build it to learn its defaults
+    files    the paths among settings and options, by key of the card ("run.init", "options.NAME", "run.data.NAME")
     """
 
     recipe: str
@@ -50,6 +52,7 @@ class Configuration:
     notes: tuple[str, ...] = ()
     data_options: Mapping[str, Value] = field(default_factory=dict)
     built: Recipe | None = field(default=None, compare=False, repr=False)
+    files: Mapping[str, tuple[Path, ...]] = field(default_factory=dict, compare=False)
 
     def card(self) -> dict[str, Any]:
         """The configuration as JSON; `resolve(file=card)` returns an equal configuration."""
@@ -81,22 +84,24 @@ def resolve(
 
     A layer that chooses another component for a slot drops what lower layers set of the former one. `reference` may be
     None where the file names its recipe. The recipe is built only if its component's `defaults` leave out dataset,
-    batch size or length. Raises UsageError for a fault in flags (`origin` "cli"), ConfigError for any other.
+    batch size or length. Raises UsageError for a fault in flags or keywords (`origin` "cli" or "python"), ConfigError
+    for any other.
     """
     given = dict(given or {}) | ({} if data is None else {"data": os.fspath(data)})
     draft, preset = _draft(catalogue, reference, file, given.get("data"))
     draft.lay(Overlay(given, origin))
     if "data" not in draft.given and any(key.startswith(PREFIX) for key in draft.given):
         _take_own_dataset(draft)
-    values = draft.values()
+    values = draft.referenced(draft.values())
     chosen = _configured(draft, values, preset)
     run = chosen.run.card()
     defaults: dict[str, Any] = {}
     if draft.needs_recipe():
-        recipe = build(catalogue, chosen)
+        recipe = build(draft.catalogue, chosen)
         chosen = replace(chosen, built=recipe)
-        defaults = {"data": recipe.dataset, "batch_size": recipe.batch_size}
-        defaults |= {"steps": recipe.steps, "images": recipe.images}
+        space = draft.entry.lineage[0].namespace  # of the code that states the dataset
+        defaults = {"data": references.find(draft.catalogue, "data", recipe.dataset, space).full}
+        defaults |= {"batch_size": recipe.batch_size, "steps": recipe.steps, "images": recipe.images}
         has_length = run["steps"] is not None or run["images"] is not None
         missing = [key for key in BY_RECIPE if run[key] is None and not (has_length and key in ("steps", "images"))]
         run |= {key: defaults[key] for key in missing}
@@ -189,17 +194,27 @@ def _slots(draft: Draft, name: Callable[[Entry], str]) -> dict[str, Ids]:
 
 def _configured(draft: Draft, values: Mapping[str, Value], preset: str) -> Configuration:
     keys = [option.key for option in draft.options() if not option.slot]
-    involved = sorted(draft.components(), key=lambda entry: entry.distribution)
     return Configuration(
         recipe=f"{draft.entry.id}.{preset}" if preset else draft.entry.id,
         preset=preset,
         slots=_slots(draft, lambda entry: entry.id),
         options={key: values[key] for key in keys if not key.startswith(PREFIX)},
         run=RunSettings.from_values(values),
-        plugins={entry.distribution: {"version": entry.version, "api": API} for entry in involved},
+        plugins=packages_of(draft.components()),
         notes=tuple(dict.fromkeys(draft.notes)),
-        data_options=without_prefix({key: values[key] for key in keys}),
+        data_options={key.removeprefix(PREFIX): values[key] for key in keys if key.startswith(PREFIX)},
+        files=dict(_files(draft, values)),
     )
+
+
+def _files(draft: Draft, values: Mapping[str, Value]) -> Iterator[tuple[str, tuple[Path, ...]]]:
+    for section, options in (("run", RUN_SETTINGS.values()), ("options", draft.options())):
+        for option in options:
+            value = values.get(option.key) if option.type is Path and not option.slot else None
+            if value is not None:
+                paths = value if isinstance(value, tuple) else (value,)
+                place = "run" if option.key.startswith(PREFIX) else section
+                yield f"{place}.{option.key}", tuple(Path(str(path)) for path in paths)
 
 
 def _draft(
@@ -211,6 +226,8 @@ def _draft(
 ) -> tuple[Draft, str]:
     """A recipe with all overlays except the user's own values, and the name of its preset."""
     layer = layer_of(file) if file else Overlay({})
+    if file and not catalogue.provenance.components:
+        catalogue = catalogue.remembering({key: value for key, value in file.items() if key != "run"})
     found, settled = _recipe(catalogue, reference, (file or {}).get("recipe"))
     draft = Draft(catalogue, found.entry)
     draft.notes += [found.note] if found.note else []
@@ -245,7 +262,8 @@ def _preset_for(draft: Draft, data: str | None) -> str:
     presets = draft.entry.component.presets
     if not presets:
         return ""
-    data = data or (draft.given["data"].raw if "data" in draft.given else None)
+    # The data of a run that is resumed can have another name now, which must not change its recipe.
+    data = draft.catalogue.provenance.data or data or (draft.given["data"].raw if "data" in draft.given else None)
     if data is None:
         data = _own_dataset(draft)
     name = Path(str(data)).name.partition(".")[0]

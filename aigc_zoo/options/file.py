@@ -16,7 +16,8 @@ _READ = ("schema", "recipe", "slots", "options", "run", "set_by")
 # What a run adds to its card as a record, in the words of `run` in part; a hand-written file must not state them there.
 _RECORDED = (
     *("plugins", "aigc_zoo", "torch", "git", "versions", "data", "batch_size", "steps", "seed", "cadence", "extractor"),
-    *("device", "threads", "world", "precision", "engine", "why", "started", "host", "notes"),
+    *("extractor_plugins", "files", "directory", "device", "threads", "world", "precision", "engine", "why"),
+    *("started", "host", "notes", "inexact", "extended"),
 )
 
 

@@ -12,6 +12,13 @@ from aigc_zoo.options.values import Option, Value
 from aigc_zoo.spec import Range
 
 
+class Numbered:
+    """A mark of choices that an index may follow, as in cuda:1."""
+
+    def __init__(self, *choices: str) -> None:
+        self.choices = choices
+
+
 @dataclass(frozen=True, kw_only=True)
 class RunSettings:
     """Settings that every recipe has beside its own options.
@@ -31,7 +38,7 @@ class RunSettings:
     images: number of real images to train on, repetitions included, instead of --steps; the recipe's length by default.
     batch_size: samples per training step, summed over all ranks; the recipe's batch size by default.
     seed: random seed for weights, noise and data order.
-    device: device to train on; auto takes CUDA where it is available.
+    device: device to train on; auto takes CUDA where it is available, else the CPU.
     precision: arithmetic inside the networks; auto takes bf16 autocast where the hardware supports it.
     engine: run steps operation by operation (eager) or as CUDA graphs (graph); auto takes graphs where possible.
     accumulate: gradient accumulation; split each batch into N micro-batches.
@@ -60,7 +67,7 @@ class RunSettings:
     images: Annotated[int | None, Range(1), "N"] = None
     batch_size: Annotated[int | None, Range(1), "N"] = None
     seed: Annotated[int, Range(0), "N"] = 0
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: Annotated[Literal["auto", "cpu", "cuda", "mps", "xpu"], Numbered("cuda", "xpu")] = "auto"
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     engine: Literal["auto", "eager", "graph"] = "auto"
     accumulate: Annotated[int, Range(1), "N"] = 1
@@ -98,7 +105,9 @@ def _run_settings() -> dict[str, Option]:
     found = {}
     for option in signature_options(RunSettings):
         marks = getattr(hints[option.key], "__metadata__", ())
-        found[option.key] = replace(option, metavar=next((mark for mark in marks if isinstance(mark, str)), ""))
+        metavar = next((mark for mark in marks if isinstance(mark, str)), "")
+        numbered = next((mark.choices for mark in marks if isinstance(mark, Numbered)), ())
+        found[option.key] = replace(option, metavar=metavar, numbered=numbered)
     return found
 
 
@@ -107,6 +116,6 @@ RUN_SETTINGS: Mapping[str, Option] = _run_settings()
 
 RESERVED = (
     *("config", "out", "fresh", "dry_run", "help", "json", "debug", "plugin"),
-    "allow_inexact_resume",
+    *("allow_inexact_resume", "extend"),
 )
 """Other options of commands, whose names a recipe's options cannot have."""

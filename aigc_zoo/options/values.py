@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -37,10 +38,11 @@ _TAKEN: Mapping[type, tuple[type, ...]] = {
 class Option:
     """An option such as "lr", "generator.width" or "penalty.NAME.weight", or a slot, whose value is a component's name.
 
-    `low` and `high` are included. `optional` allows None (written "none"), `repeated` makes a tuple. `owner` is the
-    full id of the component, "" for settings of a run; `slot` the kind of component that a slot takes, and `like` the
-    tag that it must have. `source` names the component or preset that states the default, "" where it is the
-    signature's own.
+    `low` and `high` are included. An index may follow the choices that are `numbered`, as in cuda:1. `optional` allows
+    None (written "none"), `repeated` makes a tuple. `owner` is the full id of the component, "" for settings of a run;
+    `slot` the kind of component that a slot takes, and `like` the tag that it must have. `source` names the component
+    or preset that states the default, "" where it is the signature's own. `short` is another key for the same option:
+    without the component's name, where a slot that can hold several holds one.
     """
 
     key: str
@@ -57,10 +59,18 @@ class Option:
     like: str = ""
     metavar: str = ""
     source: str = ""
+    numbered: tuple[Scalar, ...] = ()
+    short: str = ""
 
     @property
     def flag(self) -> str:
         return flag_of(self.key)
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The choices as help shows them: cuda, cuda:N."""
+        pairs = ((str(one), f"{one}:N") if one in self.numbered else (str(one),) for one in self.choices)
+        return tuple(word for pair in pairs for word in pair)
 
     @property
     def bounds(self) -> str:
@@ -109,13 +119,18 @@ def convert(option: Option, raw: Any) -> Value:
 
 def _single(option: Option, raw: Any) -> Scalar:
     value = _typed(option.type, raw)
-    if option.choices and value not in option.choices:
-        raise ValueError(f"not one of {', '.join(map(str, option.choices))}")
+    if option.choices and value not in option.choices and not _is_numbered(option, value):
+        raise ValueError(f"not one of {', '.join(option.words)}")
     if isinstance(value, int | float) and not (
         (option.low is None or value >= option.low) and (option.high is None or value <= option.high)
     ):
         raise ValueError(f"not in the range {option.bounds}")
     return value
+
+
+def _is_numbered(option: Option, value: Scalar) -> bool:
+    name, colon, index = str(value).partition(":")
+    return bool(colon) and name in option.numbered and re.fullmatch(r"0|[1-9]\d{0,3}", index) is not None
 
 
 def _typed(kind: type, raw: Any) -> Scalar:
@@ -143,11 +158,16 @@ def checked(
         option = names.get(spelling(key))
         if option is None:
             raise error(f"no option {flag_of(key)}{suggestion(key, values)}{where}")
-        try:
-            values[option.key] = convert(option, raw)
-        except ValueError as reason:
-            raise error(f"{option.flag} {shown(raw)}: {reason}{where}") from None
+        values[option.key] = checked_value(option, raw, error, where)
     return values
+
+
+def checked_value(option: Option, raw: Any, error: type[ZooError] = ConfigError, where: str = "") -> Value:
+    """The validated value of one option; `where` ends the message of the error."""
+    try:
+        return convert(option, raw)
+    except ValueError as reason:
+        raise error(f"{option.flag} {shown(raw)}: {reason}{where}") from None
 
 
 def shown(raw: Any) -> str:

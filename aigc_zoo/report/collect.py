@@ -76,15 +76,17 @@ class RunReport:
 
     @property
     def flags(self) -> dict[str, str]:
-        """Warnings about the final samples, and whether the run resumed inexactly."""
+        """Warnings about the final samples, and whether the run resumed inexactly or to another length."""
         since = "; ".join(one["changed"] for one in self.card.get("inexact", []))
-        inexact = {"inexact": f"resumed inexactly: {since}"} if since else {}
+        other = {"inexact": f"resumed inexactly: {since}"} if since else {}
+        longer = "; ".join(one["changed"] for one in self.card.get("extended", []) if one["uses_t"])
+        other |= {"extended": f"continued to another length, on which its steps depend: {longer}"} if longer else {}
         last = max((int(line["step"]) for line in self.metrics), default=0)
         records = [line for line in self.metrics if line["step"] == last]
         records += [record for record in self.held_out if record.get("which") == "final"]
         if not last:
-            return inexact
-        return inexact | warnings({str(r["name"]): r["value"] for r in records}, modes_of(records))
+            return other
+        return other | warnings({str(r["name"]): r["value"] for r in records}, modes_of(records))
 
     @property
     def seconds(self) -> float | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 
 from aigc_zoo.data import resolve
+from aigc_zoo.data.entries import Wanted, wanted_entries
 from aigc_zoo.errors import ConfigError, DataError, UsageError
 from aigc_zoo.game import Samples
 from aigc_zoo.metrics.evaluate import SILENT, Evaluator, dataset_batches
@@ -19,12 +21,15 @@ from aigc_zoo.metrics.features import Extractor, coordinates, extractor_advice, 
 from aigc_zoo.metrics.kinds import groups_of
 from aigc_zoo.metrics.reference import Progress
 from aigc_zoo.metrics.shortage import EVALUATION
-from aigc_zoo.options import reader_of
+from aigc_zoo.options import reader_of, references
+from aigc_zoo.options.values import flag_of, shown
 from aigc_zoo.plugins import Catalogue
+from aigc_zoo.run.arguments import argument
 from aigc_zoo.run.default_metrics import default_metrics
 from aigc_zoo.run.evaluation_samples import evaluation_samples, evaluation_seed
 from aigc_zoo.run.generator import Generator, load_generator
 from aigc_zoo.run.held_out import held_out_split, inputs_of
+from aigc_zoo.text import zoo_command
 
 FILES = (".zip", ".npy", ".npz")
 """Suffixes of files with samples."""
@@ -35,7 +40,7 @@ Note = Callable[[str], None]
 def evaluate(
     catalogue: Catalogue,
     source: Path,
-    against: str | None = None,
+    against: Any = None,
     *,
     split: str = "train",
     size: int | None = None,
@@ -53,11 +58,14 @@ def evaluate(
 ) -> list[dict[str, Any]]:
     """Metrics of a run, a generator file or a folder of images, as `zoo eval` documents them, each with its protocol.
 
-    `against_options` are options of the dataset, over those of the run. Without `metrics`: FID, and KID from 1,000
-    samples on; for points the modes. Raises DataError, ConfigError, UsageError.
+    `against` is a name, a path, or data in memory; `against_options` are options of the dataset, over those of the run.
+    Raises DataError, ConfigError, UsageError.
     """
+    size, num, seed = argument("--size", size), argument("--num", num), argument("--seed", seed)
     groups = groups_of(metrics) if metrics else ()
     generator = None if is_images(catalogue, source) else load_generator(catalogue, source, device=device)
+    if generator is not None:  # what its card names means what it meant in training
+        catalogue = catalogue.remembering(generator.card)
     splits, size = _load_splits(catalogue, source, generator, against, size, split, against_options)
     for text in splits[split].notes:
         note(text)
@@ -84,28 +92,96 @@ def evaluate(
     return _evaluate_generator(evaluator, memorization, generator, seed)
 
 
+def source_of(catalogue: Catalogue, source: Path, best: bool = False) -> Path:
+    """The path to evaluate: `source`, or the best generator of that run. Raises DataError if it does not exist."""
+    if not source.exists():
+        raise DataError(
+            f"{source}: no such run, file or folder\n"
+            "give a run directory, a generator file, a folder of images or RECIPE@NAME"
+        )
+    if source.is_file() and source.suffix.lower() not in (".safetensors", "") and not is_images(catalogue, source):
+        raise DataError(
+            f"{source}: files of type {source.suffix} cannot be evaluated\n"
+            f"give a run directory, a folder of images, a .safetensors file, or samples as {', '.join(FILES)}"
+        )
+    if not best:
+        return source
+    generator = source / "generator-best.safetensors"
+    if not generator.exists():
+        raise DataError(
+            f"{generator}: no best generator, because the run was not evaluated in training\n"
+            "leave out --best to evaluate the final generator"
+        )
+    return generator
+
+
 def _load_splits(
     catalogue: Catalogue,
     source: Path,
     generator: Generator | None,
-    against: str | None,
+    against: Any,
     size: int | None,
     split: str,
     options: Mapping[str, Any] | None,
 ) -> tuple[Mapping[str, Samples], int | None]:
     """The splits of the dataset to compare with, by default that of the run, and the size that images are read at."""
-    skipped = 0
-    if against is None:
-        if generator is None:
-            raise UsageError(f"{source}: use --against DATA to name the dataset that these images are compared with")
-        data = generator.card["data"]
-        against, size = str(data["reference"]), size or data["size"]
-        options = {**(data.get("options") or {}), **(options or {})}
-        skipped = len(data.get("skipped") or ())  # the run left out as many unreadable images of this dataset
-    splits = resolve.load(catalogue, against, size=size, options=options, skip_bad=skipped)
+    splits: Mapping[str, Samples]
+    folders = () if generator is None else generator.card["data"].get("entry") or ()
+    wanted = None if generator is None else wanted_entries(generator.recipe, folders)
+    if against is not None:
+        splits = resolve.load(catalogue, against, size=size, options=options, wanted=wanted)
+    elif generator is None:
+        raise UsageError(f"{source}: use --against DATA to name the dataset that these images are compared with")
+    else:
+        against, splits = _load_own(catalogue, source, generator.card["data"], size, options, wanted)
+        size = size or generator.card["data"]["size"]
     if split not in splits:
-        raise DataError(f"{against} has no split {split!r}; it has {', '.join(splits)} (--split)")
+        raise DataError(f"{splits['train'].name} has no split {split!r}; it has {', '.join(splits)} (--split)")
     return splits, size
+
+
+def _load_own(
+    catalogue: Catalogue,
+    source: Path,
+    data: Mapping[str, Any],
+    size: int | None,
+    options: Mapping[str, Any] | None,
+    wanted: Wanted | None,
+) -> tuple[str, Mapping[str, Samples]]:
+    """The reference and the splits of the data that a run was trained on. DataError where they are gone or others."""
+    reference, read_with = str(data["reference"]), data.get("options") or {}
+    against = zoo_command("eval", source, "--against")
+    if references.is_path(catalogue, reference) and not references.exists(Path(reference)):
+        raise DataError(
+            f"{source}: its data {reference} are not there any more\nif they have moved, use {against} PATH"
+        )
+    splits = resolve.load(
+        catalogue,
+        reference,
+        size=size or data["size"],
+        modality=data.get("modality") or "",
+        wanted=wanted,
+        options={**read_with, **(options or {})},
+        skip_bad=len(data.get("skipped") or ()),  # the run left out as many unreadable images of this dataset
+    )
+    if size not in (None, data["size"]) or options:
+        return reference, splits
+    if splits["train"].digest != data["digest"]:
+        words = [word for key, value in read_with.items() for word in _words(f"against.{key}", value)]
+        raise DataError(
+            f"{source}: {reference} is not what it was trained on, as the digest of the data differs\n"
+            f"to compare with it nevertheless: {zoo_command('eval', source, '--against', reference, *words)}"
+        )
+    # Equal data that have another name now keep that of the run, which is part of the protocol of its metrics.
+    return reference, {name: replace(samples, name=str(data["name"])) for name, samples in splits.items()}
+
+
+def _words(key: str, value: Any) -> tuple[str, ...]:
+    """An option as it is typed."""
+    flag = flag_of(key)
+    if isinstance(value, bool):
+        return (flag if value else f"--no-{flag[2:]}",)
+    return flag, shown(value)
 
 
 def _extractor(

@@ -17,7 +17,7 @@ from aigc_zoo.artefacts import checkpoint
 from aigc_zoo.artefacts.atomic import explained, make_folder, write_json
 from aigc_zoo.artefacts.runs import RunDirectory, read_lines
 from aigc_zoo.engine.sampler import CHUNK
-from aigc_zoo.errors import ConfigError, ZooError
+from aigc_zoo.errors import ConfigError, DataError, UsageError, ZooError
 from aigc_zoo.plugins import Catalogue
 from aigc_zoo.random import seeded
 from aigc_zoo.run.generator import Generator, load_generator, read_generator
@@ -43,9 +43,20 @@ class Program(nn.Module):
         self.fixed = {"t": t, "images": images}
         batch = example_batch(generator, EXAMPLE_ROWS)
         recording = RecordingBatch({**batch, **self.fixed})
-        with torch.no_grad():
-            self.generate(self.nets, recording)
+        try:
+            with torch.no_grad():
+                self.generate(self.nets, recording)
+        except KeyError as error:
+            raise ConfigError(
+                f"{generator.card['recipe']} cannot be exported: its generate reads {error}, "
+                f"and an export is a function of {', '.join(batch)}"
+            ) from error
         self.names = tuple(name for name in batch if name in recording.read)
+        try:
+            with torch.no_grad():
+                self.generate(self.nets, {name: batch[name] for name in self.names} | self.fixed)
+        except KeyError:  # `generate` reads a copy of the batch
+            self.names = tuple(batch)
 
     def forward(self, *entries: Tensor) -> Tensor:
         batch = {**dict(zip(self.names, entries, strict=True)), **self.fixed}
@@ -61,6 +72,16 @@ def example_batch(generator: Generator, rows: int, seed: int = 0) -> dict[str, T
     with seeded(torch.device("cpu"), seed, "publish", rows):
         noise = dict(generator.recipe.draw(placeholders))
     return {name: value for name, value in placeholders.items() if name == "label"} | noise
+
+
+def export_to(source: Path, to: Path | str | None) -> Path:
+    """The folder to export to, by default RUN/export. Raises DataError where there is no run."""
+    if not source.exists():
+        raise DataError(f"{source}: no such run or file\ngive a run directory or a generator.safetensors file")
+    folder = (source if source.is_dir() else source.parent) / "export" if to is None else Path(to)
+    if folder.is_file():
+        raise UsageError(f"--to {folder}: is a file, and an export needs a folder: choose another --to")
+    return folder
 
 
 def export_generator(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 
 from aigc_zoo import options, plugins
 from aigc_zoo.artefacts import checkpoint
+from aigc_zoo.artefacts.moves import PLACE, PLUGINS
 from aigc_zoo.artefacts.runs import RunDirectory
 from aigc_zoo.data.modalities import modality
 from aigc_zoo.data.samples import spec_from
@@ -21,12 +23,16 @@ from aigc_zoo.engine.networks import build_networks
 from aigc_zoo.engine.sampler import Sampler
 from aigc_zoo.engine.state import under
 from aigc_zoo.engine.trainer import Trainer
-from aigc_zoo.errors import ConfigError, DataError, UsageError, did_you_mean
+from aigc_zoo.errors import ConfigError, DataError, MissingPlugin, UsageError, did_you_mean
 from aigc_zoo.game import Nets, Recipe, Spec
 from aigc_zoo.modality import Modality
 from aigc_zoo.spec import GENERATE
+from aigc_zoo.text import zoo_command
 
 CALLED_WITH = GENERATE
+
+DATA = ("name", "reference", "plugins", "options", "modality", "entry", "size", "split", "digest", "skipped")
+"""What the card of a generator keeps of the data of its run."""
 
 LENGTH = {"steps": 1}
 """The length of a configuration that only generates samples."""
@@ -47,17 +53,16 @@ def save_generator(path: Path, trainer: Trainer, card: Mapping[str, Any]) -> Non
 def generator_card(card: Mapping[str, Any], step: int, images: int, t: float) -> dict[str, Any]:
     """The card of a generator, from the card of its run."""
     data = card["data"]
-    inexact = {"inexact": card["inexact"]} if "inexact" in card else {}
-    kept = ("schema", "recipe", "slots", "options", "plugins", "versions", "extractor")
+    extended = [record for record in card.get("extended", []) if record["uses_t"]]  # others change no result
+    records = {key: value for key, value in (("inexact", card.get("inexact")), ("extended", extended)) if value}
+    kept = ("schema", "recipe", "slots", "options", "plugins", "versions", "extractor", "extractor_plugins")
     return (
-        {key: card[key] for key in kept}
-        | inexact
+        {key: card[key] for key in kept if key in card}
+        | records
         | {
             "kind": "generator",
             "spec": data["spec"],
-            "data": {
-                key: data.get(key) for key in ("name", "reference", "options", "size", "split", "digest", "skipped")
-            },
+            "data": {key: data[key] for key in DATA if key in data},
             "classes": data["classes"],
             "frequencies": data["frequencies"],
             "t": t,
@@ -100,7 +105,8 @@ class Generator:
         `label` is the name or number of a class (see `class_index`). Raises UsageError where the generator has no such
         class or option, or where its samples do not depend on the class.
         """
-        keywords = options.checked_call(self.recipe.generate, CALLED_WITH, keywords)
+        with self.explain_options():
+            keywords = options.checked_call(self.recipe.generate, CALLED_WITH, keywords)
         if label is None:
             return self._sampler(seed, None, inputs, keywords)
         index = class_index(self.classes, label)
@@ -110,6 +116,14 @@ class Generator:
             if torch.equal(sampler.chunk(0)["fake"], other.chunk(0)["fake"]):
                 raise UsageError(f"--class {label}: the generator's samples do not depend on the class; leave it out")
         return sampler
+
+    @contextmanager
+    def explain_options(self) -> Iterator[None]:
+        """Adds to a UsageError where the recipe's sampling options are listed."""
+        try:
+            yield
+        except UsageError as error:
+            raise UsageError(f"{error}\n{zoo_command('sample', self.path, '--help')} shows all") from None
 
     def _sampler(
         self,
@@ -161,7 +175,7 @@ def load_generator(catalogue: plugins.Catalogue, path: Path, *, device: torch.de
     missing, damaged or no generator, ConfigError where a plugin is missing.
     """
     tensors, card = read_generator(path)
-    _require_plugins(catalogue, card)
+    catalogue = _remembering(catalogue, card)
     recipe = options.build(catalogue, _configuration(catalogue, card))
     spec = spec_from(card["spec"])
     nets = build_networks(recipe, spec, seed=0)
@@ -190,7 +204,7 @@ def sampling_options(catalogue: plugins.Catalogue, source: Path) -> tuple[str, l
     reference, at, _ = str(source).rpartition("@")
     if source.exists() or not at:
         card = RunDirectory(source).read_card() if source.is_dir() else read_generator(source)[1]
-        _require_plugins(catalogue, card)
+        catalogue = _remembering(catalogue, card)
         configuration = _configuration(catalogue, card)
     else:
         configuration = options.resolve(catalogue, reference, given=LENGTH, origin="python")
@@ -215,11 +229,13 @@ def read_generator(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     if path.is_dir():
         directory = RunDirectory(path)
         if directory.generator_path.exists():
-            return read_generator(directory.generator_path)
+            tensors, card = read_generator(directory.generator_path)
+            return tensors, _with_places(card, directory)
         found = directory.newest_valid()
         if found is None:
             raise DataError(f"{path} has neither a generator.safetensors nor a checkpoint: train it first")
-        return _from_checkpoint(found[0], found[1])
+        tensors, card = _from_checkpoint(found[0], found[1])
+        return tensors, _with_places(card, directory)
     if not path.exists():
         raise DataError(f"{path}: no such run or file")
     tensors, card = checkpoint.load(path)
@@ -228,6 +244,19 @@ def read_generator(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     if "run" in card:
         return _from_checkpoint(tensors, card)
     raise DataError(f"{path} is no generator file of aigc_zoo")
+
+
+def _with_places(card: dict[str, Any], directory: RunDirectory) -> dict[str, Any]:
+    """The card of a generator with the places of data and plugin files that card.json states, which follow a move."""
+    try:
+        run = directory.read_card() if directory.card_path.exists() else {}
+    except DataError:  # a damaged card.json does not concern a generator, which has a card of its own
+        return card
+    places: dict[str, Any] = {key: run[key] for key in PLUGINS if key in run and key in card}
+    data = run.get("data", {})
+    if data.get("digest") == card["data"]["digest"]:
+        places["data"] = card["data"] | {key: data[key] for key in PLACE if key in data}
+    return card | places
 
 
 def _from_checkpoint(
@@ -250,11 +279,11 @@ def digest_of(module: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def _require_plugins(catalogue: plugins.Catalogue, card: Mapping[str, Any]) -> None:
-    installed = {record.distribution for record in catalogue.records if record.status == "ok"}
-    for distribution, about in card["plugins"].items():
-        if distribution not in installed:
-            raise ConfigError(f"{card['recipe']} {plugins.needs(distribution, about['version'])}")
+def _remembering(catalogue: plugins.Catalogue, card: Mapping[str, Any]) -> plugins.Catalogue:
+    """The catalogue with the names of a card. Raises MissingPlugin where a package of its networks is not installed."""
+    if missing := catalogue.missing(card["plugins"]):
+        raise MissingPlugin(f"{card['recipe']} {'; '.join(missing)}")
+    return catalogue.remembering(card)
 
 
 def _versions(card: Mapping[str, Any]) -> str:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from aigc_zoo.artefacts.atomic import write_json
 from aigc_zoo.artefacts.runs import RunDirectory, nulled
-from aigc_zoo.data.pool import Pool
+from aigc_zoo.data.pool import Pool, example
 from aigc_zoo.data.writers import save_image
 from aigc_zoo.errors import ConfigError, ZooError
 from aigc_zoo.game import Recipe, Samples
@@ -43,7 +43,7 @@ def inputs_of(recipe: Recipe, split: Samples, device: torch.device) -> Callable[
     without inputs. Raises ConfigError where the split lacks an entry."""
     if not recipe.inputs:
         return None
-    known = [name for group in split.groups for name in group if name in split.fields]
+    known = example(split).keys()
     missing = [name for name in recipe.inputs if name not in known]
     if missing:
         raise ConfigError(

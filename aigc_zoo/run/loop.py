@@ -8,15 +8,17 @@ the same files as an uninterrupted one.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-import torch
-
+from aigc_zoo import devices
+from aigc_zoo.artefacts.resume import RECORDS
 from aigc_zoo.artefacts.runs import RunDirectory, read_lines
 from aigc_zoo.data import writers
 from aigc_zoo.engine.trainer import Trainer
 from aigc_zoo.game import count_parameters
 from aigc_zoo.run import previews
 from aigc_zoo.run.agreement import agree
+from aigc_zoo.run.begin import begin_run
 from aigc_zoo.run.checkpoints import Checkpoints
 from aigc_zoo.run.clock import Clock
 from aigc_zoo.run.disk_full import TolerateFullDisk
@@ -36,12 +38,14 @@ def train(
     *,
     fresh: bool = False,
     inexact: bool = False,
+    extend: bool = False,
     progress: Progress | None = None,
     stop: Stop | None = None,
 ) -> Result:
-    """Trains until the last step, the target or a stop, in a run directory; an unfinished run in it is resumed.
+    """Trains until the last step, the target or a stop, in a run directory; a run in it is resumed.
 
-    `inexact` also resumes a run of another device, number of ranks or threads, or other versions; its card records it.
+    `inexact` also resumes a run of another device, number of ranks or threads, or other versions, `extend` one to
+    another length on which its steps depend; its card records it.
 
     Raises LockedError, ConfigError for the directory of another configuration, DivergedError, StorageError.
     """
@@ -56,7 +60,7 @@ def train(
             mine = prepared.keeping(run_directory.read_card())
         starts = fresh or not run_directory.checkpoints()
         started.append(_Run(mine, run_directory, progress, stop, starts))  # refuses before a file is written
-        return started[0].begin(fresh, inexact)
+        return started[0].begin(fresh, inexact, extend)
 
     try:
         if agree(prepared.ranks, prepared.device, begin) == "finished":
@@ -94,24 +98,24 @@ class _Run:
         self.terms = LastTerms(prepared.recipe.players, self.ranks)
         self.checkpoints = Checkpoints(prepared, directory, self.trainer, self.terms)
         self.initialised = self.checkpoints.initialise() if starts else []
-        self.card = prepared.card(self.trainer.engine.choice)
+        self.card = self._card()
         self.clock = Clock()
         self.tolerate = TolerateFullDisk(progress.say)
         self.monitor = Monitor(prepared, directory, progress, stop, self.tolerate)
 
-    def begin(self, fresh: bool, inexact: bool) -> str:
+    def begin(self, fresh: bool, inexact: bool, extend: bool) -> str:
         """Locks the directory and returns "new", "unfinished" or "finished"; on all ranks but the first, "".
 
-        The card records since which steps the run was resumed on another machine.
+        The card records after which steps the run went on with another machine or length.
         """
         if not self.first:
             return ""
-        state = self.directory.acquire().begin(self.card, fresh=fresh, inexact=inexact)
-        resumes = self.directory.read_card().get("inexact", []) if state != "finished" else []
-        if resumes:
-            self.card["inexact"] = resumes
-            self.progress.say(f"inexact since step {resumes[-1]['after_step']:,}: {resumes[-1]['changed']}")
-        return state
+        say = self.progress.say
+        return begin_run(self.directory, self.card, fresh=fresh, inexact=inexact, extend=extend, say=say)
+
+    def _card(self) -> dict[str, Any]:
+        place = {"directory": str(self.directory.path.resolve())}
+        return self.prepared.card(self.trainer.engine.choice) | place
 
     # --- the loop ----------------------------------------------------------------------------------------------------
 
@@ -146,6 +150,8 @@ class _Run:
         if self.first:
             parameters = {name: count_parameters(net) for name, net in self.trainer.nets.items()}
             self.progress.start(self.directory.path, self.card, step, parameters)
+            if note := devices.untested(self.prepared.device):
+                self.progress.say(f"note: {note}")
             self.prepared.catalogue.listen("zoo_run_start", run=self.directory.path)
         self.clock.start(self.trainer.images)
 
@@ -164,7 +170,8 @@ class _Run:
             self.progress.say(self.trainer.notes.pop(0))
         choice = self.trainer.engine.choice
         if choice.name != self.card["engine"]:  # the first steps showed that they cannot be recorded as a graph
-            self.card = {**self.prepared.card(choice), **{k: v for k, v in self.card.items() if k == "inexact"}}
+            kept = {key: value for key, value in self.card.items() if key in (*RECORDS, "files", "data")}
+            self.card = {**self._card(), **kept}
             if self.first:
                 self.progress.say(f"continues with engine {choice.name}: {choice.why}")
                 self.directory.amend(self.card)
@@ -187,8 +194,7 @@ class _Run:
     def _pause_clock(self) -> None:
         """Counts the training time so far, up to the last operation on the device."""
         self.checkpoints.check_finite()
-        if self.trainer.device.type == "cuda":
-            torch.cuda.synchronize()
+        devices.synchronize(self.trainer.device)
         self.clock.lap(self.trainer.images)
 
     # --- files that are due ------------------------------------------------------------------------------------------
@@ -293,7 +299,7 @@ def _finished(directory: RunDirectory) -> Result:
         images=state["images"],
         reason=state["reason"],
         seconds=float(state["seconds"]),
-        notes=("this run is finished; nothing was done",),
+        notes=("this run is finished; nothing was done (more --steps or --images continue it)",),
         held_out=directory.read_held_out(),
         **outcome(read_lines(directory.metrics_path)),
     )

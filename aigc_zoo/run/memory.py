@@ -6,11 +6,10 @@ import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import torch
-
+from aigc_zoo import devices
 from aigc_zoo.engine import fast
 from aigc_zoo.errors import ConfigError
-from aigc_zoo.run.prepare import Prepared, device_name
+from aigc_zoo.run.prepare import Prepared
 
 
 @contextmanager
@@ -29,7 +28,7 @@ def explain_out_of_memory(prepared: Prepared) -> Iterator[None]:
 
 def _out_of_memory(prepared: Prepared) -> ConfigError:
     world, accumulate = prepared.ranks.world, prepared.settings.accumulate
-    where = f"{device_name(prepared.device)}{f' of {world} ranks' if world > 1 else ''}"
+    where = f"{devices.name(prepared.device)}{f' of {world} ranks' if world > 1 else ''}"
     per_rank = prepared.batch_size // world
     fitting = largest_batch(prepared, per_rank)
     problem = f"a batch of {prepared.batch_size} does not fit in the memory of {where}"
@@ -64,8 +63,7 @@ def largest_batch(prepared: Prepared, failed: int) -> int:
 
 def _fits(prepared: Prepared, batch_size: int) -> bool:
     gc.collect()
-    if prepared.device.type == "cuda":
-        torch.cuda.empty_cache()
+    devices.empty_cache(prepared.device)
     try:
         trainer = prepared.trial(batch_size)
         for _ in range(2):  # the first step allocates the optimizers' state

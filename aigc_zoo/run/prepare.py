@@ -3,32 +3,32 @@
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
-from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from aigc_zoo import __version__, options
+from aigc_zoo import devices, options
 from aigc_zoo.data import resolve
-from aigc_zoo.data.entries import Wanted
+from aigc_zoo.data.download import Progress
+from aigc_zoo.data.entries import wanted_entries
 from aigc_zoo.data.modalities import modality
 from aigc_zoo.data.pool import Pool, example
 from aigc_zoo.engine import fast
 from aigc_zoo.engine.ranks import Ranks, join_group
 from aigc_zoo.engine.sampler import Sampler
 from aigc_zoo.engine.trainer import Trainer, steps_for
-from aigc_zoo.errors import ConfigError, UsageError
+from aigc_zoo.errors import ConfigError
 from aigc_zoo.game import Recipe, Samples
 from aigc_zoo.modality import Modality
 from aigc_zoo.options import Configuration, RunSettings
 from aigc_zoo.options.values import flag_of
 from aigc_zoo.plugins import Catalogue
+from aigc_zoo.run.card import card_of
+from aigc_zoo.run.device import choose_device
 
 Inputs = Callable[[Tensor], Mapping[str, Tensor]]
 """Rows of a split as the entries of a batch."""
@@ -77,9 +77,8 @@ class Prepared:
 
     @property
     def reference(self) -> str:
-        """The dataset's id, or the absolute path of the data."""
-        data = self.settings.data or self.recipe.dataset
-        return str(Path(data).absolute()) if resolve.exists(Path(data)) else data
+        """The dataset's full id, the absolute path of the data, or IN_MEMORY."""
+        return data_of(self.configuration, self.recipe)
 
     def requested(self, *keys: str) -> str:
         """The first of these settings that the user gave, as it is typed; "" where recipe and preset state them all."""
@@ -149,63 +148,47 @@ class Prepared:
             )
 
     def keeping(self, card: Mapping[str, Any]) -> Prepared:
-        """This run with the precision and the engine in the card of the run that it resumes, where they are `auto`."""
-        why = card.get("why", {})
-        if card.get("device") != device_name(self.device):
-            return self  # RunDirectory.begin refuses another device
-        kept = self
+        """This run with what the card of the run that it resumes decided: precision and engine, where they are `auto`.
+
+        Data of equal content keep their name and their extractor, so that the run's metrics keep their protocol.
+        """
+        why, kept = card.get("why", {}), self._keeping_data(card)
+        if card.get("device") != devices.name(self.device):
+            return kept  # RunDirectory.begin refuses another device
         if self.settings.precision == "auto" and card.get("precision") in ("fp32", "bf16"):
             kept = replace(kept, precision=fast.Choice(card["precision"], why.get("precision", "")))
         if self.settings.engine == "auto" and card.get("engine") == "eager":
             kept = replace(kept, engine=fast.Choice("eager", why.get("engine", "")))
         return kept
 
+    def _keeping_data(self, card: Mapping[str, Any]) -> Prepared:
+        data, extractor = card.get("data"), card.get("extractor")
+        if not isinstance(data, dict) or data.get("digest") != self.train.digest:
+            return self
+        more: dict[str, Any] = {"name": str(data.get("name", self.train.name))}
+        # Cards of earlier versions state an extractor without its namespace.
+        if isinstance(extractor, str) and extractor.rpartition("/")[2] != self.train.extractor.rpartition("/")[2]:
+            more["extractor"] = extractor
+        return replace(self, splits={name: replace(samples, **more) for name, samples in self.splits.items()})
+
     def card(self, engine: fast.Choice) -> dict[str, Any]:
         """The card: all that the run's results depend on, and the engine. A run resumes only with an equal card."""
-        train = self.train
-        return {
-            **self.configuration.card(),
-            "data": {
-                "name": train.name,
-                "reference": self.reference,
-                "options": dict(self.configuration.data_options),
-                "size": self.settings.size,
-                "split": train.split,
-                "samples": len(train),
-                "skipped": list(train.skipped),
-                "digest": train.digest,
-                "spec": asdict(train.spec),
-                "classes": list(train.classes),
-                "frequencies": list(train.frequencies),
-            },
-            "batch_size": self.batch_size,
-            "steps": self.steps,
-            "seed": self.settings.seed,
-            "cadence": asdict(self.cadence),
-            "extractor": self.extractor,
-            "device": device_name(self.device),
-            "threads": torch.get_num_threads(),
-            "world": self.ranks.world,
-            "precision": self.precision.name,
-            "engine": engine.name,
-            "why": {"precision": self.precision.why, "engine": engine.why},
-            "versions": versions(),
-        }
+        return card_of(self, engine)
 
 
 def prepare(
-    catalogue: Catalogue, configuration: Configuration, *, progress: Callable[[int, int], None] | None = None
+    catalogue: Catalogue, configuration: Configuration, data: Any = None, *, progress: Progress | None = None
 ) -> Prepared:
     """Loads the data, builds the recipe and decides what the configuration left open.
 
-    `progress(done, total)` is called while files are read.
-
-    Raises ConfigError where components do not fit together, DataError where the data cannot be used.
+    `data` in memory, or splits that were read, take the place of the dataset that the configuration names.
+    `progress(done, total)` is called while files or items are read. Raises ConfigError where components do not fit
+    together, DataError where the data cannot be used.
     """
     settings = configuration.run
     recipe = options.build(catalogue, configuration)
     device = choose_device(settings.device)
-    data = settings.data or recipe.dataset
+    data = data if data is not None else data_of(configuration, recipe)
     splits = resolve.load(
         catalogue,
         data,
@@ -239,6 +222,11 @@ def prepare(
         precision=fast.choose_precision(settings.precision, device, _origin(configuration, "precision")),
         engine=fast.Choice(settings.engine, _origin(configuration, "engine")),
     )
+
+
+def data_of(configuration: Configuration, recipe: Recipe) -> str:
+    """The reference of the data as `references.Reference.full` states it; the recipe's own where there is no other."""
+    return configuration.run.data or recipe.dataset
 
 
 def _origin(configuration: Configuration, key: str) -> str:
@@ -282,60 +270,12 @@ def _cadence(settings: RunSettings, steps: int) -> Cadence:
     )
 
 
-def wanted_entries(recipe: Recipe, folders: Sequence[str] = ()) -> Wanted | None:
-    """The entries that a recipe reads from files, None where it reads the one that it imitates alone.
-
-    Raises UsageError for a name that is not of the form ENTRY=FOLDER.
-    """
-    names = tuple(dict.fromkeys((*recipe.inputs, recipe.imitates)))
-    named = {}
-    for text in folders:
-        entry, equals, folder = text.partition("=")
-        if not equals or not folder or entry not in names:
-            raise UsageError(f"--entry {text}: not ENTRY=FOLDER with one of the entries {', '.join(names)}")
-        named[entry] = folder
-    return Wanted(names, recipe.paired, named) if len(names) > 1 else None
-
-
 def _require_entries(recipe: Recipe, samples: Samples) -> None:
     """ConfigError where the data lack an entry that the recipe reads."""
-    known = set(example(samples))
+    known = example(samples).keys()
     for entry in (*recipe.inputs, recipe.imitates):
         if entry not in known:
             raise ConfigError(
                 f"this recipe needs the entry {entry!r}, but {samples.name} has {', '.join(sorted(known))}: "
                 "choose another dataset with --data"
             )
-
-
-def choose_device(wanted: str) -> torch.device:
-    """The device for `auto`, `cpu` or `cuda`; under torchrun each local rank takes its own CUDA device."""
-    if wanted == "auto":
-        wanted = "cuda" if torch.cuda.is_available() else "cpu"
-    if wanted == "cuda":
-        if not torch.cuda.is_available():
-            raise ConfigError("--device cuda: torch finds no CUDA device; use --device cpu")
-        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
-        torch.cuda.set_device(device)
-        return device
-    return torch.device(wanted)
-
-
-def device_name(device: torch.device) -> str:
-    """The device's type and model; a run resumes only on the same one, since results differ between them."""
-    return f"cuda: {torch.cuda.get_device_name(device)}" if device.type == "cuda" else device.type
-
-
-def versions() -> dict[str, str]:
-    """Versions of the packages that compute the results."""
-    return {"aigc_zoo": __version__, "torch": torch.__version__, "torch_fidelity": metadata.version("torch_fidelity")}
-
-
-def default_directory(configuration: Configuration, recipe: Recipe) -> Path:
-    """The default run directory, `runs/RECIPE-DATA` with short names."""
-    recipe_name = configuration.recipe.rsplit("/", 1)[-1].partition(".")[0]
-    data = configuration.run.data or recipe.dataset
-    path = Path(data)
-    name = path.absolute().stem if resolve.exists(path) else data.rsplit("/", 1)[-1]
-    name = re.sub(r"[^A-Za-z0-9._-]+", "_", name).strip("._")[:64] or "data"  # a folder can have any name
-    return Path("runs") / f"{recipe_name}-{name}"

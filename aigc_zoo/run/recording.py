@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from torch import Tensor
 
@@ -17,3 +18,7 @@ class RecordingBatch(dict[str, Tensor]):
     def __getitem__(self, key: str) -> Tensor:
         self.read.add(key)
         return super().__getitem__(key)
+
+    def get(self, key: str, default: Any = None) -> Any:
+        self.read.add(key)
+        return super().get(key, default)

@@ -18,8 +18,8 @@ from aigc_zoo.engine.sampler import CHUNK, Sampler
 from aigc_zoo.errors import UsageError
 from aigc_zoo.modality import Modality
 from aigc_zoo.plugins import Catalogue
+from aigc_zoo.run.arguments import argument
 from aigc_zoo.run.generator import CALLED_WITH, Generator, load_generator
-from aigc_zoo.text import zoo_command
 
 
 def save_samples(
@@ -45,6 +45,7 @@ def save_samples(
     label  the name or number of a class
     more   the recipe's own sampling options as command line words
     """
+    count = argument("-n", count)
     generator = load_generator(catalogue, source, device=device)
     modality = generator.modality
     folder = Path(out) if out is not None and writers.is_folder(out) else None
@@ -52,26 +53,46 @@ def save_samples(
         writers.require_no_samples(folder, modality)
     elif out is not None:
         writers.require_suffix(Path(out), modality)
-    inputs = None
-    if generator.recipe.inputs and data is not None:
-        inputs = Pool(resolve.load(catalogue, data, options=dataset_options)["train"], torch.device("cpu")).rows
     keywords = _keywords(generator, more)
-    sampler = generator.sampler(seed=seed, label=label, inputs=inputs, **keywords)
+    sampler = sampler_of(
+        catalogue, generator, seed=seed, label=label, data=data, dataset_options=dataset_options, **keywords
+    )
     if folder is not None:
         return _save_each(sampler, modality, count, folder)
-    name = _file_name(sampler, generator.classes, data if inputs is not None else None)
+    name = _file_name(sampler, generator.classes, data)
     stem = stem or (source / "sample" if source.is_dir() else source.with_suffix(""))
     path = Path(out) if out is not None else stem.with_name(f"{stem.name}-{name}{writers.suffix(modality)}")
     writers.save_all(sampler.samples(count), generator.spec, modality, path)
     return [path]
 
 
+def sampler_of(
+    catalogue: Catalogue,
+    generator: Generator,
+    *,
+    seed: int = 0,
+    label: int | str | None = None,
+    data: Any = None,
+    dataset_options: Mapping[str, Any] | None = None,
+    **keywords: Any,
+) -> Sampler:
+    """The sampler of `zoo sample` and `Run.sample`; `data` is the dataset of inputs: a name, a path, or in memory.
+
+    Raises UsageError for data that the recipe does not read.
+    """
+    inputs = None
+    if data is not None:
+        if not generator.recipe.inputs:
+            raise UsageError(f"--data: {generator.card['recipe']} generates samples from noise alone; leave it out")
+        named = catalogue.remembering(generator.card)  # what its card names means what it meant in training
+        inputs = Pool(resolve.load(named, data, options=dataset_options)["train"], torch.device("cpu")).rows
+    return generator.sampler(seed=argument("--seed", seed), label=label, inputs=inputs, **keywords)
+
+
 def _keywords(generator: Generator, words: Sequence[str]) -> dict[str, Any]:
     """The sampling options on the command line. UsageError says where they are listed."""
-    try:
+    with generator.explain_options():
         return options.parse_call(generator.recipe.generate, CALLED_WITH, words)
-    except UsageError as error:
-        raise UsageError(f"{error}\n{zoo_command('sample', generator.path, '--help')} shows all") from None
 
 
 def _save_each(sampler: Sampler, modality: Modality, count: int, folder: Path) -> list[Path]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
+from aigc_zoo.engine.networks import copied
 from aigc_zoo.errors import in_a_line
 from aigc_zoo.testing.checks import CheckFailed
 from aigc_zoo.testing.fixtures import SEED, noise, seeded
@@ -75,7 +75,7 @@ def differing(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> list[st
 
 def perturbed(module: nn.Module, size: float = 0.1, seed: int = SEED) -> nn.Module:
     """A copy with noise on every weight, so that a weight initialized to zero (a gate, say) blocks no signal."""
-    other = copy.deepcopy(module)
+    other = copied(module)
     with torch.no_grad():
         for number, weight in enumerate(other.parameters()):
             weight.add_(size * noise(*weight.shape, seed=seed + number).to(weight))
@@ -84,7 +84,7 @@ def perturbed(module: nn.Module, size: float = 0.1, seed: int = SEED) -> nn.Modu
 
 def weights_without_gradient(module: nn.Module, output: Tensor) -> list[str]:
     """The names of trainable weights for which the gradient of the output is zero."""
-    named = [(name, weight) for name, weight in module.named_parameters() if weight.requires_grad]
+    named = [(name, one) for name, one in module.named_parameters() if one.requires_grad and one.numel()]
     if not named:
         return []
     loss = output.double().square().sum()
@@ -94,11 +94,12 @@ def weights_without_gradient(module: nn.Module, output: Tensor) -> list[str]:
     ]
 
 
-def mixes_samples(module: Callable[[Tensor], Tensor], x: Tensor) -> bool:
-    """True if the output for the first sample depends on the other samples of its batch."""
+def mixes_samples(module: Callable[[Tensor, Tensor | None], Tensor], x: Tensor, label: Tensor | None) -> bool:
+    """True if the output for the first sample depends on the other samples of its batch, or on their labels."""
     other = torch.cat((x[:1], 0.1 - 0.5 * x[1:]))
+    other_label = None if label is None else label[:1].expand_as(label)
     with torch.no_grad():
-        one, two = seeded(module, x), seeded(module, other)
+        one, two = seeded(module, x, label), seeded(module, other, other_label)
     return not torch.allclose(one[:1], two[:1], rtol=1e-4, atol=1e-6)
 
 

@@ -47,7 +47,8 @@ class Check:
 class Result:
     """The result of one check on one subject.
 
-    `reason` says why it did not pass; for a check that passed it is empty or a note on what was tested.
+    `reason` says why it did not pass; for a check that passed it is empty or a note on what was tested. `traceback` is
+    that of an exception in the plugin or under a failure, otherwise empty.
     """
 
     check: str
@@ -55,6 +56,7 @@ class Result:
     status: Status
     reason: str = ""
     seconds: float = 0.0
+    traceback: str = field(default="", repr=False, compare=False)
 
     @property
     def bad(self) -> bool:
@@ -65,7 +67,7 @@ class Result:
 _REGISTRY: dict[str, Check] = {}
 _MODULES: Mapping[Tier, tuple[str, ...]] = {
     "static": ("manifest",),
-    "cpu": ("networks", "losses", "penalties", "augmentations", "extractors", "datasets", "recipes", "runs"),
+    "cpu": ("networks", "losses", "penalties", "augmentations", "extractors", "datasets", "recipes", "samples", "runs"),
     "gpu": ("gpu",),
 }
 

@@ -28,7 +28,7 @@ LARGE = 100 << 20
 def _splits(subject: ComponentSubject) -> Mapping[str, Samples] | None:
     """The splits, read once; None if its files are not on this machine."""
     if "splits" not in subject.cache:
-        subject.cache["splits"] = _read(subject, where(subject.entry.name))
+        subject.cache["splits"] = _read(subject, where(subject.entry.name, subject.entry.namespace))
     return subject.cache["splits"]  # type: ignore[return-value]
 
 
@@ -123,7 +123,7 @@ def is_deterministic(subject: ComponentSubject) -> str | None:
         return "it is large and not read a second time"
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
-        again = _read(subject, where(subject.entry.name))
+        again = _read(subject, where(subject.entry.name, subject.entry.namespace))
     assert again is not None
     for name, samples in splits.items():
         require(samples.digest == again[name].digest, f"its split {name} has another digest each time it is read")

@@ -118,12 +118,12 @@ def network_builder(subject: ComponentSubject) -> Callable[[Spec], nn.Module]:
 
 def noise(*shape: int, seed: int = SEED) -> Tensor:
     """Standard normal numbers from a seed."""
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
 def uniform(*shape: int, seed: int = SEED) -> Tensor:
     """Uniform numbers in [0, 1) from a seed."""
-    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed))
+    return torch.rand(shape, generator=torch.Generator().manual_seed(seed))
 
 
 def samples_like(spec: Spec, rows: int = ROWS, seed: int = SEED) -> Tensor:

@@ -6,24 +6,26 @@ import torch
 
 from aigc_zoo.testing.assertions import differing, joined, require
 from aigc_zoo.testing.checks import CheckFailed, check
-from aigc_zoo.testing.fixtures import seeded
 from aigc_zoo.testing.subjects import ComponentSubject
-from aigc_zoo.testing.trainers import batch_of, fixture_of, player_losses
+from aigc_zoo.testing.trainers import fixture_of
+from aigc_zoo.testing.turns import next_entries, player_losses, terms_of
 
 
 @check("GPU-AGREES", needs="gpu", kinds=("recipe",))
 def losses_equal_those_on_the_cpu(subject: ComponentSubject) -> None:
-    """With the same weights and batch, every loss equals its value on the CPU to a relative tolerance of 1e-3."""
+    """With the same weights and noise, every loss equals its value on the CPU to a relative tolerance of 1e-3."""
     fixture = fixture_of(subject)
     cpu, gpu = fixture.trainer(), fixture.trainer(device="cuda")
     odd = differing(cpu.nets.state_dict(), {name: value.cpu() for name, value in gpu.nets.state_dict().items()})
     require(not odd, f"initial weights differ between the devices: {joined(odd)}")
     cpu.nets.eval()
     gpu.nets.eval()
-    batch = batch_of(cpu)
-    moved = {name: value.cuda() for name, value in batch.items()}
-    for _, loss in player_losses(cpu):
-        expected, terms = seeded(loss, cpu.nets, batch), seeded(loss, gpu.nets, moved)
+    entries = next_entries(cpu)
+    moved = {name: value.cuda() for name, value in entries.items()}
+    for player, loss in player_losses(cpu.recipe):
+        expected = terms_of(cpu, player, loss, entries=entries)
+        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
+            terms = terms_of(gpu, player, loss, entries=moved)
         for name, term in expected.items():
             require(torch.allclose(term, terms[name].cpu(), rtol=1e-3, atol=1e-4), f"term {name} differs on the GPU")
 

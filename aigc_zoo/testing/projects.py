@@ -47,7 +47,8 @@ def check_project(path: Path, *, fast: bool = False) -> list[Result]:
     except (ValueError, KeyError) as error:
         last = (done.stderr.strip() or f"exit code {done.returncode}").splitlines()[-1]
         raise ConfigError(f"{path}: the checks cannot be run: {last.removeprefix('zoo: ')}") from error
-    return [Result(*(item[key] for key in ("check", "subject", "status", "reason", "seconds"))) for item in items]
+    keys = ("check", "subject", "status", "reason", "seconds", "traceback")
+    return [Result(*(item[key] for key in keys)) for item in items]
 
 
 def _install(wheel: Path, site: Path) -> None:

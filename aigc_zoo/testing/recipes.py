@@ -2,61 +2,86 @@
 
 from __future__ import annotations
 
-import numpy as np
-import torch
-from torch import Tensor, nn
+import math
 
-from aigc_zoo import options
-from aigc_zoo.engine.sampler import Sampler
-from aigc_zoo.engine.trainer import Trainer
-from aigc_zoo.errors import ConfigError
-from aigc_zoo.game import Nets, all_losses
-from aigc_zoo.run.recording import RecordingBatch
+import torch
+from torch import nn
+
+from aigc_zoo.errors import ConfigError, DataError, StorageError, in_a_line
+from aigc_zoo.game import Loss, Nets, all_losses
 from aigc_zoo.testing.assertions import (
     differing,
     equal,
     graph_names,
     joined,
-    perturbed,
     require,
-    require_finite,
 )
 from aigc_zoo.testing.checks import CheckFailed, check
 from aigc_zoo.testing.fixtures import seeded
 from aigc_zoo.testing.subjects import ComponentSubject
-from aigc_zoo.testing.trainers import (
-    BATCH,
+from aigc_zoo.testing.trainers import BATCH, RecipeFixture, fixture_of, fixtures_of, has_switch, on_own_dataset
+from aigc_zoo.testing.turns import (
     batch_of,
-    batch_with_label,
-    detached_terms,
     discriminator_players,
-    fixture_of,
     forward_buffers,
     network_mixes_samples,
+    next_entries,
     player_losses,
+    terms_of,
     total,
 )
+
+TRIED = 24
+"""Steps in which a discriminator has to learn."""
 
 
 @check("R-PLAYS", needs="cpu", kinds=("recipe",))
 def trains_with_finite_terms(subject: ComponentSubject) -> str:
-    """Two training steps with default options give finite terms."""
-    fixture = fixture_of(subject)
-    trainer = fixture.trainer()
-    for _ in range(2):
-        for name, term in trainer.train_step().items():
-            require(torch.isfinite(term).all(), f"term {name} is not finite at step {trainer.step - 1}")
-    require(trainer.diverged() is None, str(trainer.diverged()))
-    return f"on samples of shape {fixture.spec.shape}"
+    """With default options the first and the last steps of a run give finite terms, and so does every loss between, at
+    every shape that the recipe states.
+    """
+    shapes = []
+    for fixture in fixtures_of(subject):
+        _play(fixture)
+        shapes.append(str(fixture.spec.shape))
+    return f"on {'synthetic' if fixture.synthetic else 'its own'} samples of shape {' and '.join(shapes)}"
+
+
+@check("R-DATA", needs="cpu", kinds=("recipe",))
+def plays_on_its_own_dataset(subject: ComponentSubject) -> str:
+    """On its default dataset every loss of every player gives finite terms, also with its option `conditional` if the
+    dataset has classes.
+    """
+    try:
+        fixture = on_own_dataset(subject)
+    except (DataError, StorageError) as error:
+        return f"its default dataset is not on this machine: {in_a_line(error)[:200]}"
+    _play(fixture)
+    note = f"{fixture.configuration.run.data or fixture.recipe.dataset} of shape {fixture.spec.shape}"
+    if fixture.spec.classes and has_switch(subject):
+        try:
+            conditional = on_own_dataset(subject, conditional=True)
+            conditional.trainer()
+        except ConfigError as error:
+            return f"{note}; --conditional is refused: {' '.join(str(error).split())[:200]}"
+        _play(conditional, "with --conditional ")
+    return note
+
+
+def _play(fixture: RecipeFixture, how: str = "") -> None:
+    """Trains at the first two steps and at the last one of a run, as `zoo train` does, and then with each loss that a
+    player has at any step.
+    """
+    for plays in (None, *fixture.stages):
+        trainer = fixture.trainer(plays=plays, steps=max(3, fixture.length))
+        for step in (0, 1, trainer.steps - 1):
+            trainer.step = step
+            for name, term in trainer.train_step().items():
+                require(torch.isfinite(term).all(), f"{how}term {name} is not finite at step {step}")
+        require(trainer.diverged() is None, f"{how}{trainer.diverged()}")
 
 
 # --- losses and players -----------------------------------------------------------------------------------------------
-
-
-def _batch_with_graph(trainer: Trainer) -> dict[str, Tensor]:
-    """A batch whose fakes are attached to the generator's graph."""
-    batch = dict(trainer.batch(0))
-    return {**batch, **trainer.recipe.generate(trainer.nets, batch)}
 
 
 @check("R-MOVES", needs="cpu", kinds=("recipe",))
@@ -65,17 +90,15 @@ def every_weight_gets_a_gradient(subject: ComponentSubject) -> None:
     trainer = fixture_of(subject).trainer()
     controlled: set[str] = set()
     updated: set[str] = set()
-    for player in trainer.recipe.players.values():
+    for name, player in trainer.recipe.players.items():
         weights = {
             f"{net}.{key}": weight
             for net in player.controls
             for key, weight in trainer.nets[net].named_parameters()
             if weight.requires_grad
         }
-        trains_generator = bool(set(player.controls) & set(trainer.recipe.generators))
         for loss in all_losses(player.loss):
-            batch = seeded(_batch_with_graph, trainer) if trains_generator else batch_of(trainer)
-            minimized = total(seeded(loss, trainer.nets, batch))
+            minimized = total(seeded(loss, trainer.nets, batch_of(trainer, name)))
             gradients = torch.autograd.grad(minimized, list(weights.values()), allow_unused=True)
             updated |= {key for key, gradient in zip(weights, gradients, strict=True) if gradient is not None}
         controlled |= weights.keys()
@@ -90,9 +113,10 @@ def players_update_only_their_networks(subject: ComponentSubject) -> None:
     """
     fixture = fixture_of(subject)
     controlled = {net for player in fixture.recipe.players.values() for net in player.controls}
-    for name, player in fixture.recipe.players.items():
-        trainer = fixture.trainer(players=[name])
-        others = Nets({net: module for net, module in trainer.nets.items() if net not in player.controls})
+    for name, loss in player_losses(fixture.recipe):
+        trainer = fixture.trainer(plays={name: loss})
+        controls = trainer.recipe.players[name].controls
+        others = Nets({net: module for net, module in trainer.nets.items() if net not in controls})
         before = {key: value.clone() for key, value in others.state_dict().items()}
         trainer.train_step()
         changed = differing(before, others.state_dict())
@@ -113,12 +137,12 @@ def losses_draw_no_noise(subject: ComponentSubject) -> None:
     """
     trainer = fixture_of(subject).trainer()
     trainer.nets.eval()
-    batch = batch_of(trainer)
-    for name, loss in player_losses(trainer):
-        odd = differing(*(detached_terms(loss, trainer.nets, batch, seed) for seed in (1, 2)))
+    for name, loss in player_losses(trainer.recipe):
+        odd = differing(*(terms_of(trainer, name, loss, seed=seed) for seed in (1, 2)))
         require(not odd, f"a loss of {name} draws its own noise ({joined(odd)} vary): take it from the batch, by draw")
+    entries = next_entries(trainer)
     with torch.no_grad():
-        odd = differing(*(dict(seeded(trainer.recipe.generate, trainer.nets, batch, seed=seed)) for seed in (1, 2)))
+        odd = differing(*(dict(seeded(trainer.recipe.generate, trainer.nets, entries, seed=seed)) for seed in (1, 2)))
     require(not odd, f"generate draws its own noise ({joined(odd)} vary): take it from the batch, by draw")
 
 
@@ -147,10 +171,10 @@ def penalties_avoid_batch_norm(subject: ComponentSubject) -> None:
     """
     trainer = fixture_of(subject).trainer()
     players = discriminator_players(trainer.recipe)
-    for name, loss in player_losses(trainer):
+    for name, loss in player_losses(trainer.recipe):
         if name not in players:
             continue
-        minimized = total(seeded(loss, trainer.nets, batch_of(trainer)))
+        minimized = total(seeded(loss, trainer.nets, batch_of(trainer, name)))
         if not any("BatchNormBackwardBackward" in node for node in graph_names(minimized)):
             continue
         for net in trainer.recipe.players[name].controls:
@@ -165,105 +189,46 @@ def penalties_avoid_batch_norm(subject: ComponentSubject) -> None:
 
 @check("R-LEARNS", needs="cpu", kinds=("recipe",))
 def discriminators_learn(subject: ComponentSubject) -> str | None:
-    """With the generator fixed and one batch of separable data, the loss of each discriminator decreases."""
+    """With the generator fixed and one batch of separable data, each loss of each discriminator decreases, at the
+    beginning, in the middle or at the end of a run: one may start later, and learning rates may fall to 0.
+    """
     fixture = fixture_of(subject)
     names = discriminator_players(fixture.recipe)
     if not names:
         return "every player trains a generator"
     for name in names:
-        trainer = fixture.trainer(players=[name], same_batch=True, steps=24)
-        losses = []
-        for _ in range(24):
-            terms = trainer.train_step()
-            losses.append(
-                sum(float(value) for key, value in terms.items() if not key.rpartition("/")[2].startswith("_"))
-            )
-        require(np.isfinite(losses).all(), f"the loss of {name} is not finite")
-        early, late = sum(losses[:4]) / 4, sum(losses[-4:]) / 4
-        require(
-            late < early,
-            f"the loss of {name} does not decrease on separable data: {early:.4g} at first, {late:.4g} at the end",
-        )
+        for loss in all_losses(fixture.recipe.players[name].loss):
+            found = []
+            for fraction in (0.0, 0.5, 1.0):
+                before, after = _learned(fixture, name, loss, fraction)
+                if after < before:
+                    break
+                found.append(f"{before:.4g} to {after:.4g}")
+            else:
+                raise CheckFailed(
+                    f"a loss of {name} does not decrease on separable data in {TRIED} steps, at the beginning, in the "
+                    f"middle or at the end of a run ({', '.join(found)})"
+                )
     return None
 
 
-# --- samples and labels -----------------------------------------------------------------------------------------------
+def _learned(fixture: RecipeFixture, name: str, loss: Loss, fraction: float) -> tuple[float, float]:
+    """A discriminator's loss before and after a few steps from this fraction of a run on, on the same four batches."""
+    length = max(fixture.length, 100 * TRIED)  # so long that schedules hardly change in these steps
+    trainer = fixture.trainer(plays={name: loss}, same_batch=True, steps=length)
+    first = round(fraction * (length - TRIED))
+    batches = []
+    for number in range(4):  # equal reals, other noise
+        trainer.step = first + number
+        batches.append(next_entries(trainer))
+    trainer.step = first
 
+    def mean() -> float:
+        return sum(float(total(terms_of(trainer, name, loss, entries=batch))) for batch in batches) / len(batches)
 
-@check("R-SAMPLES", needs="cpu", kinds=("recipe",))
-def samples_match_the_data(subject: ComponentSubject) -> None:
-    """Samples have the shape, dtype and range of the data and follow the seed; neither their number nor a batch size
-    of one changes them.
-    """
-    trainer = fixture_of(subject).trainer()
-    trainer.train_step()
-    rows = fixture_of(subject).rows(0, 64)
-    inputs = {name: rows[name] for name in trainer.recipe.inputs}
-
-    def sampler(seed: int) -> Sampler:
-        return trainer.sampler(seed=seed, inputs=(lambda indices: inputs) if inputs else None)
-
-    samples = sampler(1).samples(3)
-    require(samples.shape == (3, *trainer.spec.shape), f"samples have shape {tuple(samples.shape)}")
-    require_finite(samples, "a sample")
-    if trainer.spec.range is not None:
-        low, high = trainer.spec.range
-        slack = 1e-5 * (high - low)
-        inside = samples.min() >= low - slack and samples.max() <= high + slack
-        require(inside, f"samples leave the range {trainer.spec.range}")
-    require(equal(samples, sampler(1).samples(5)[:3]), "the same seed gives other samples")
-    if not inputs:
-        require(not torch.allclose(samples, sampler(2).samples(3)), "another seed gives the same samples")
-    batch = {key: value[:1] if value.ndim else value for key, value in trainer.batch(0).items()}
-    with torch.no_grad():
-        single = trainer.recipe.generate(sampler(1).nets, batch)
-    require(len(single["fake"]) == 1, "a batch of one does not give one sample")
-
-
-@check("R-LABELS", needs="cpu", kinds=("recipe",))
-def conditional_recipes_use_labels(subject: ComponentSubject) -> str | None:
-    """A recipe that reads labels generates other samples for another class, and its option `conditional` switches this
-    on.
-    """
-    switch = any(
-        option.key == "conditional" and option.type is bool
-        for option in options.options_of(subject.catalogue, subject.entry.id, {})
-    )
-    fixtures = [("", fixture_of(subject))]
-    refusal = ""
-    if switch:
-        try:
-            fixtures.append(("with --conditional ", fixture_of(subject, conditional=True)))
-        except (ConfigError, CheckFailed) as error:
-            refusal = " ".join(str(error).split())
-    reads = False
-    for how, fixture in fixtures:
-        if not fixture.spec.classes:
-            continue
-        trainer = fixture.trainer()
-        read = _reads_labels(trainer)
-        require(read or not how, "with --conditional it reads no labels")
-        require(not read or _labels_change_samples(trainer), f"{how}its labels make no difference to its samples")
-        reads |= read
-    declared = "conditional" in subject.entry.component.tags
-    require(reads or not declared, "it has the tag conditional, but reads no labels")
-    if refusal:
-        return f"--conditional is refused with its own networks: {refusal[:200]}"
-    return None if reads else "it reads no labels"
-
-
-def _reads_labels(trainer: Trainer) -> bool:
-    """True if `generate` or any loss reads labels."""
-    batch = RecordingBatch(batch_of(trainer))
-    with torch.no_grad():
-        trainer.recipe.generate(trainer.nets, batch)
-    for _, loss in player_losses(trainer):
-        seeded(loss, trainer.nets, batch)
-    return "label" in batch.read
-
-
-def _labels_change_samples(trainer: Trainer) -> bool:
-    nets = Nets({name: perturbed(net, 0.3) for name, net in trainer.nets.items()}).eval()
-    with torch.no_grad(), torch.random.fork_rng(devices=[]):
-        one, two = (trainer.recipe.generate(nets, batch_with_label(trainer, label))["fake"] for label in (0, 1))
-    return not torch.allclose(one, two)
+    before = mean()
+    for _ in range(TRIED):
+        trainer.train_step()
+    after = mean()
+    require(math.isfinite(before) and math.isfinite(after), f"the loss of {name} is not finite")
+    return before, after

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import traceback
 import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
@@ -45,7 +46,8 @@ class Case:
 
         result = run_check(self)
         if result.bad:
-            pytest.fail(f"{self.name}: {result.reason}", pytrace=False)
+            text = "\n".join(filter(None, (f"{self.name}: {result.reason}", result.traceback)))
+            pytest.fail(text, pytrace=False)  # pytest's own traceback would end in `run_check`
         if result.status == "skipped":
             pytest.skip(result.reason)
         if result.status == "expected":
@@ -60,7 +62,7 @@ def run_check(case: Case) -> Result:
     if skipped:
         return Result(case.check.id, case.subject.label, "skipped", skipped)
     start = perf_counter()
-    failed = True
+    failed, trace = True, ""
     try:
         with redirect_stdout(sys.stderr), warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -70,11 +72,22 @@ def run_check(case: Case) -> Result:
         raise
     except CheckFailed as error:
         reason = str(error)
+        trace = _traceback(error.__cause__)
     except ZooError as error:
-        reason = " ".join(str(error).split())
+        reason, trace = " ".join(str(error).split()), _traceback(error)
     except BaseException as error:  # includes SystemExit, which a plugin's code may raise
-        reason = f"it raises {in_a_line(error)}"
-    return Result(case.check.id, case.subject.label, *_status(case, failed, reason), perf_counter() - start)
+        reason, trace = f"it raises {in_a_line(error)}", _traceback(error)
+    return Result(case.check.id, case.subject.label, *_status(case, failed, reason), perf_counter() - start, trace)
+
+
+def _traceback(error: BaseException | None) -> str:
+    """The traceback of an exception and of its causes, without the frame of `run_check`; empty for None."""
+    if error is None:
+        return ""
+    frames = error.__traceback__
+    if frames is not None and frames.tb_frame.f_globals is globals():
+        error = error.with_traceback(frames.tb_next)
+    return "".join(traceback.format_exception(error)).rstrip()
 
 
 def _status(case: Case, failed: bool, reason: str) -> tuple[Status, str]:

@@ -4,35 +4,28 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from aigc_zoo import options
+from aigc_zoo.data.samples import array_samples
 from aigc_zoo.engine.networks import build_networks
 from aigc_zoo.engine.ranks import Ranks
 from aigc_zoo.engine.trainer import Trainer
 from aigc_zoo.errors import ZooError, in_a_line
-from aigc_zoo.game import Nets
+from aigc_zoo.game import Loss, Nets, Samples
 from aigc_zoo.testing.assertions import differing, equal, joined, require, require_finite
 from aigc_zoo.testing.checks import CheckFailed, check
 from aigc_zoo.testing.fixtures import SEED
 from aigc_zoo.testing.subjects import ComponentSubject
 from aigc_zoo.testing.thread_ranks import run_on_ranks
-from aigc_zoo.testing.trainers import (
-    BATCH,
-    RecipeFixture,
-    batch_of,
-    detached_terms,
-    fixture_of,
-    network_mixes_samples,
-    player_losses,
-)
+from aigc_zoo.testing.trainers import BATCH, RecipeFixture, configured, fixture_of
+from aigc_zoo.testing.turns import network_mixes_samples, next_entries, player_losses, terms_of
 
 
 @check("R-SEED", needs="cpu", kinds=("recipe",))
@@ -85,14 +78,21 @@ def networks_share_no_memory(subject: ComponentSubject) -> None:
 
 @check("R-RANKS", needs="cpu", kinds=("recipe",))
 def ranks_train_as_one(subject: ComponentSubject) -> str:
-    """Two ranks with half a batch each end with equal weights and draw different noise. If no network mixes samples,
-    they end with the weights of one rank with the whole batch.
+    """Two ranks with half a batch each end with equal weights and draw different noise, with each loss of each player.
+    If no network mixes samples, they end with the weights of one rank with the whole batch.
     """
     fixture = fixture_of(subject)
+    notes = [_train_on_ranks(fixture, plays) for plays in fixture.stages]
+    return notes[-1]
+
+
+def _train_on_ranks(fixture: RecipeFixture, plays: Mapping[str, Loss]) -> str:
+    """Trains for two steps with these losses, on two ranks and on one, and compares. Returns a note."""
 
     def train(ranks: Ranks) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        trainer = fixture.trainer(ranks=ranks, dtype=torch.float64, batch_size=2 * BATCH)
-        noise = {key: trainer.batch(0)[key] for key in trainer.recipe.draw(dict(fixture.rows(0, 2 * BATCH)))}
+        trainer = fixture.trainer(ranks=ranks, dtype=torch.float64, batch_size=2 * BATCH, plays=plays)
+        entries = trainer.batch(0)
+        noise = {key: entries[key] for key in trainer.recipe.draw(dict(fixture.rows(0, 2 * BATCH)))}
         for _ in range(2):
             trainer.train_step()
         return dict(trainer.nets.named_parameters()), noise
@@ -102,7 +102,7 @@ def ranks_train_as_one(subject: ComponentSubject) -> str:
     require(not odd, f"after two steps {joined(odd)} differ between the ranks")
     for name in noise:
         require(not equal(noise[name], other_noise[name]), f"both ranks draw the same {name}")
-    single = fixture.trainer(dtype=torch.float64, batch_size=2 * BATCH)
+    single = fixture.trainer(dtype=torch.float64, batch_size=2 * BATCH, plays=plays)
     if _depends_on_the_batch(single):
         return "its networks mix samples or draw noise, so that one rank and two ranks may differ"
     for _ in range(2):
@@ -114,7 +114,8 @@ def ranks_train_as_one(subject: ComponentSubject) -> str:
     ]
     require(
         not far,
-        f"two ranks and one rank with the whole batch end with different {joined(far)}: is a loss a sum, not a mean?",
+        f"two ranks and one rank with the whole batch end with different {joined(far)}: is a loss a sum, not a mean, "
+        "or a buffer that a loss changes not `shared`?",
     )
     return "equal to one rank with the whole batch"
 
@@ -125,11 +126,10 @@ def _depends_on_the_batch(trainer: Trainer) -> bool:
     if any(isinstance(module, kinds) and module.training for module in trainer.nets.modules()):
         return True
     trainer.nets.train()
-    batch = batch_of(trainer)
-    for _, loss in player_losses(trainer):
-        if differing(*(detached_terms(loss, trainer.nets, batch, seed) for seed in (1, 2))):
+    for name, loss in player_losses(trainer.recipe):
+        if differing(*(terms_of(trainer, name, loss, seed=seed) for seed in (1, 2))):
             return True
-    if not batch[trainer.recipe.imitates].is_floating_point():
+    if not next_entries(trainer)[trainer.recipe.imitates].is_floating_point():
         return False
     return any(network_mixes_samples(trainer, net) for net in trainer.nets)
 
@@ -160,31 +160,25 @@ def trains_from_beginning_to_end(subject: ComponentSubject) -> str:
     fixture = fixture_of(subject)
     with tempfile.TemporaryDirectory(prefix="zoo-check-") as name:
         directory = Path(name)
-        given: dict[str, Any] = {"steps": 2, "batch_size": BATCH, "device": "cpu", "eval_every": 10**6}
-        if fixture.recipe.imitates == "real" and not fixture.recipe.inputs:
-            given["data"] = str(_write_data(directory, fixture))
-        configuration = options.resolve(subject.catalogue, subject.reference, given=given)
+        configuration, _ = configured(subject, steps=2, batch_size=BATCH, device="cpu", eval_every=10**6)
+        splits = {"train": _samples(fixture)} if fixture.synthetic else None
         try:
-            result = train(prepare(subject.catalogue, configuration), directory / "run")
+            result = train(prepare(subject.catalogue, configuration, splits), directory / "run")
         except ZooError as error:
             raise CheckFailed(f"a run of two steps fails: {' '.join(str(error).split())}") from error
         require(result.step == 2, f"a run of two steps ends at step {result.step}")
         generator = load_generator(subject.catalogue, directory / "run")
         if not generator.recipe.inputs:
-            require_finite(generator.sample(2), "a sample of the saved generator")
+            samples = generator.sample(2)
+            require_finite(samples, "a sample of the saved generator")
+            shape = tuple(samples.shape[1:])
+            require(shape == fixture.spec.shape, f"the saved generator's samples have shape {shape}")
     return f"{result.step} steps of {BATCH}"
 
 
-def _write_data(directory: Path, fixture: RecipeFixture) -> Path:
-    """Writes the fixture's data to an .npz file that `--data` accepts."""
+def _samples(fixture: RecipeFixture) -> Samples:
+    """The fixture's synthetic data as a split of a dataset."""
     batch = fixture.rows(0, 16)
-    real = batch["real"].numpy()
-    values: dict[str, Any] = {"labels": batch["label"].argmax(1).numpy()} if "label" in batch else {}
-    if real.ndim == 4:
-        low, high = fixture.spec.range or (-1.0, 1.0)
-        values["images"] = np.moveaxis(((real - low) / (high - low) * 255).round().astype(np.uint8), 1, -1)
-    else:
-        values["data"] = real
-    path = directory / "probe.npz"
-    np.savez(path, **values)
-    return path
+    labels = batch["label"].argmax(1) if "label" in batch else None
+    classes = [str(number) for number in range(fixture.spec.classes)]
+    return array_samples("probe", "train", fixture.spec, batch["real"], labels, classes)

@@ -1,29 +1,34 @@
-"""Trainers for checks of recipes: a few steps on small, separable data."""
+"""Trainers for checks of recipes: a few steps on small, separable data, or on the recipe's own dataset."""
 
 from __future__ import annotations
 
-import copy
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from aigc_zoo import options
 from aigc_zoo.data.pool import Pool
 from aigc_zoo.engine import fast
 from aigc_zoo.engine.networks import build_networks
 from aigc_zoo.engine.ranks import Ranks
-from aigc_zoo.engine.trainer import Trainer
+from aigc_zoo.engine.trainer import Trainer, steps_for
 from aigc_zoo.errors import ConfigError
-from aigc_zoo.game import Loss, Nets, Recipe, Samples, Spec, all_losses
-from aigc_zoo.testing.assertions import mixes_samples, offline
+from aigc_zoo.game import Loss, Recipe, Samples, Spec, all_losses
+from aigc_zoo.options import Configuration
+from aigc_zoo.testing.assertions import offline
 from aigc_zoo.testing.checks import CheckFailed
-from aigc_zoo.testing.fixtures import CLASSES, SEED, no_usual_shape, noise, one_hot, seeded, spec_of
+from aigc_zoo.testing.fixtures import CLASSES, SEED, no_usual_shape, noise, spec_of
 from aigc_zoo.testing.subjects import ComponentSubject
 
 BATCH = 4
+LENGTH = 1000
+"""Steps of a run of a recipe that states no length."""
+
 SHAPES = ((1, 8, 8), (1, 16, 16), (1, 28, 28), (3, 32, 32), (3, 64, 64), (2,))
 """Sample shapes for a recipe that states none: the first that its networks support. Small shapes are fast."""
 
@@ -32,9 +37,29 @@ SHAPES = ((1, 8, 8), (1, 16, 16), (1, 28, 28), (3, 32, 32), (3, 64, 64), (2,))
 class RecipeFixture:
     """A recipe and batches of data for it. `rows(n, size)` is batch number n of that size, over all ranks."""
 
+    configuration: Configuration
     recipe: Recipe
     spec: Spec
     rows: Callable[[int, int], Mapping[str, Tensor]]
+    synthetic: bool = False
+
+    @property
+    def length(self) -> int:
+        """The steps after which a run of the default length has drawn as many images, at the checks' batch size."""
+        run, recipe = self.configuration.run, self.recipe
+        batch_size = run.batch_size or recipe.batch_size
+        if (run.steps, run.images, recipe.steps, recipe.images) == (None,) * 4:
+            return LENGTH
+        return math.ceil(steps_for(recipe, batch_size, run.steps, run.images) * batch_size / BATCH)
+
+    @property
+    def stages(self) -> list[dict[str, Loss]]:
+        """Losses by player, so that each loss that a player has at any step is in one of them."""
+        losses = {name: all_losses(player.loss) for name, player in self.recipe.players.items()}
+        return [
+            {name: each[min(number, len(each) - 1)] for name, each in losses.items() if each}
+            for number in range(max(map(len, losses.values())))
+        ]
 
     def trainer(
         self,
@@ -45,15 +70,16 @@ class RecipeFixture:
         dtype: torch.dtype = torch.float32,
         device: str = "cpu",
         same_batch: bool = False,
-        players: Sequence[str] = (),
+        plays: Mapping[str, Loss] | None = None,
         batch_size: int = BATCH,
         precision: str = "fp32",
         engine: str = "eager",
     ) -> Trainer:
-        """A trainer at step 0. `players` selects those to train; `same_batch` repeats the first batch."""
+        """A trainer at step 0. `plays` are the players to train and their losses; `same_batch` repeats a batch."""
         recipe = self.recipe
-        if players:
-            recipe = replace(recipe, players={name: recipe.players[name] for name in players})
+        if plays is not None:
+            players = {name: replace(recipe.players[name], loss=loss) for name, loss in plays.items()}
+            recipe = replace(recipe, players=players)
         ranks = ranks or Ranks()
         shard = ranks.shard(batch_size)
 
@@ -77,27 +103,123 @@ class RecipeFixture:
 
 
 def fixture_of(subject: ComponentSubject, **given: Any) -> RecipeFixture:
-    """The recipe with these options, and data that it can train on. Raises CheckFailed if no usual shape fits."""
-    key = repr(sorted(given.items()))
+    """The recipe with these options, and data that it can train on, kept for the next check.
+
+    Synthetic samples of the shapes that the recipe states, or of the usual shapes; the recipe's own dataset if its
+    networks refuse those, or if it has entries or a type of samples that synthetic data lack. Raises CheckFailed if
+    the networks refuse all data.
+    """
+    key = f"fixture {sorted(given.items())}"
     if key not in subject.cache:
-        recipe = options.build(subject.catalogue, options.resolve(subject.catalogue, subject.reference, given=given))
-        synthetic = recipe.imitates == "real" and not recipe.inputs
-        subject.cache[key] = _on_synthetic_data(subject, recipe) if synthetic else _on_its_dataset(subject, recipe)
+        configuration, recipe = configured(subject, **given)
+        subject.cache[key] = _fixture(subject, configuration, recipe)
     return subject.cache[key]  # type: ignore[return-value]
 
 
-def _on_synthetic_data(subject: ComponentSubject, recipe: Recipe) -> RecipeFixture:
+def _fixture(subject: ComponentSubject, configuration: Configuration, recipe: Recipe) -> RecipeFixture:
+    if recipe.imitates != "real" or recipe.inputs:
+        return _on(configuration, recipe, own_data(subject, configuration, recipe))
+    try:
+        own = own_data(subject, configuration, recipe)
+        plain = _is_plain(own)
+    except Exception:  # a dataset that is not on this machine, or a faulty one: R-DATA reports it
+        return _on_synthetic_data(subject, configuration, recipe)
+    if plain:
+        try:
+            return _on_synthetic_data(subject, configuration, recipe)
+        except CheckFailed:
+            if subject.shapes or not _supports(recipe, own.spec):
+                raise
+    return _on(configuration, recipe, own)
+
+
+def _supports(recipe: Recipe, spec: Spec) -> bool:
+    try:
+        build_networks(recipe, spec, SEED)
+    except ConfigError:
+        return False
+    return True
+
+
+def configured(subject: ComponentSubject, **given: Any) -> tuple[Configuration, Recipe]:
+    """The recipe's configuration with these options, and a newly built recipe."""
+    configuration = options.resolve(subject.catalogue, subject.reference, given=given)
+    return configuration, options.build(subject.catalogue, configuration)
+
+
+def has_switch(subject: ComponentSubject) -> bool:
+    """True if the recipe has a boolean option `conditional`."""
+    found = options.options_of(subject.catalogue, subject.entry.id, {})
+    return any(option.key == "conditional" and option.type is bool for option in found)
+
+
+def on_own_dataset(subject: ComponentSubject, **given: Any) -> RecipeFixture:
+    """The recipe with these options and its default dataset. Raises DataError if that is not on this machine."""
+    configuration, recipe = configured(subject, **given)
+    return _on(configuration, recipe, own_data(subject, configuration, recipe))
+
+
+def own_data(subject: ComponentSubject, configuration: Configuration, recipe: Recipe) -> Samples:
+    """The training split of the recipe's default dataset. Nothing is downloaded.
+
+    Raises CheckFailed if the dataset does not exist, DataError if its files are not on this machine.
+    """
+    from aigc_zoo.data import resolve
+
+    reference = configuration.run.data or recipe.dataset
+    if reference not in subject.cache:
+        try:
+            subject.catalogue.find("dataset", reference)
+        except ConfigError as error:
+            raise CheckFailed(f"its default dataset: {' '.join(str(error).split())}") from error
+        with offline():
+            splits = resolve.load(subject.catalogue, reference, size=configuration.run.size)
+        subject.cache[reference] = splits["train"]
+    return subject.cache[reference]  # type: ignore[return-value]
+
+
+def _is_plain(samples: Samples) -> bool:
+    """True if synthetic data can replace a dataset, which has only reals and labels, of a type as in `spec_of`."""
+    spec, entries = samples.spec, Pool(samples, "cpu").batch(SEED, 0, BATCH)
+    usual = spec_of(spec.shape)
+    return entries.keys() <= {"real", "label"} and (spec.modality, spec.dtype) == (usual.modality, usual.dtype)
+
+
+def _on(configuration: Configuration, recipe: Recipe, samples: Samples) -> RecipeFixture:
+    pool = Pool(samples, "cpu")
+    return RecipeFixture(configuration, recipe, samples.spec, lambda n, size: pool.batch(SEED, n, size))
+
+
+def fixtures_of(subject: ComponentSubject) -> Iterator[RecipeFixture]:
+    """The recipe's fixture, and one for each further sample shape that the recipe states."""
+    first = fixture_of(subject)
+    yield first
+    for shape in subject.shapes if first.synthetic else ():
+        if shape != first.spec.shape:
+            yield _on_synthetic_data(subject, *configured(subject), (shape,))
+
+
+def _on_synthetic_data(
+    subject: ComponentSubject,
+    configuration: Configuration,
+    recipe: Recipe,
+    shapes: Sequence[tuple[int, ...]] = (),
+) -> RecipeFixture:
     """Labelled samples of the first shape that its networks support, each near the pattern of its class."""
     refusal = ""
-    for shape in subject.shapes or SHAPES:
+    for shape in shapes or subject.shapes or SHAPES:
         for classes in (CLASSES, 0):
             spec = spec_of(shape, classes=classes)
             try:
                 build_networks(recipe, spec, SEED)
             except ConfigError as error:
-                refusal = str(error)
+                refusal = " ".join(str(error).split())
                 continue
-            return RecipeFixture(recipe, spec, lambda n, size, spec=spec: _patterns(spec, n, size))  # type: ignore[misc]
+            rows = partial(_patterns, spec)
+            return RecipeFixture(configuration, recipe, spec, rows, synthetic=True)
+    if subject.shapes:
+        stated = " and ".join(map(str, shapes or subject.shapes))
+        raise CheckFailed(f"it states the shape {stated} and refuses it: {refusal}")
     raise CheckFailed(f"its networks: {no_usual_shape(refusal)}")
 
 
@@ -112,79 +234,3 @@ def _patterns(spec: Spec, number: int, size: int) -> dict[str, Tensor]:
     if spec.classes:
         batch["label"] = torch.nn.functional.one_hot(labels, spec.classes).float()
     return batch
-
-
-def _on_its_dataset(subject: ComponentSubject, recipe: Recipe) -> RecipeFixture:
-    """The recipe's default dataset, for a recipe that reads entries other than images and labels."""
-    from aigc_zoo.data import resolve
-
-    with offline():
-        samples: Samples = resolve.load(subject.catalogue, recipe.dataset)["train"]
-    pool = Pool(samples, "cpu")
-    return RecipeFixture(recipe, samples.spec, lambda n, size: pool.batch(SEED, n, size))
-
-
-# --- batches, losses and players --------------------------------------------------------------------------------------
-
-
-def batch_of(trainer: Trainer) -> dict[str, Tensor]:
-    """The first batch of the next step with reals, noise and detached fakes."""
-    with torch.random.fork_rng(devices=[]):
-        batch = trainer.batch(0)
-        with torch.no_grad():
-            generated = trainer.recipe.generate(trainer.nets, batch)
-    return {**batch, **{key: value.detach() for key, value in generated.items()}}
-
-
-def batch_with_label(trainer: Trainer, label: int) -> dict[str, Tensor]:
-    """The first batch of the next step, with every label replaced by this class."""
-    batch = trainer.batch(0)
-    labels = one_hot(trainer.spec, label, BATCH)
-    assert labels is not None
-    return {**batch, "label": labels}
-
-
-def player_losses(trainer: Trainer) -> Iterator[tuple[str, Loss]]:
-    """Every loss of every player, with the player's name."""
-    for name, player in trainer.recipe.players.items():
-        for loss in all_losses(player.loss):
-            yield name, loss
-
-
-def detached_terms(loss: Loss, nets: Nets, batch: Mapping[str, Tensor], seed: int) -> dict[str, Tensor]:
-    """The terms of a loss with torch's generator at this seed; the state of the networks is not changed."""
-    terms: Mapping[str, Tensor] = seeded(loss, copy.deepcopy(nets), batch, seed=seed)
-    return {name: term.detach() for name, term in terms.items()}
-
-
-def total(terms: Mapping[str, Tensor]) -> Tensor:
-    """The sum of the terms that are minimized, which leaves out those that are only logged."""
-    return torch.stack([term for name, term in terms.items() if not name.startswith("_")]).sum()
-
-
-def discriminator_players(recipe: Recipe) -> list[str]:
-    """The names of the players that train no generator network."""
-    return [name for name, player in recipe.players.items() if not set(player.controls) & set(recipe.generators)]
-
-
-def network_mixes_samples(trainer: Trainer, network: str) -> bool:
-    """True if a network's output for a sample depends on the other samples of its batch."""
-    batch = batch_of(trainer)
-    label = batch.get("label")
-    try:
-        return mixes_samples(lambda x: trainer.nets[network](x, label).flatten(1), batch[trainer.recipe.imitates])
-    except Exception:  # The network has another signature, so that nothing can be said about it.
-        return False
-
-
-def forward_buffers(module: nn.Module) -> set[str]:
-    """The names of buffers that a forward pass may change: running statistics, and vectors of spectral norm.
-
-    A plugin's own module states this with the attribute `statistics = True`.
-    """
-    names = set()
-    for name, inner in module.named_modules():
-        norm = isinstance(inner, nn.modules.batchnorm._NormBase | torch.nn.utils.parametrizations._SpectralNorm)
-        if norm or getattr(inner, "statistics", False) is True:
-            names |= {f"{name}.{key}" if name else key for key, _ in inner.named_buffers(recurse=False)}
-    return names

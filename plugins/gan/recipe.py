@@ -14,7 +14,7 @@ def gan(
     loss: Annotated[Any, Slot("loss")] = "non-saturating",
     penalty: tuple[Annotated[Any, Slot("penalty")], ...] = (),
     penalty_final: Annotated[float, Range(0, 1)] = 1.0,
-    augmentation: Annotated[Any, Slot("augmentation")] | None = None,
+    augmentation: tuple[Annotated[Any, Slot("augmentation")], ...] = (),
     latent: Annotated[int, Range(1, 4096)] = 100,
     conditional: bool = False,
     discriminator_turns: Annotated[int, Range(1, 100)] = 1,
@@ -34,6 +34,7 @@ def gan(
 
     penalty: terms added to the discriminator's loss; they exclude batch normalization in the discriminator.
     penalty_final: fraction of each penalty's weight at the end of training, reached along half a cosine.
+    augmentation: differentiable augmentations of reals and fakes before the discriminator, in the order of application.
     latent: dimensions of z.
     conditional: train generator and discriminator on class labels.
     discriminator_turns: discriminator updates per generator update.

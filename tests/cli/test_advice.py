@@ -21,6 +21,7 @@ from PIL import Image
 import aigc_zoo
 from aigc_zoo import cli, text
 from aigc_zoo.cli import COMMANDS, main
+from aigc_zoo.errors import UsageError
 
 from .test_wrong_command_lines import WRONG, folder
 
@@ -50,7 +51,12 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     Path("plugin.py").write_text(PLUGIN.replace('"mine"', '"other"'))
     for name in ("my pics", "digits", "-x", "it's $HOME"):
         images(name)
+    points("p q.npy")
     return tmp_path
+
+
+def points(path: str, seed: int = 0) -> None:
+    np.save(path, np.random.default_rng(seed).uniform(-1, 1, (80, 2)).astype(np.float32))
 
 
 def images(folder: str, count: int = 4, size: int = 28, mode: str = "L") -> None:
@@ -97,7 +103,7 @@ class Case:
     touch: str = ""
 
 
-PAGE = "cli/progress.py:_next"
+PAGE = "run/terminal.py:_next"
 CASES = [
     *(
         Case(f"zoo train vanilla {POINTS} --out {text.quoted(Path(name))}", PAGE, count=3)
@@ -119,7 +125,9 @@ CASES = [
     Case("zoo --plugin 'my plugin.py' train local/mine --nosuch 1", "cli/dynamic.py:_unknown"),
     *(
         Case(
-            f"zoo sample {run} --psi 1", "run/sample.py:_keywords", before=(f"zoo train vanilla {POINTS} --out {run}",)
+            f"zoo sample {run} --psi 1",
+            "run/generator.py:explain_options",
+            before=(f"zoo train vanilla {POINTS} --out {run}",),
         )
         for run in ("plain", "'a b'", "./-r")
     ),
@@ -130,6 +138,15 @@ CASES = [
         "data/files.py:preparing",
         before=("zoo data prepare ./digits",),
         touch="digits/0.png",
+    ),
+    *(
+        Case(
+            f"zoo eval {run}",
+            "run/evaluate.py:_load_own",
+            before=(f"zoo train vanilla --data './p q.npy' --steps 1 --batch-size 8 --eval-num 40 --out {run}",),
+            touch="p q.npy",
+        )
+        for run in ("plain", "'a b'", "./-r")
     ),
     Case("zoo train nosuch", "plugins.py:_unknown"),
     Case("zoo show nosuch", "plugins.py:_unknown"),
@@ -144,7 +161,10 @@ CASES = [
     Case("zoo check nosuch", "testing/subjects.py:subjects_of", count=2),
     Case("zoo new acme", "scaffold/__init__.py:_pick", environment="*"),
 ]
-ELSEWHERE = {"cli/new.py:command": "test_new.py runs what zoo new prints"}
+ELSEWHERE = {
+    "cli/new.py:command": "test_new.py runs what zoo new prints",
+    "api.py:_refuse_unknown": "the test below, in Python",
+}
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: ascii(case.line))
@@ -154,7 +174,9 @@ def test_an_advised_command_works(
 ) -> None:
     for line in case.before:
         assert zoo(line, capfd)[0] == 0
-    if case.touch:
+    if case.touch.endswith(".npy"):
+        points(case.touch, seed=1)
+    elif case.touch:
         Image.new("L", (28, 28), 7).save(case.touch)
     places: list[str] = []
 
@@ -224,6 +246,14 @@ def test_no_other_text_advises_a_command() -> None:
         found = {match for node in texts if id(node) not in prose for match in named.findall(node.value)}
         name = path.relative_to(CORE).as_posix() if path.is_relative_to(CORE) else str(path)
         assert found <= HELP.get(name, set()), name
+
+
+@pytest.mark.parametrize("recipe", ["vanilla", "vanilla.ring", "zoo/dcgan"])
+def test_the_advice_of_the_python_function_works(recipe: str, capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(UsageError) as caught:
+        aigc_zoo.train(recipe, "ring", nosuch=1)
+    (command,) = advised(str(caught.value))
+    assert zoo(command, capfd)[0] == 0
 
 
 def test_the_advice_of_the_doctor_works(capfd: pytest.CaptureFixture[str]) -> None:

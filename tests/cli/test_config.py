@@ -96,7 +96,7 @@ def test_the_resolved_card_is_printed(zoo: Run) -> None:
         "shaded": True,
     }
     assert card["set_by"] == {"penalty": "cli", "pen.width": "cli", "sizes": "cli", "shaded": "cli"}
-    assert (card["run"]["images"], card["run"]["data"]) == (1000, "digits")
+    assert (card["run"]["images"], card["run"]["data"]) == (1000, "zoo/digits")
     assert (card["torch"], list(card["plugins"])) == (metadata.version("torch"), ["mine.py"])
 
 
@@ -133,6 +133,75 @@ def test_wgans_name_of_the_discriminators_updates_is_accepted(zoo: Run) -> None:
     assert "--discriminator-turns, --n-critic" in zoo("train", "wgan-gp", "--help")[1]
     code, _, err = zoo("config", "wgan-gp", "--n-critic", "0")
     assert (code, err) == (2, "zoo: --discriminator-turns 0: not in the range 1 to 100\n")
+
+
+@pytest.mark.parametrize(
+    ("args", "slots", "options"),
+    [
+        (["--augmentation", "flip", "--augmentation", "diffaugment"], ["zoo/flip", "zoo/diffaugment"], {"color": True}),
+        (["--augmentation", "diffaugment", "--augmentation=flip"], ["zoo/diffaugment", "zoo/flip"], {"color": True}),
+        (
+            ["--augmentation", "flip,diffaugment", "--no-augmentation.diffaugment.color"],
+            ["zoo/flip", "zoo/diffaugment"],
+            {"color": False},
+        ),
+        (["--augmentation", "diffaugment", "--no-augmentation.color"], ["zoo/diffaugment"], {"color": False}),
+        (["--augmentation", "diffaugment", "--augmentation.cutout", "0.25"], ["zoo/diffaugment"], {"cutout": 0.25}),
+        (
+            ["--augmentation=diffaugment", "--augmentation.diffaugment.cutout=0.25"],
+            ["zoo/diffaugment"],
+            {"cutout": 0.25},
+        ),
+        (["--augmentation", "none"], [], {}),
+        ([], [], {}),
+    ],
+)
+def test_augmentations_are_taken_in_their_order(
+    zoo: Run, args: list[str], slots: list[str], options: dict[str, Any]
+) -> None:
+    code, out, err = zoo("config", "dcgan.digits", *args)
+    assert (code, err) == (0, "")
+    card = json.loads(out)
+    assert card["slots"]["augmentation"] == slots
+    for key, value in options.items():
+        assert card["options"][f"augmentation.diffaugment.{key}"] == value
+    Path("card.json").write_text(out)
+    assert zoo("config", "--config", "card.json") == (0, out, "")
+
+
+def test_show_says_that_augmentations_are_repeatable(zoo: Run) -> None:
+    code, out, _ = zoo("show", "dcgan", "--json")
+    (row,) = (row for row in json.loads(out)["options"] if row["key"] == "augmentation")
+    assert (code, row["repeated"], row["default"]) == (0, True, [])
+    assert "--augmentation AUGMENTATION ..." in zoo("show", "dcgan")[1]
+    assert "repeatable" in zoo("train", "dcgan", "--help")[1].partition("--augmentation ")[2].partition("--")[0]
+
+
+def test_a_penalty_that_is_the_only_one_needs_no_name_in_its_options(zoo: Run) -> None:
+    usual = zoo("config", "doodle", "--penalty", "smooth", "--penalty.smooth.weight", "2")
+    assert usual[0] == 0
+    assert zoo("config", "doodle", "--penalty", "smooth", "--penalty.weight", "2") == usual
+    help_text = zoo("config", "doodle", "--penalty", "smooth", "--help")[1]
+    assert "--penalty.smooth.weight" in help_text
+    assert "--penalty.weight" not in help_text
+    code, _, err = zoo("config", "doodle", "--penalty", "smooth", "--penalty.weight", "-1")
+    assert (code, err) == (2, "zoo: --penalty.smooth.weight -1: not in the range 0 or more\n")
+
+
+def test_a_card_with_one_augmentation_as_text_is_read(zoo: Run) -> None:
+    """Cards of earlier versions have one augmentation or null."""
+    expected = zoo("config", "dcgan.digits", "--augmentation", "diffaugment", "--no-augmentation.color")[1]
+    card = json.loads(expected)
+    card["slots"]["augmentation"] = "zoo/diffaugment"
+    for section in ("options", "set_by"):
+        card[section] = {key.replace("n.diffaugment.", "n."): value for key, value in card[section].items()}
+    assert "augmentation.color" in card["options"]
+    Path("card.json").write_text(json.dumps(card))
+    assert zoo("config", "--config", "card.json") == (0, expected, "")
+    nothing = zoo("config", "dcgan.digits")[1]
+    Path("card.json").write_text(nothing.replace('"augmentation": []', '"augmentation": null'))
+    assert "null" in Path("card.json").read_text()
+    assert zoo("config", "--config", "card.json") == (0, nothing, "")
 
 
 def test_a_preset_named_like_the_data_applies_with_a_note(zoo: Run) -> None:

@@ -13,7 +13,9 @@ import aigc_zoo
 from aigc_zoo import options
 from aigc_zoo.cli import main
 from aigc_zoo.errors import ConfigError, UsageError
+from aigc_zoo.options.references import find_data
 from aigc_zoo.plugins import Catalogue, catalogue
+from aigc_zoo.provenance import Provenance
 from aigc_zoo.spec import Component
 
 MINE = """
@@ -120,7 +122,7 @@ def test_a_configuration_file_holds_them(capsys: pytest.CaptureFixture[str]) -> 
         again = run("config --config c.json", capsys)
         assert json.loads(again)["run"] == json.loads(Path("c.json").read_text())["run"]
     over = json.loads(run("config --config c.json --data.count 11", capsys))["run"]
-    assert (over["data"], over["data.count"]) == ("glyphs", 11)
+    assert (over["data"], over["data.count"]) == ("local/glyphs", 11)
     other = json.loads(run("config --config c.json --data ring", capsys))["run"]
     assert [key for key in other if key.startswith("data.")] == ["data.modes", "data.count", "data.std"]
     assert other["data.count"] == 50_000, "another dataset drops the options of the former one"
@@ -193,7 +195,7 @@ def test_a_run_is_evaluated_on_its_own_options_or_on_others(capsys: pytest.Captu
 def test_python_takes_them_too() -> None:
     trained = aigc_zoo.train("vanilla", "ring", steps=1, batch_size=8, out="p", **{"data.modes": 2, "data.count": 60})
     assert trained.card["data"]["options"] == {"modes": 2, "count": 60, "std": 0.02}
-    with pytest.raises(ConfigError, match=r"--data\.modes 0: not in the range"):
+    with pytest.raises(UsageError, match=r"--data\.modes 0: not in the range"):
         aigc_zoo.train("vanilla", "ring", **{"data.modes": 0})
 
 
@@ -206,8 +208,8 @@ def test_a_file_goes_to_the_dataset_that_reads_its_suffix(
     name: str, dataset: str, capsys: pytest.CaptureFixture[str], zoo: Catalogue, promise: Any
 ) -> None:
     Path(name).write_text("0.5")
-    assert (found := options.dataset_of(zoo, name)) is not None
-    assert found.entry.name == dataset
+    found = find_data(zoo, name)
+    assert (found.entry.name if found.entry else "", found.full) == (dataset, os.path.abspath(name))
     text = run(f"data prepare {name} --data.count 10", capsys)
     assert "samples 10" in text
     run(f"{TRAIN} --data {name} --data.count 50 --data.scale 2 --out run", capsys)
@@ -242,6 +244,7 @@ def test_ours_come_first_and_two_strangers_are_ambiguous(zoo: Catalogue) -> None
     class Some(Catalogue):
         def __init__(self, *entries: Any) -> None:
             self._entries = {("dataset", one.id): one for one in entries}
+            self.provenance = Provenance()
 
     def reader(*entries: Any) -> str:
         found = options.reader_of(Some(*entries), "x.nii.gz")

@@ -306,4 +306,4 @@ def test_a_closed_pipe_is_no_error() -> None:
     assert child.stderr is not None
     assert child.stderr.read() == ""
     child.stderr.close()
-    assert child.wait(timeout=60) == 1
+    assert child.wait(timeout=60) == 0

@@ -150,7 +150,7 @@ def test_images_are_resized_to_a_given_size(tmp_path: Path) -> None:
         ),
         ({"x": BYTES, "y": np.full(6, 0.5)}, "not float64 of shape"),
         ({"x_train": BYTES, "x_test": BYTES[:, 1:]}, r"test is uint8 of shape \(6, 4, 7, 3\), but train is uint8 of"),
-        ({"x_train": BYTES, "x_test": BYTES / 255}, "test is float64 .*: save all splits with one shape and dtype"),
+        ({"x_train": BYTES, "x_test": BYTES / 255}, "test is float64 .*: all splits need one shape and dtype"),
         ({"ids": BYTES, "faces": BYTES}, "has several arrays of samples: ids, faces\nname the one to use images"),
         ({"x": BYTES, "y_test": np.zeros(6, int)}, "has labels of test, but no samples: name them test_images"),
         ({"x_test": BYTES}, "has no training samples, only test"),

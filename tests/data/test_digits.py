@@ -28,7 +28,7 @@ def test_all_digits_are_equally_frequent(digits: dict[str, Samples]) -> None:
         assert samples.fields["real"].dtype == torch.uint8
         assert samples.classes == tuple("0123456789")
         assert samples.frequencies == (0.1,) * 10
-        assert samples.extractor == "zoo-grey28"
+        assert samples.extractor == "zoo/zoo-grey28"
 
 
 def test_they_are_the_same_on_every_machine(digits: dict[str, Samples]) -> None:

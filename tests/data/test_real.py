@@ -30,7 +30,7 @@ def test_mnist_has_the_published_content(zoo_data: Path, monkeypatch: pytest.Mon
     assert float(train.float().mean()) / 255 == pytest.approx(0.1307, abs=5e-5)
     assert float(train.float().std()) / 255 == pytest.approx(0.3081, abs=5e-5)
     assert splits["train"].fields["label"][:8].tolist() == [5, 0, 4, 1, 9, 2, 1, 3]
-    assert splits["train"].extractor == "zoo-grey28"
+    assert splits["train"].extractor == "zoo/zoo-grey28"
     by_path = open_path(zoo_data / "mnist")
     assert {split: samples.digest for split, samples in by_path.items()} == {
         split: samples.digest for split, samples in splits.items()

@@ -35,7 +35,9 @@ def test_paths_mean_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     for reference in ("ring.npy", "./ring.npy", str(tmp_path / "ring.npy"), "~/ring.npy", "odd.set.npy"):
         assert len(load(catalogue(), reference)["train"]) == 3
     Path("ring").mkdir()
-    assert load(catalogue(), "ring")["train"].spec.modality == "points"  # names take precedence
+    points = load(catalogue(), "ring")["train"]  # names take precedence
+    assert points.spec.modality == "points"
+    assert points.notes == ("ring is the dataset zoo/ring; for the path of that name, write ./ring",)
     assert refused("./ring").startswith("65 ring has no images")
 
 
@@ -46,7 +48,9 @@ def test_an_unknown_reference_names_both_meanings() -> None:
     assert refused("acme/digits").startswith("65 unknown dataset 'acme/digits'")
 
 
-@pytest.mark.parametrize("reference", ["./photos", "~/nowhere", "/nowhere", "photos.zip", "a/b.npy", "../x"])
+@pytest.mark.parametrize(
+    "reference", ["./photos", "~/nowhere", "~nosuchuser/x", "/nowhere", "photos.zip", "a/b.npy", "../x"]
+)
 def test_references_that_can_only_be_paths(reference: str) -> None:
     assert "there is no such file or folder" in refused(reference)
     assert "unknown dataset" not in refused(reference)
@@ -114,3 +118,10 @@ def test_third_party_datasets_use_our_constructors(third_party: Catalogue) -> No
 def test_a_dataset_without_a_training_split_cannot_be_used(third_party: Catalogue) -> None:
     with pytest.raises(ConfigError, match="dataset local/empty has no split train, only none"):
         load(third_party, "empty")
+
+
+def test_a_recipe_refers_to_its_own_datasets_and_then_to_ours(third_party: Catalogue) -> None:
+    assert len(load(third_party, "mine", namespace="local")["train"]) == 4
+    assert load(third_party, "ring", namespace="local")["train"].notes == ()
+    with pytest.raises(DataError, match="unknown dataset 'mine'"):
+        load(third_party, "mine", namespace="acme")

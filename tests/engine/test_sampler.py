@@ -112,6 +112,24 @@ def test_inputs_are_requested_by_row() -> None:
     assert requests == [(0, CHUNK), (CHUNK, CHUNK)]
 
 
+@pytest.mark.parametrize("label", range(CLASSES))
+@pytest.mark.parametrize("count", [3, 70, 128])
+def test_a_selected_class_wins_over_the_labels_of_the_inputs(label: int, count: int) -> None:
+    def inputs(rows: Tensor) -> Mapping[str, Tensor]:
+        return {"label": nn.functional.one_hot(rows % CLASSES, CLASSES).float()}
+
+    found = counts(sampler(inputs=inputs, label=label).samples(count))
+    assert found == [count if number == label else 0 for number in range(CLASSES)]
+
+
+def test_without_a_selected_class_samples_have_the_labels_of_their_inputs() -> None:
+    def inputs(rows: Tensor) -> Mapping[str, Tensor]:
+        return {"label": nn.functional.one_hot(rows % CLASSES, CLASSES).float()}
+
+    assert sampler(inputs=inputs).samples(70).argmax(1).tolist() == [row % CLASSES for row in range(70)]
+    assert counts(sampler(inputs=lambda rows: {}, label=1).samples(5)) == [0, 5, 0, 0]
+
+
 def test_other_keys_of_generate_can_be_sampled() -> None:
     a = start(FAMILIES["stylegan2"]())
     train(a, 1)

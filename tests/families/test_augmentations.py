@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from tiny import small
@@ -141,6 +143,26 @@ def test_reals_fakes_and_penalties_use_the_same_numbers(name: str, monkeypatch: 
     assert all(torch.equal(one, used[0]) for one in used)
     trainer.train_step()
     assert not torch.equal(used[4], used[0])
+
+
+@pytest.mark.parametrize("order", [("flip", "diffaugment"), ("diffaugment", "flip")])
+def test_several_are_applied_in_the_order_given(order: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    applied: list[str] = []
+    for name, kind in (("flip", Flip), ("diffaugment", DiffAugment)):
+        forward = kind.forward
+
+        def recording(self: torch.nn.Module, x: Tensor, u: Tensor, name: str = name, forward: Any = forward) -> Tensor:
+            applied.append(name)
+            return forward(self, x, u)
+
+        monkeypatch.setattr(kind, "forward", recording)
+    recipe = small("dcgan", apart=True, augmentation=order, augmentation__diffaugment__cutout=0.0)
+    trainer = Trainer(recipe, SPEC, reals, batch_size=6, steps=2)
+    trainer.train_step()
+    applied.clear()
+    trainer.train_step()
+    assert applied == [*order] * 3  # reals and fakes of the discriminator, fakes of the generator
+    assert {"noise_augmentation", "noise_augmentation_2"} <= trainer.batch(0).keys()
 
 
 def test_samples_are_not_augmented() -> None:

@@ -118,7 +118,7 @@ def test_defaults_are_those_of_the_sources() -> None:
     runs = {name: resolve(catalogue(), name, data="nothing").run.card() for name in RECIPES}
     assert (runs["primer"]["batch_size"], runs["primer"]["images"]) == (128, 100 * 60_000)
     assert {name: run["batch_size"] for name, run in runs.items()} == {"dcgan": 128, "primer": 128, "vanilla": 100}
-    assert {resolve(catalogue(), name).run.data for name in RECIPES} == {"digits"}
+    assert {resolve(catalogue(), name).run.data for name in RECIPES} == {"zoo/digits"}
 
 
 @pytest.mark.parametrize("name", ["primer", "vanilla", "dcgan"])

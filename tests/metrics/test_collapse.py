@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -159,6 +160,22 @@ def test_the_features_of_points_are_their_coordinates() -> None:
     collapsed = measure(evaluator, one)
     assert (collapsed["modes"], round(collapsed["kl"], 2)) == (1, 2.08)
     assert {"modes", "variance-ratio"} <= set(warnings(collapsed, 8))
+
+
+def test_modes_are_measured_on_the_entries_of_a_batch_not_on_stored_fields() -> None:
+    """A dataset may store its points and labels under any name and in any form."""
+    data = ring(Path())["train"]
+    decode = data.decode
+    stored = replace(
+        data,
+        fields={"tenths": data.fields["real"] * 10, "kind": data.fields["label"].to(torch.uint8)},
+        groups=(("tenths", "kind"),),
+        decode=lambda rows, draw: decode({"real": rows["tenths"] / 10, "label": rows["kind"].long()}, draw),
+    )
+    points = data.fields["real"][:2_500]
+    values = [measure(Evaluator(coordinates(), one, metrics=("modes",)), points) for one in (data, stored)]
+    assert values[0]["modes"] == values[1]["modes"] == 8
+    assert values[0]["kl"] == pytest.approx(values[1]["kl"])
 
 
 def digits_as_samples(digits: tuple[Tensor, Tensor]) -> dict[str, Samples]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,8 @@ import pytest
 
 from aigc_zoo.artefacts import checkpoint
 from aigc_zoo.artefacts.runs import RunDirectory
+
+from .packages import Packages
 
 
 @pytest.fixture(scope="session")
@@ -51,3 +54,17 @@ def digests_of(folder: Path) -> dict[str, str]:
     found["weights"] = checkpoint.digest(restored.tensors, {})
     log = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
     return found | {"log": str([(line["step"], line["images"], line["terms"]) for line in log])}
+
+
+@pytest.fixture
+def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Packages]:
+    """No distribution yet; the command runs in an empty folder."""
+    made = Packages(tmp_path / "site")
+    made.folder.mkdir()
+    work = tmp_path / "work"
+    work.mkdir()
+    monkeypatch.chdir(work)
+    monkeypatch.syspath_prepend(made.folder)
+    made.forget()
+    yield made
+    made.forget()

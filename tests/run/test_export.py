@@ -14,6 +14,7 @@ import onnx
 import pytest
 import torch
 from onnx.reference import ReferenceEvaluator
+from variants import FILES
 
 from aigc_zoo import options
 from aigc_zoo.cli import main
@@ -108,6 +109,52 @@ def test_without_onnx_the_extra_is_named(run: Path, tmp_path: Path, monkeypatch:
     monkeypatch.setitem(sys.modules, "onnxscript", None)
     with pytest.raises(ConfigError, match=r'python -m pip install "aigc-zoo\[onnx\]"'):
         export_generator(catalogue(), run, tmp_path, onnx=True)
+
+
+def exported(folder: Path, generate: str) -> dict[str, Any]:
+    """The record of an export of the family `weighted` with this result of `generate`."""
+    source = FILES["weighted"].read_text(encoding="utf-8")
+    old = 'return {"fake": nets.G(batch["z"])}'
+    assert old in source
+    file = folder / "family.py"
+    file.write_text(source.replace(old, generate))
+    own = catalogue([file])
+    given = {"steps": 1, "batch_size": 4, "device": "cpu", "eval_every": 10**6}
+    train(prepare(own, options.resolve(own, "local/weighted", given=given, origin="python")), folder / "run")
+    export_generator(own, folder / "run", folder / "out")
+    return dict(json.loads((folder / "out" / "published.json").read_text()))
+
+
+@pytest.mark.parametrize(
+    "generate",
+    [
+        'return {"fake": nets.G(batch.get("z"))}',
+        'return {"fake": nets.G({**batch}["z"])}',
+        'batch = dict(batch)\n        return {"fake": nets.G(batch["z"]) * (1 - 0 * batch["t"])}',
+        'return {"z": batch["z"], "fake": nets.G(batch["z"].to(next(nets.G.parameters()).dtype))}',
+    ],
+)
+def test_generate_may_read_its_batch_in_any_way(generate: str, tmp_path: Path) -> None:
+    assert exported(tmp_path, generate)["inputs"] == {"z": [8]}
+
+
+@pytest.mark.parametrize(
+    ("generate", "message"),
+    [
+        ('return {"fake": nets.G(batch["z"]).view_as(batch["real"])}', "its generate reads 'real'"),
+        ('return {"fake": nets.G(batch["z"]) if batch["z"].sum() > 0 else -nets.G(batch["z"])}', "by torch.export"),
+        (
+            'z = batch["z"]\n        return {"fake": torch.stack([nets.G(z[i]) for i in range(len(z))])}',
+            "by torch.export",
+        ),
+        ('return {"fake": nets.G(batch["z"] + torch.randn_like(batch["z"]))}', "differs from the original"),
+        ('return {"fake": nets.G(torch.tensor(batch["z"].numpy()))}', "by torch.export"),
+    ],
+)
+def test_what_breaks_an_export_is_explained(generate: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=message) as error:
+        exported(tmp_path, generate)
+    assert len(str(error.value).splitlines()) <= 3
 
 
 def test_export_and_data_commands(run: Path, capsys: pytest.CaptureFixture[str], blobs: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from aigc_zoo.cli.progress import TerminalProgress, _Eta
+from aigc_zoo.run.terminal import TerminalProgress, _Eta
 
 CARD = {
     "recipe": "zoo/dcgan",

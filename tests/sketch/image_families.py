@@ -20,7 +20,7 @@ from sketch.components import (
 )
 from torch import Tensor
 
-from aigc_zoo.game import Batch, Every, Nets, Player, Recipe, Spec, Terms, Until, adam
+from aigc_zoo.game import Batch, Every, Nets, Player, Recipe, Spec, Terms, Until, adam, plus
 
 IMAGES = Spec(shape=IMAGE, classes=CLASSES)
 
@@ -108,17 +108,16 @@ def stylegan2() -> Family:
         nets.ada.update(real)
         return {"logistic": logistic(real, fake), "_p": nets.ada.p}
 
-    def discriminator_with_r1(nets: Nets, batch: Batch) -> Terms:
-        penalty = squared_gradient_norm(lambda x: nets.D(nets.ada(x, batch["u"])), batch["real"])
-        return {**discriminator(nets, batch), "r1": 16 * 5 * penalty}
+    def r1(nets: Nets, batch: Batch) -> Terms:
+        return {"r1": 16 * 5 * squared_gradient_norm(lambda x: nets.D(nets.ada(x, batch["u"])), batch["real"])}
 
-    def generator_with_path(nets: Nets, batch: Batch) -> Terms:
+    def path_length(nets: Nets, batch: Batch) -> Terms:
         half = len(batch["w"]) // 2  # as the authors do: on half the batch, to save time
         w, directions = batch["w"][:half], batch["directions"][:half]
         (gradient,) = torch.autograd.grad((nets.G.synthesis(w) * directions / 8).sum(), w, create_graph=True)
         length = gradient.square().sum(1).sqrt()
         nets.path.mean.lerp_(length.mean().detach(), 0.01)
-        return {**generator(nets, batch), "path": 4 * 2 * (length - nets.path.mean).square().mean()}
+        return {"path": 4 * 2 * (length - nets.path.mean).square().mean()}
 
     def ema_decay(nets: Nets, batch: Batch) -> Tensor:
         halflife = (batch["images"] * 0.05).clamp(1e-8, 500e3)
@@ -133,10 +132,10 @@ def stylegan2() -> Family:
         },
         players={
             "discriminator": Player(
-                controls=("D",), loss=Every(16, discriminator_with_r1, discriminator), optimizer=adam(2e-3, 0.0, 0.99)
+                controls=("D",), loss=plus(discriminator, Every(16, r1, None)), optimizer=adam(2e-3, 0.0, 0.99)
             ),
             "generator": Player(
-                controls=("G",), loss=Every(4, generator_with_path, generator), optimizer=adam(2e-3, 0.0, 0.99)
+                controls=("G",), loss=plus(generator, Every(4, path_length, None)), optimizer=adam(2e-3, 0.0, 0.99)
             ),
         },
         draw=draw,
@@ -192,24 +191,25 @@ def multiscale() -> Family:
     def discriminator_low(nets: Nets, batch: Batch) -> Terms:
         return {"low": logistic(nets.D_low(small(batch["real"])), nets.D_low(batch["low"]))}
 
-    def discriminator_both(nets: Nets, batch: Batch) -> Terms:
+    def discriminator_high(nets: Nets, batch: Batch) -> Terms:
         real, fake = nets.D(batch["real"]), nets.D(batch["fake"])
         nets.balance.update(real.detach())
-        return {**discriminator_low(nets, batch), "high": logistic(real, fake), "_rate": nets.balance.rate}
+        return {"high": logistic(real, fake), "_rate": nets.balance.rate}
 
-    def discriminator_both_with_r1(nets: Nets, batch: Batch) -> Terms:
-        return {**discriminator_both(nets, batch), "r1": 2 * squared_gradient_norm(nets.D, batch["real"])}
+    def r1(nets: Nets, batch: Batch) -> Terms:
+        return {"r1": 2 * squared_gradient_norm(nets.D, batch["real"])}
 
     def generator_low(nets: Nets, batch: Batch) -> Terms:
         return {"low": non_saturating(nets.D_low(batch["low"]))}
 
-    def generator_both(nets: Nets, batch: Batch) -> Terms:
-        return {**generator_low(nets, batch), "high": non_saturating(nets.D(batch["fake"]))}
+    def generator_high(nets: Nets, batch: Batch) -> Terms:
+        return {"high": non_saturating(nets.D(batch["fake"]))}
 
     def lr(nets: Nets, batch: Batch) -> Tensor:
         return 2e-4 * nets.balance.rate
 
-    discriminator = Until(3, discriminator_low, Every(2, discriminator_both_with_r1, discriminator_both))
+    discriminator = plus(discriminator_low, Until(3, None, plus(discriminator_high, Every(2, r1, None))))
+    generator = plus(generator_low, Until(3, None, generator_high))
     recipe = Recipe(
         networks=lambda spec: {
             "G": components.Scales(8),
@@ -219,7 +219,7 @@ def multiscale() -> Family:
         },
         players={
             "discriminator": Player(controls=("D", "D_low"), loss=discriminator, optimizer=adam(2e-4), lr=lr),
-            "generator": Player(controls=("G",), loss=Until(3, generator_low, generator_both), optimizer=adam(2e-4)),
+            "generator": Player(controls=("G",), loss=generator, optimizer=adam(2e-4)),
         },
         draw=noise(8),
         generate=lambda nets, batch: dict(zip(("low", "fake"), nets.G(batch["z"]), strict=True)),

@@ -8,7 +8,7 @@ from sketch import components
 from sketch.components import IMAGE, Family, logistic, noise, non_saturating, squared_error, squared_gradient_norm
 from torch import Tensor
 
-from aigc_zoo.game import Batch, Every, Nets, Player, Recipe, Spec, Terms, Until, adam
+from aigc_zoo.game import Batch, Every, Nets, Player, Recipe, Spec, Terms, Until, adam, plus
 
 
 def cyclegan() -> Family:
@@ -129,8 +129,8 @@ def video() -> Family:
     def clips(nets: Nets, batch: Batch) -> Terms:
         return {"hinge": hinge(nets.D_clip(batch["real"]), nets.D_clip(batch["fake"]))}
 
-    def clips_with_r1(nets: Nets, batch: Batch) -> Terms:
-        return {**clips(nets, batch), "r1": 2 * squared_gradient_norm(nets.D_clip, batch["real"])}
+    def r1(nets: Nets, batch: Batch) -> Terms:
+        return {"r1": 2 * squared_gradient_norm(nets.D_clip, batch["real"])}
 
     def generator(nets: Nets, batch: Batch) -> Terms:
         return {"frames": -nets.D_frame(frame_of(batch, "fake")).mean(), "clips": -nets.D_clip(batch["fake"]).mean()}
@@ -144,7 +144,7 @@ def video() -> Family:
         },
         players={
             "frames": Player(controls=("D_frame",), loss=frames, optimizer=adam(2e-4)),
-            "clips": Player(controls=("D_clip",), loss=Every(2, clips_with_r1, clips), optimizer=adam(2e-4)),
+            "clips": Player(controls=("D_clip",), loss=plus(clips, Every(2, r1, None)), optimizer=adam(2e-4)),
             "generator": Player(controls=("G",), loss=generator, optimizer=adam(2e-4)),
         },
         draw=draw,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -239,23 +237,13 @@ FAULTS = {
 }
 
 
-@pytest.fixture
-def clean() -> Iterator[None]:
-    """Removes the modules of single-file plugins after the test."""
-    before = set(sys.modules)
-    yield
-    for name in set(sys.modules) - before:
-        if name.startswith("zoo_local_"):
-            del sys.modules[name]
-
-
-def test_a_plugin_without_faults_passes(tmp_path: Path, clean: None) -> None:
+def test_a_plugin_without_faults_passes(tmp_path: Path, clean_plugins: None) -> None:
     (tmp_path / "conforming.py").write_text(CONFORMING)
     assert failures(tmp_path / "conforming.py") == {}
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_each_fault_fails_the_check_that_tests_for_it(fault: str, tmp_path: Path, clean: None) -> None:
+def test_each_fault_fails_the_check_that_tests_for_it(fault: str, tmp_path: Path, clean_plugins: None) -> None:
     """The component at fault fails no other check; a recipe that uses the component may fail as well."""
     changes, subject, expected = FAULTS[fault]
     source = CONFORMING

@@ -181,3 +181,58 @@ def test_every_kind_has_static_and_cpu_checks_and_every_check_has_a_summary() ->
         assert len(mine) >= 6, kind
     assert {check.needs for check in checks if PLUGIN in check.kinds} == {"static"}
     assert {check.needs for check in checks} == set(TIERS)
+
+
+# --- tracebacks of what a plugin raises -------------------------------------------------------------------------------
+
+RAISING = {  # where the plugin raises -> (function body, the line that raises)
+    "in the loss": ("return Adversarial(lambda r, f: lost, lambda f, r: -f.mean())", "lambda r, f: lost"),
+    "when it is built": ("raise RuntimeError('no maths today')", "raise RuntimeError('no maths today')"),
+    "in a library": ("return Adversarial(lambda r, f: torch.cat((r, f[:, :, None])).mean(), None)", "torch.cat((r, f"),
+}
+
+
+def raising(folder: Path, where: str) -> tuple[Path, str]:
+    """A loss that raises, and the line at fault."""
+    body, line = RAISING[where]
+    path = folder / "raising.py"
+    source = FILE.format(declared="").replace(
+        "return Adversarial(lambda real, fake: fake.sum() - real.sum(), lambda fake, real: -fake.sum())", body
+    )
+    assert body in source
+    path.write_text(source)
+    return path, line
+
+
+@pytest.mark.parametrize("where", RAISING)
+def test_debug_prints_the_traceback_of_what_a_plugin_raises(where: str, tmp_path: Path) -> None:
+    path, line = raising(tmp_path, where)
+    plain, debug = zoo("check", str(path)), zoo("check", str(path), "--debug")
+    assert (plain.returncode, debug.returncode) == (1, 1)
+    assert "Traceback" not in plain.stdout
+    assert plain.stdout.splitlines()[-1] == "run again with --debug for the tracebacks"
+    assert "Traceback (most recent call last):" in debug.stdout
+    assert f'File "{path}", line' in debug.stdout
+    assert line in debug.stdout
+    assert "in run_check" not in debug.stdout
+    assert "run again with --debug" not in debug.stdout
+    items = json.loads(zoo("check", str(path), "--json").stdout)["items"]
+    assert any(line in item["traceback"] for item in items if item["status"] == "failed")
+    assert all(not item["traceback"] for item in items if item["status"] == "passed")
+
+
+def test_a_check_that_fails_without_an_exception_has_no_traceback(file: Path) -> None:
+    done = zoo("check", str(file), "--debug")
+    assert done.returncode == 1
+    assert "Traceback" not in done.stdout
+    assert "--debug" not in zoo("check", str(file)).stdout
+
+
+def test_pytest_shows_the_traceback_of_what_a_plugin_raises(tmp_path: Path) -> None:
+    path, line = raising(tmp_path, "in the loss")
+    for case in list_cases(path, tiers=("cpu",)):
+        if case.check.id == "L-MEAN":
+            with pytest.raises(pytest.fail.Exception, match="L-MEAN loss local/sum: it raises NameError") as failure:
+                case()
+            assert f'File "{path}", line' in str(failure.value)
+            assert line in str(failure.value)

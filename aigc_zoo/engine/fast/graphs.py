@@ -95,7 +95,7 @@ class Engine:
     ) -> None:
         """`requested.name` is "auto", "eager" or "graph"; `nets` are the modules that a step changes; `world` is the
         number of ranks; `recorder` defaults to CUDA graphs on a CUDA device."""
-        self.requested, self._nets = requested, nets
+        self.requested, self._device, self._nets = requested, device, nets
         if recorder is None and device.type == "cuda" and requested.name != "eager":
             recorder = CudaGraphs(device)
         self.choice = self._choose(list(optimizers), world, recorder)
@@ -130,8 +130,10 @@ class Engine:
             return self.requested
         if recorder is None:
             if self.requested.name == "graph":
-                raise ConfigError("--engine graph needs a CUDA device, and this run is on the CPU: say --engine eager")
-            return Choice("eager", "there are no graphs on a CPU")
+                where = "the CPU" if self._device.type == "cpu" else str(self._device)
+                raise ConfigError(f"--engine graph needs a CUDA device, and this run is on {where}: say --engine eager")
+            where = "a CPU" if self._device.type == "cpu" else self._device.type
+            return Choice("eager", f"there are no CUDA graphs on {where}")
         unsupported = [type(optimizer).__name__ for optimizer in optimizers if has_host_state(optimizer)]
         if unsupported:
             return self._without_graph(f"{unsupported[0]} keeps state on the host")

@@ -18,6 +18,11 @@ def to_channels_last(tensor: Tensor) -> Tensor:
     return tensor if memory_format is None else tensor.to(memory_format=memory_format)
 
 
+def unchanged(tensor: Tensor) -> Tensor:
+    """Return the tensor: the conversion of a trainer that keeps contiguous tensors."""
+    return tensor
+
+
 def convert_memory_format(net: nn.Module, convert: Callable[[Tensor], Tensor] = to_channels_last) -> None:
     """Apply `convert` to all parameters and buffers of a network in place."""
     for tensor in (*net.parameters(), *net.buffers()):

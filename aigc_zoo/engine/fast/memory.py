@@ -33,4 +33,6 @@ def keep_memory(device: torch.device) -> None:
 
 def out_of_memory(error: BaseException) -> bool:
     """Return True if an allocation failed on a device or in the CPU allocator."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator" in str(error)
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(
+        sign in str(error) for sign in ("DefaultCPUAllocator", "MPS backend out of memory")
+    )

@@ -20,7 +20,8 @@ def tune(optimizer: torch.optim.Optimizer, device: torch.device) -> None:
         if device.type == "cuda" and "capturable" in group:
             group["capturable"] = on_device = True
         if on_device and not isinstance(group["lr"], Tensor):
-            dtype = torch.float32 if device.type == "cuda" else torch.float64  # the fused CUDA kernel reads float32
+            # The fused CUDA kernel reads float32, and MPS has no float64.
+            dtype = torch.float64 if device.type == "cpu" else torch.float32
             group["lr"] = torch.tensor(group["lr"], dtype=dtype, device=device)
 
 

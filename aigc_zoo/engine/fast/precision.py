@@ -21,13 +21,15 @@ def choose_precision(requested: str, device: torch.device, why: str = "asked for
 
     `why` is the reason for a request that is not "auto".
     """
+    if device.type == "mps":  # torch does not tell which of these GPUs have native bf16
+        return Choice("fp32", "bf16 is not tested on mps") if requested == "auto" else Choice(requested, why)
     native = _native_bf16(device)
     if requested != "auto":
         slow = ", though this hardware only emulates it" if requested == "bf16" and not native else ""
         return Choice(requested, f"{why}{slow}")
     if native:
         return Choice("bf16", f"native on this hardware: {native}")
-    return Choice("fp32", f"{'this GPU' if device.type == 'cuda' else 'this processor'} has no native bf16")
+    return Choice("fp32", f"{'this processor' if device.type == 'cpu' else 'this GPU'} has no native bf16")
 
 
 def _native_bf16(device: torch.device) -> str:
@@ -35,6 +37,8 @@ def _native_bf16(device: torch.device) -> str:
     if device.type == "cuda":
         major, minor = torch.cuda.get_device_capability(device)
         return f"compute capability {major}.{minor}" if major >= 8 else ""
+    if device.type == "xpu":
+        return "bfloat16 conversions" if torch.xpu.get_device_properties(device).has_bfloat16_conversions else ""
     if not torch.backends.cpu.get_cpu_capability().startswith("AVX512"):  # ATEN_CPU_CAPABILITY may have disabled it
         return ""
     flags = processor_flags()

@@ -1,51 +1,47 @@
-"""The progress of commands on stderr: bars on a terminal, a line now and then elsewhere; and the summary of a run."""
+"""The progress of commands and of the Python API, and the summary of a run.
+
+A terminal and a notebook show bars; elsewhere there is a line now and then on stderr.
+"""
 
 from __future__ import annotations
 
-import sys
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
-
-import click
-from rich.console import Console, RenderableType
-from rich.progress import BarColumn, TaskID, TextColumn
-from rich.progress import Progress as RichProgress
-from rich.text import Text
 
 from aigc_zoo.artefacts.runs import RunDirectory
 from aigc_zoo.errors import printable
 from aigc_zoo.metrics.kinds import warnings
 from aigc_zoo.metrics.protocol import format_value
 from aigc_zoo.options.values import flag_of
+from aigc_zoo.run.bars import Bar, bars, tell
 from aigc_zoo.run.progress import Progress, Result
 from aigc_zoo.text import zoo_command
 
 LINE_SECONDS = 10.0
 """Seconds between lines of progress without a terminal."""
 
-REFRESH_SECONDS = 0.1
-"""Seconds between updates of a bar. Bars are refreshed by the program itself, without a thread of their own."""
-
 
 class ReadingProgress:
-    """`reading(done, total)` while a dataset's files are read: a bar, or one line without a terminal."""
+    """`reading(done, total)` while a dataset is read: a bar, or one line without a terminal or a notebook."""
 
-    def __init__(self) -> None:
-        self._bar: _Bar | None = None
+    def __init__(self, what: str = "files", again: str = "the next time they are read from the cache") -> None:
+        self._what, self._again = what, again
+        self._bar: Bar | None = None
         self._announced = False
 
     def __call__(self, done: int, total: int) -> None:
-        if not sys.stderr.isatty():
+        bar = bars()
+        if bar is None:
             if not self._announced:
-                click.echo(f"reading {total:,} files; the next time they are read from the cache", err=True)
+                tell("; ".join(filter(None, (f"reading {total:,} {self._what}", self._again))))
             self._announced = True
             return
         if self._bar is None:
-            self._bar = _Bar("reading {done}/{total} files", total, transient=True)
+            self._bar = bar(f"reading {{done}}/{{total}} {self._what}", total, transient=True)
         self._bar.show(done)
         if done >= total:
             self._bar.stop()
@@ -59,7 +55,7 @@ class EvaluationProgress:
     """
 
     def __init__(self) -> None:
-        self._bar: _Bar | None = None
+        self._bar: Bar | None = None
         self._samples = ""
         self._printed = time.monotonic()
 
@@ -72,24 +68,25 @@ class EvaluationProgress:
             self._bar = None
 
     def __call__(self, samples: str, done: int, total: int) -> None:
-        if not sys.stderr.isatty():
+        bar = bars()
+        if bar is None:
             if time.monotonic() - self._printed >= LINE_SECONDS:
                 self._printed = time.monotonic()
-                click.echo(f"evaluating {_count(samples, done, total)}", err=True)
+                tell(f"evaluating {_count(samples, done, total)}")
             return
         if self._bar is None or samples != self._samples:
             self.__exit__()
             self._samples = samples
-            self._bar = _Bar(f"evaluating {_count(samples, '{done}', '{total}')}", total, transient=True)
+            self._bar = bar(f"evaluating {_count(samples, '{done}', '{total}')}", total, transient=True)
         self._bar.show(done)
 
 
 class TerminalProgress(Progress):
-    """Progress of a training run on stderr: a bar with the losses below it, or lines without a terminal."""
+    """Progress of a training run: a bar with the losses below it, or lines without a terminal or a notebook."""
 
-    def __init__(self, *, tty: bool | None = None) -> None:
-        self._tty = sys.stderr.isatty() if tty is None else tty
-        self._bar: _Bar | None = None
+    def __init__(self) -> None:
+        self._kind = bars()
+        self._bar: Bar | None = None
         self._step = self._total = 0
         self._printed, self._waited_from = 0.0, time.monotonic()
         self._losses = ""
@@ -108,8 +105,8 @@ class TerminalProgress(Progress):
         self.say(f"precision {card['precision']} ({why['precision']}); engine {card['engine']} ({why['engine']})")
         self.say(f"resuming at step {step:,} in {directory}" if step else f"run directory: {directory}")
         self._total = int(card["steps"])
-        if self._tty:
-            self._bar = _Bar("step {done}/{total}", self._total)
+        if self._kind is not None:
+            self._bar = self._kind("step {done}/{total}", self._total)
             self._show(step, "")
 
     def step(self, step: int, images: int, seconds: float) -> None:
@@ -146,7 +143,7 @@ class TerminalProgress(Progress):
         if self._bar is not None:
             self._bar.say(printable(text))
         else:
-            click.echo(printable(text), err=True)
+            tell(text)
 
     def close(self) -> None:
         if self._bar is not None:
@@ -183,44 +180,6 @@ class _Eta:
             return 0.0
         steps, seconds = (newest - oldest for newest, oldest in zip(self._newest, self._marks[0], strict=True))
         return max(0, total - step) * seconds / steps
-
-
-class _Bar(RichProgress):
-    """A bar with a count, facts beside it and a text below it, on the terminal that stderr is."""
-
-    def __init__(self, count: str, total: int, *, transient: bool = False) -> None:
-        self._count, self._total = count, total
-        self._below, self._shown = "", 0.0
-        super().__init__(
-            BarColumn(bar_width=None),
-            TextColumn("{task.fields[count]}", markup=False),
-            TextColumn("{task.fields[facts]}", markup=False),
-            console=Console(stderr=True),
-            auto_refresh=False,
-            transient=transient,
-            redirect_stdout=False,
-            expand=True,
-        )
-        self._task: TaskID = self.add_task("", total=total, count="", facts="")
-        self.start()
-
-    def get_renderables(self) -> Iterable[RenderableType]:
-        yield from super().get_renderables()
-        if self._below:
-            yield Text(self._below)
-
-    def show(self, done: int, facts: str = "", below: str = "", *, now: bool = False) -> None:
-        """Updates the bar, at most every REFRESH_SECONDS unless `now`."""
-        self._below = below
-        count = self._count.format(done=f"{done:,}", total=f"{self._total:,}")
-        self.update(self._task, completed=done, count=count, facts=facts)
-        if now or time.monotonic() - self._shown >= REFRESH_SECONDS or done >= self._total:
-            self._shown = time.monotonic()
-            self.refresh()
-
-    def say(self, text: str) -> None:
-        """Prints a line above the bar."""
-        self.console.print(text, markup=False, highlight=False, emoji=False, soft_wrap=True)
 
 
 def summary(result: Result) -> str:
