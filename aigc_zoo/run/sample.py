@@ -51,10 +51,8 @@ def save_samples(
         writers.require_no_samples(folder)
     elif out is not None:
         writers.require_suffix(Path(out), generator.spec)
-    keywords = _keywords(generator, more)
-    sampler = sampler_of(
-        catalogue, generator, seed=seed, label=label, data=data, dataset_options=dataset_options, **keywords
-    )
+    how: dict[str, Any] = {"seed": seed, "label": label, "data": data, "dataset_options": dataset_options}
+    sampler = sampler_of(catalogue, generator, **how, **_keywords(generator, more))
     if folder is not None:
         return _save_each(sampler, count, folder)
     name = _file_name(sampler, generator.classes, data)
