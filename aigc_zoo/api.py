@@ -200,8 +200,7 @@ def train(
     _refuse_unknown(catalogue, recipe, reference, settings)
     configuration = options.resolve(catalogue, recipe, data=reference, given=settings, origin="python")
     shows = not isinstance(progress, Progress) and _shows(progress)
-    what = ReadingProgress() if reference is data else ReadingProgress("samples", "")
-    given = None if reference is data else data
+    given, what = (None, ReadingProgress()) if reference is data else (data, ReadingProgress("samples", ""))
     prepared = prepare(catalogue, configuration, given, progress=what if shows else None)
     shown = progress if isinstance(progress, Progress) else TerminalProgress() if shows else Progress()
     if not prepared.ranks.first:
@@ -209,8 +208,8 @@ def train(
     for note in configuration.notes:
         shown.say(note)
     directory = run_directory(out, configuration.recipe, prepared.reference)
-    inexact = allow_inexact_resume
-    result = _train(prepared, directory, fresh=fresh, inexact=inexact, extend=extend, progress=shown)
+    how: dict[str, Any] = {"fresh": fresh, "inexact": allow_inexact_resume, "extend": extend}
+    result = _train(prepared, directory, **how, progress=shown)
     for note in result.notes:
         shown.say(note)
     splits = None if given is None else prepared.splits

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from aigc_zoo.data import arrays, files, idx, manifest
+from aigc_zoo.data import arrays, files, idx, manifest, memory
 from aigc_zoo.data import open as opening
 from aigc_zoo.data.kinds import Kinds
 from aigc_zoo.data.modalities import kinds
@@ -42,3 +42,7 @@ def verify(path: Path, size: int | None = None) -> manifest.Changes:
 
 def resized(samples: Samples, size: int) -> Samples:
     return opening.resized({"train": samples}, zoo_kinds().of, size)["train"]
+
+
+def open_data(data: Any, *, size: int | None = None, progress: Any = None, skip_bad: int = 0) -> dict[str, Samples]:
+    return memory.open_data(data, zoo_kinds(size=size), progress=progress, skip_bad=skip_bad)

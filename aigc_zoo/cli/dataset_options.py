@@ -15,6 +15,7 @@ from aigc_zoo.cli.dynamic import help_row, parameter_of
 from aigc_zoo.errors import UsageError, ZooError
 from aigc_zoo.options import Option, component_options, references
 from aigc_zoo.options.values import checked
+from aigc_zoo.run.recorded import recorded_card
 
 
 class DatasetCommand(click.Command):
@@ -51,8 +52,11 @@ class DatasetCommand(click.Command):
         prefix = f"{self.named_by}."
         parser = self.make_parser(ctx)
         parser.ignore_unknown_options = True
-        named = parser.parse_args(_without(args, f"--{prefix}"))[0].get(self.named_by)
+        parsed = parser.parse_args(_without(args, f"--{prefix}"))[0]
+        named, source = parsed.get(self.named_by), parsed.get("source")
         catalogue = ctx.ensure_object(Globals).catalogue()
+        if isinstance(source, str):  # the names of a run mean what they meant in training
+            catalogue = catalogue.remembering(recorded_card(catalogue, source, None, None))
         found = references.find_data(catalogue, named) if isinstance(named, str) else None
         if found is None or found.entry is None:
             return []

@@ -208,12 +208,11 @@ def _remembering(
     """The catalogue, with the names of the run that this command line resumes."""
     from aigc_zoo.run.recorded import recorded_card
 
-    out = Path(last["--out"]) if "--out" in last else None
     filed = file or {}
     recipe = words[0] if words else filed.get("recipe")
     run = filed.get("run")
     data = last.get("--data") or (run.get("data") if isinstance(run, Mapping) else None)
-    card = recorded_card(obj.catalogue(), out, recipe if isinstance(recipe, str) else None, data)
+    card = recorded_card(obj.catalogue(), last.get("--out"), recipe if isinstance(recipe, str) else None, data)
     obj.recorded = card or {key: value for key, value in filed.items() if key != "run"}
     return obj.catalogue()
 

@@ -222,7 +222,7 @@ class Draft:
         return [*self.entry.lineage, *(entry for entries in self.chosen.values() for entry in entries)]
 
     def unknown(self, key: str, also: tuple[str, ...] = ()) -> str:
-        """The message for an unknown key, with a suggestion."""
+        """The message for an unknown key, with a suggestion. Raises MissingPlugin for that of a missing dataset."""
         head, _, rest = spelling(key).partition(".")
         slot, known, held = self.parameters.get(head), [option.key for option in self.options()], ""
         if slot is not None and slot.slot and rest:

@@ -104,14 +104,11 @@ class _Run:
         self.monitor = Monitor(prepared, directory, progress, stop, self.tolerate)
 
     def begin(self, fresh: bool, inexact: bool, extend: bool) -> str:
-        """Locks the directory and returns "new", "unfinished" or "finished"; on all ranks but the first, "".
-
-        The card records after which steps the run went on with another machine or length.
-        """
+        """Locks the directory and returns "new", "unfinished" or "finished"; on all ranks but the first, ""."""
         if not self.first:
             return ""
-        say = self.progress.say
-        return begin_run(self.directory, self.card, fresh=fresh, inexact=inexact, extend=extend, say=say)
+        how = {"fresh": fresh, "inexact": inexact, "extend": extend}
+        return begin_run(self.directory, self.card, **how, say=self.progress.say)
 
     def _card(self) -> dict[str, Any]:
         place = {"directory": str(self.directory.path.resolve())}

@@ -10,12 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from opened import open_data, open_path
 from PIL import Image
 from torch.utils.data import ConcatDataset, DataLoader, Dataset, IterableDataset, Subset, TensorDataset
 
 from aigc_zoo.data import resolve
-from aigc_zoo.data.memory import open_data
-from aigc_zoo.data.open import open_path
 from aigc_zoo.data.pool import example
 from aigc_zoo.errors import ConfigError, DataError
 from aigc_zoo.game import Samples

@@ -174,3 +174,14 @@ def test_data_in_memory_take_no_place(packages: Packages, capsys: Capsys) -> Non
     aigc_zoo.train("acme/mine", images, **more)  # the place that is known remains
     assert Path("run/card.json").read_bytes() == before
     assert evaluated(capsys)
+
+
+def test_options_of_the_dataset_to_compare_with_are_those_of_the_run_s_package(
+    packages: Packages, capsys: Capsys
+) -> None:
+    train(capsys, "--data", "signs")
+    packages.install("aigc-zoo-bee", components=(("dataset", "signs"),))
+    code, out, err = command(capsys, "eval", "run", "--against", "signs", "--against.count", 44, *EVAL)
+    assert code == 0, err
+    protocol = json.loads(out)["metrics"][0]["protocol"]
+    assert protocol["reference_digest"] != RunDirectory("run").read_card()["data"]["digest"]
