@@ -52,17 +52,9 @@ def save_samples(
     if folder is not None:
         writers.require_no_samples(folder, modality)
     elif out is not None:
-<<<<<<< HEAD
         writers.require_suffix(Path(out), modality)
-    keywords = _keywords(generator, more)
-    sampler = sampler_of(
-        catalogue, generator, seed=seed, label=label, data=data, dataset_options=dataset_options, **keywords
-    )
-=======
-        writers.require_suffix(Path(out), generator.spec)
     how: dict[str, Any] = {"seed": seed, "label": label, "data": data, "dataset_options": dataset_options}
     sampler = sampler_of(catalogue, generator, **how, **_keywords(generator, more))
->>>>>>> h/int
     if folder is not None:
         return _save_each(sampler, modality, count, folder)
     name = _file_name(sampler, generator.classes, data)
