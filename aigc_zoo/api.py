@@ -83,6 +83,7 @@ def train(
     out: Path | str | None = None,
     fresh: bool = False,
     allow_inexact_resume: bool = False,
+    allow_low_memory: bool = False,
     progress: Progress | None = None,
     **settings: Any,
 ) -> Run:
@@ -94,7 +95,14 @@ def train(
     configuration = options.resolve(catalogue, recipe, data=data, given=settings, origin="python")
     prepared = prepare(catalogue, configuration)
     directory = Path(out) if out is not None else default_directory(configuration, prepared.recipe)
-    result = _train(prepared, directory, fresh=fresh, inexact=allow_inexact_resume, progress=progress)
+    result = _train(
+        prepared,
+        directory,
+        fresh=fresh,
+        inexact=allow_inexact_resume,
+        allow_low_memory=allow_low_memory,
+        progress=progress,
+    )
     return Run(directory, result)
 
 

@@ -10,7 +10,15 @@ import click
 from aigc_zoo.cli.dynamic import Inputs, RecipeCommand
 
 
-def run(obj: Any, inputs: Inputs, out: Path | None, fresh: bool, dry_run: bool, allow_inexact_resume: bool) -> int:
+def run(
+    obj: Any,
+    inputs: Inputs,
+    out: Path | None,
+    fresh: bool,
+    dry_run: bool,
+    allow_inexact_resume: bool,
+    allow_low_memory: bool,
+) -> int:
     catalogue = obj.catalogue()
     configuration = inputs.resolve(catalogue)
     from aigc_zoo.cli.progress import ReadingProgress, TerminalProgress, summary
@@ -28,12 +36,20 @@ def run(obj: Any, inputs: Inputs, out: Path | None, fresh: bool, dry_run: bool, 
             click.echo(note, err=True)
         folder = out if out is not None else default_directory(configuration, prepared.recipe)
         if dry_run:
-            for line in dry_run_lines(prepared, folder) if first else ():
+            for line in dry_run_lines(prepared, folder, allow_low_memory=allow_low_memory) if first else ():
                 click.echo(line)
             return 0
         with stopping() as stop:
             bar = TerminalProgress() if first else Progress()
-            result = train(prepared, folder, fresh=fresh, inexact=allow_inexact_resume, progress=bar, stop=stop)
+            result = train(
+                prepared,
+                folder,
+                fresh=fresh,
+                inexact=allow_inexact_resume,
+                allow_low_memory=allow_low_memory,
+                progress=bar,
+                stop=stop,
+            )
     finally:
         leave_group()
     if first:
@@ -59,9 +75,14 @@ command = RecipeCommand(
             help="Resume even if device, ranks, threads or versions changed; recorded in card.json, as results differ.",
         ),
         click.Option(
+            ["--allow-low-memory"],
+            is_flag=True,
+            help="Train even if the estimated memory exceeds the free memory; the system may then end the run.",
+        ),
+        click.Option(
             ["--dry-run"],
             is_flag=True,
-            help="Train two steps, save and reload in memory, and estimate time; write nothing.",
+            help="Train a few steps of each stage, save and reload, estimate time and memory; write nothing.",
         ),
     ],
     help="""Train RECIPE, or resume its unfinished run: the same command continues where training stopped.

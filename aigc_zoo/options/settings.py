@@ -101,6 +101,6 @@ RUN_SETTINGS: Mapping[str, Option] = _run_settings()
 
 RESERVED = (
     *("config", "out", "fresh", "dry_run", "help", "json", "debug", "plugin"),
-    "allow_inexact_resume",
+    *("allow_inexact_resume", "allow_low_memory"),
 )
 """Other options of commands, whose names a recipe's options cannot have."""

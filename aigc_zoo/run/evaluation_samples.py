@@ -27,7 +27,7 @@ def evaluation_seed(seed: int) -> int:
 def evaluation_samples(sampler: Sampler, spec: Spec, count: int) -> Iterator[Tensor]:
     """The first `count` samples in order, in chunks: images as uint8 (n, C, H, W), others as they are (n, *shape)."""
     for number in range(-(-count // CHUNK)):
-        yield _for_extractor(sampler.chunk(number)["fake"][: count - number * CHUNK], spec)
+        yield for_extractor(sampler.chunk(number)["fake"][: count - number * CHUNK], spec)
 
 
 def distributed_features(sampler: Sampler, evaluator: Evaluator, ranks: Ranks) -> Features:
@@ -42,7 +42,7 @@ def distributed_features(sampler: Sampler, evaluator: Evaluator, ranks: Ranks) -
         wanted = [min(CHUNK, max(0, count - number * CHUNK)) for number in range(first, first + ranks.world)]
         # A rank that has no sample left computes one more, since all ranks take part in the gather below.
         samples = sampler.chunk(first + ranks.rank)["fake"][: max(1, wanted[ranks.rank])]
-        found = evaluator.extractor.extract_features(_for_extractor(samples, spec))
+        found = evaluator.extractor.extract_features(for_extractor(samples, spec))
         features, logits = (_gather(value, sampler.device, ranks) for value in found)
         parts += [
             Features(features[n][:rows], logits[n][:rows] if found.logits is not None else None)
@@ -53,7 +53,8 @@ def distributed_features(sampler: Sampler, evaluator: Evaluator, ranks: Ranks) -
     return concatenate(parts)
 
 
-def _for_extractor(samples: Tensor, spec: Spec) -> Tensor:
+def for_extractor(samples: Tensor, spec: Spec) -> Tensor:
+    """Samples as extractors read them: images as uint8."""
     return to_uint8(samples, spec) if spec.modality == "image" else samples
 
 

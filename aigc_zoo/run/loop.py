@@ -7,11 +7,13 @@ the same files as an uninterrupted one.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
 
-from aigc_zoo.artefacts.runs import RunDirectory, read_lines
+from aigc_zoo.artefacts.runs import RunDirectory
 from aigc_zoo.data import writers
 from aigc_zoo.engine.trainer import Trainer
 from aigc_zoo.game import count_parameters
@@ -19,8 +21,9 @@ from aigc_zoo.run.agreement import agree
 from aigc_zoo.run.checkpoints import Checkpoints
 from aigc_zoo.run.clock import Clock
 from aigc_zoo.run.disk_full import TolerateFullDisk
+from aigc_zoo.run.finished import finished
 from aigc_zoo.run.generator import save_generator
-from aigc_zoo.run.memory import explain_out_of_memory
+from aigc_zoo.run.memory import FreeMemory, explain_out_of_memory, require_memory
 from aigc_zoo.run.monitor import Monitor, outcome
 from aigc_zoo.run.prepare import Prepared
 from aigc_zoo.run.progress import Progress, Result
@@ -34,12 +37,16 @@ def train(
     *,
     fresh: bool = False,
     inexact: bool = False,
+    allow_low_memory: bool = False,
     progress: Progress | None = None,
     stop: Stop | None = None,
+    free: FreeMemory | None = None,
 ) -> Result:
     """Trains until the last step, the target or a stop, in a run directory; an unfinished run in it is resumed.
 
     `inexact` also resumes a run of another device, number of ranks or threads, or other versions; its card records it.
+    `allow_low_memory` trains although the estimated memory exceeds what `free(device)` returns, by default
+    `free_memory`.
 
     Raises LockedError, ConfigError for the directory of another configuration, DivergedError, StorageError.
     """
@@ -53,12 +60,14 @@ def train(
         if run_directory.card_path.exists() and not fresh:
             mine = prepared.keeping(run_directory.read_card())
         starts = fresh or not run_directory.checkpoints()
-        started.append(_Run(mine, run_directory, progress, stop, starts))  # refuses before a file is written
+        trains = fresh or run_directory.finished() is None
+        check = partial(require_memory, allow_low=allow_low_memory, free=free, say=progress.say) if trains else None
+        started.append(_Run(mine, run_directory, progress, stop, starts, check))  # refuses before a file is written
         return started[0].begin(fresh, inexact)
 
     try:
         if agree(prepared.ranks, prepared.device, begin) == "finished":
-            return _finished(run_directory)
+            return finished(run_directory)
         return _train_and_tell(started[0]) if prepared.ranks.first else started[0].train()
     finally:
         run_directory.release()
@@ -82,18 +91,26 @@ class _Run:
     """One run: a trainer, and the files that are due while it trains."""
 
     def __init__(
-        self, prepared: Prepared, directory: RunDirectory, progress: Progress, stop: Stop, starts: bool
+        self,
+        prepared: Prepared,
+        directory: RunDirectory,
+        progress: Progress,
+        stop: Stop,
+        starts: bool,
+        check_memory: Callable[..., object] | None,
     ) -> None:
         self.prepared, self.directory, self.progress, self.stop = prepared, directory, progress, stop
         self.ranks, self.first = prepared.ranks, prepared.ranks.first
+        self.tolerate = TolerateFullDisk(progress.say)
+        self.monitor = Monitor(prepared, directory, progress, stop, self.tolerate)
+        if check_memory is not None:
+            check_memory(prepared, self.monitor.network)
         self.trainer: Trainer = prepared.trainer()
         self.terms = LastTerms(prepared.recipe.players, self.ranks)
         self.checkpoints = Checkpoints(prepared, directory, self.trainer, self.terms)
         self.initialised = self.checkpoints.initialise() if starts else []
         self.card = prepared.card(self.trainer.engine.choice)
         self.clock = Clock()
-        self.tolerate = TolerateFullDisk(progress.say)
-        self.monitor = Monitor(prepared, directory, progress, stop, self.tolerate)
 
     def begin(self, fresh: bool, inexact: bool) -> str:
         """Locks the directory and returns "new", "unfinished" or "finished"; on all ranks but the first, "".
@@ -280,17 +297,3 @@ class _Run:
             held_out=self.directory.read_held_out(),
             **outcome(self.monitor.history),
         )
-
-
-def _finished(directory: RunDirectory) -> Result:
-    state = directory.finished() or {}
-    return Result(
-        folder=directory.path,
-        step=state["step"],
-        images=state["images"],
-        reason=state["reason"],
-        seconds=float(state["seconds"]),
-        notes=("this run is finished; nothing was done",),
-        held_out=directory.read_held_out(),
-        **outcome(read_lines(directory.metrics_path)),
-    )
