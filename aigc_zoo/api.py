@@ -182,6 +182,7 @@ def train(
     fresh: bool = False,
     allow_inexact_resume: bool = False,
     extend: bool = False,
+    allow_low_memory: bool = False,
     progress: Progress | bool | None = None,
     **settings: Any,
 ) -> Run:
@@ -209,7 +210,7 @@ def train(
         shown.say(note)
     directory = run_directory(out, configuration.recipe, prepared.reference)
     how: dict[str, Any] = {"fresh": fresh, "inexact": allow_inexact_resume, "extend": extend}
-    result = _train(prepared, directory, **how, progress=shown)
+    result = _train(prepared, directory, **how, allow_low_memory=allow_low_memory, progress=shown)
     for note in result.notes:
         shown.say(note)
     splits = None if given is None else prepared.splits

@@ -25,6 +25,7 @@ from aigc_zoo.artefacts import checkpoint
 from aigc_zoo.bench.pairing import Paired, interval
 from aigc_zoo.bench.suite import Suite
 from aigc_zoo.engine.sampler import CHUNK
+from aigc_zoo.engine.stages import Losses, StageSteps, mean
 from aigc_zoo.errors import ZooError
 from aigc_zoo.game import count_parameters
 from aigc_zoo.run.device import choose_device
@@ -73,6 +74,14 @@ def measure(
     **more: Any,
 ) -> None:
     """Time rounds of `function`, each beside a round of the baseline, and add them as an entry."""
+    seconds, base = time_rounds(suite, benchmark, group, function, device)
+    add(suite, group, name, seconds, base, **more)
+
+
+def time_rounds(
+    suite: Suite, benchmark: Any, group: str, function: Callable[[], object], device: torch.device
+) -> tuple[list[float], list[float]]:
+    """Time rounds of `function`, and of the baseline beside each."""
     other = baseline(device)
 
     def synchronized() -> None:
@@ -88,8 +97,12 @@ def measure(
     pair = Paired(other)
     benchmark.group = group
     benchmark.pedantic(synchronized, setup=pair.setup, teardown=pair.teardown, rounds=rounds)
-    seconds = list(benchmark.stats.stats.data)
-    ratios = [one / base for one, base in zip(seconds, pair.seconds, strict=True)]
+    return list(benchmark.stats.stats.data), pair.seconds
+
+
+def add(suite: Suite, group: str, name: str, seconds: list[float], base: list[float], **more: Any) -> None:
+    """Add the times of rounds, and of the baseline beside each, as an entry."""
+    ratios = [one / other for one, other in zip(seconds, base, strict=True)]
     median = statistics.median(seconds)
     images = more.pop("images", None)
     entry = {"name": name, "group": group, "median": median, "interval": list(interval(seconds)), "seconds": seconds}
@@ -98,16 +111,36 @@ def measure(
 
 
 def bench_train_step(suite: Suite, benchmark: Any, recipe: str) -> None:
-    """One train step of a recipe with its default data, networks and batch size: all turns and the EMA."""
+    """The mean train step of a recipe with its default data, networks and batch size: all turns and the EMA.
+
+    A round is one step with each combination of losses that `Every` and `Until` select during the run, weighted by how
+    often they do. A recipe with several stages has an entry for each as well.
+    """
     group = f"train-step/{choose_device(suite.device).type}"
     run = prepared(suite, recipe, group)
     trainer = run.trainer()
-    images = trainer.batch_size * trainer.recipe.rounds
+    steps = StageSteps(trainer)
+    times: list[dict[Losses, float]] = []
+
+    def step_of_each() -> None:
+        times.append({})
+        for losses in steps.parts:
+            start = time.perf_counter()
+            steps.run(losses)
+            devices.synchronize(trainer.device)
+            times[-1][losses] = time.perf_counter() - start
+
+    seconds, base = time_rounds(suite, benchmark, group, step_of_each, trainer.device)
+    rounds = times[-len(seconds) :]
     about = {"data": run.train.name, "batch_size": trainer.batch_size, "parameters": count_parameters(trainer.nets)}
-    measure(suite, benchmark, group, recipe, trainer.train_step, trainer.device, images=images, **about)
+    about["images"] = trainer.batch_size * trainer.recipe.rounds
+    add(suite, group, recipe, [mean(steps.stages, each) for each in rounds], base, **about)
     # The losses reveal a step that became faster by computing something else.
     terms = {name: value.item() for name, value in trainer.train_step().items()}
     suite.entries[-1]["terms"] = {"step": trainer.step, **terms}
+    for stage in steps.stages if len(steps.stages) > 1 else ():
+        name = f"{recipe}, {stage}"
+        add(suite, group, name, [stage.mean(each) for each in rounds], base, recipe=recipe, **about)
 
 
 def bench_sampling(suite: Suite, benchmark: Any, recipe: str) -> None:

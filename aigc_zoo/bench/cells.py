@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import statistics
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
@@ -18,12 +17,16 @@ from aigc_zoo.artefacts.atomic import make_folder, write_json
 from aigc_zoo.artefacts.checkpoint import json_object
 from aigc_zoo.artefacts.runs import RunDirectory, nulled, read_lines
 from aigc_zoo.bench.identity import identity_of
+from aigc_zoo.engine.stages import StageSteps
 from aigc_zoo.errors import ConfigError, DataError, DivergedError, UsageError
 from aigc_zoo.metrics.kinds import improves, leading, modes_of, warnings
 from aigc_zoo.plugins import Catalogue
 from aigc_zoo.run.loop import train
 from aigc_zoo.run.prepare import Prepared, prepare
 from aigc_zoo.run.signals import Stop
+
+LONGEST = 1 << 40
+"""Steps of a run that no budget of seconds ends, so that all its stages are known."""
 
 TRIAL = 5
 """Timed steps from which the number of steps in a budget of seconds is estimated."""
@@ -136,15 +139,15 @@ def _in_a_line(error: Exception) -> str:
 
 
 def steps_in(prepared: Prepared, seconds: float) -> int:
-    """Estimate how many train steps fit into a number of seconds, from a few timed steps after a warm-up."""
-    trainer = prepared.trainer()
-    times = []
-    for _ in range(2 + TRIAL):
-        start = time.perf_counter()
-        trainer.train_step()
-        trainer.diverged()  # waits for the device
-        times.append(time.perf_counter() - start)
-    return max(1, round(seconds / statistics.median(times[2:])))
+    """Estimate how many train steps fit into a number of seconds, from a few timed steps of each stage."""
+    timed = StageSteps(prepared.trainer(), LONGEST)
+    each = timed.seconds(TRIAL)
+    done = 0.0
+    for stage in timed.stages:
+        steps = min(float(stage.steps), seconds / stage.mean(each))
+        seconds -= steps * stage.mean(each)
+        done += steps
+    return max(1, round(done))
 
 
 def history_of(directory: Path) -> dict[str, Any]:

@@ -101,10 +101,10 @@ def speed(obj: Any, /, recipes: tuple[str, ...], only: str, **settings: Any) -> 
 
     def asked(entry: Mapping[str, Any]) -> bool:
         """Whether an entry that was not measured was to be: neither RECIPES nor --only left it out."""
-        every = entry.get("group") == "start-up"
-        if only and (every or entry["name"] in installed):
+        every, recipe = entry.get("group") == "start-up", entry.get("recipe", entry["name"])
+        if only and (every or recipe in installed):
             return False
-        return every or not recipes or entry["name"] in names
+        return every or not recipes or recipe in names
 
     return _finish("speed", entries, suite, run_settings, settings, old, asked)
 

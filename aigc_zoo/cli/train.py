@@ -12,7 +12,14 @@ from aigc_zoo.cli.dynamic import Inputs, RecipeCommand
 
 
 def run(
-    obj: Any, inputs: Inputs, out: Path | None, fresh: bool, dry_run: bool, allow_inexact_resume: bool, extend: bool
+    obj: Any,
+    inputs: Inputs,
+    out: Path | None,
+    fresh: bool,
+    dry_run: bool,
+    allow_inexact_resume: bool,
+    extend: bool,
+    allow_low_memory: bool,
 ) -> int:
     catalogue = obj.catalogue()
     configuration = inputs.resolve(catalogue)
@@ -31,13 +38,13 @@ def run(
             click.echo(note, err=True)
         folder = run_directory(out, configuration.recipe, prepared.reference)
         if dry_run:
-            for line in dry_run_lines(prepared, folder) if first else ():
+            for line in dry_run_lines(prepared, folder, allow_low_memory=allow_low_memory) if first else ():
                 click.echo(line)
             return 0
         with streams.stopping() as stop:
             bar = TerminalProgress() if first else Progress()
-            how = {"fresh": fresh, "inexact": allow_inexact_resume, "extend": extend}
-            result = train(prepared, folder, **how, progress=bar, stop=stop)
+            how: dict[str, Any] = {"fresh": fresh, "inexact": allow_inexact_resume, "extend": extend}
+            result = train(prepared, folder, **how, allow_low_memory=allow_low_memory, progress=bar, stop=stop)
     finally:
         leave_group()
     if first:
@@ -68,9 +75,14 @@ command = RecipeCommand(
             help="Continue to another length even if the steps so far depend on it, as a learning rate schedule does.",
         ),
         click.Option(
+            ["--allow-low-memory"],
+            is_flag=True,
+            help="Train even if the estimated memory exceeds the free memory; the system may then end the run.",
+        ),
+        click.Option(
             ["--dry-run"],
             is_flag=True,
-            help="Train two steps, save and reload in memory, and estimate time; write nothing.",
+            help="Train a few steps of each stage, save and reload, estimate time and memory; write nothing.",
         ),
     ],
     help="""Train RECIPE, or resume its unfinished run: the same command continues where training stopped.

@@ -29,6 +29,14 @@ def build_networks(recipe: Recipe, spec: Spec, seed: int) -> Nets:
             raise ConfigError(str(error)) from error
 
 
+def move(net: nn.Module, device: torch.device, dtype: torch.dtype) -> None:
+    """Move a network to a device and a floating-point dtype, unless it is there: `Module.to` replaces its parameters
+    even then, which fake tensors do not allow (live_bytes.py)."""
+    tensors = (*net.parameters(), *net.buffers())
+    if any(t.device != device or (t.is_floating_point() and t.dtype != dtype) for t in tensors):
+        net.to(device, dtype)
+
+
 def check_names(recipe: Recipe, nets: Nets) -> None:
     """Raise ConfigError if a player controls no parameters, or if the recipe names a network that does not exist."""
     for name, player in recipe.players.items():

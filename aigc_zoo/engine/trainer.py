@@ -6,7 +6,6 @@ batch.py, and the loss of the recipe.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
@@ -20,7 +19,7 @@ from aigc_zoo.engine.batch import StepBatch, split_batch
 from aigc_zoo.engine.ema import EmaUpdater
 from aigc_zoo.engine.guard import guard_for
 from aigc_zoo.engine.memory_format import NOTE, needs_contiguous
-from aigc_zoo.engine.networks import build_networks, check_names, copied, float_buffers, trainable
+from aigc_zoo.engine.networks import build_networks, check_names, copied, float_buffers, move, trainable
 from aigc_zoo.engine.norm import convert_sync_batch_norm
 from aigc_zoo.engine.progress_watch import ProgressWatch
 from aigc_zoo.engine.ranks import Ranks
@@ -88,20 +87,22 @@ class Trainer:
         self._build_networks(sync_batch_norm)
         self._build_optimizers()
         self._autocast = fast.Autocast(self.device, self.nets.values()) if precision == "bf16" else nullcontext()
-        changed, optimizers = (self.nets, self.ema), self._optimizers.values()
+        changed, optimizers = (self.nets, self.ema), self.optimizers.values()
         self.engine = fast.Engine(engine, self.device, optimizers, changed, world=self.ranks.world)
 
     def _build_networks(self, sync_batch_norm: bool) -> None:
         """Build the networks, their EMA and the frozen helpers."""
         recipe, world = self.recipe, self.ranks.world
-        self.nets = build_networks(recipe, self.spec, self.seed).to(self.device, self.dtype)
+        self.nets = build_networks(recipe, self.spec, self.seed)
         with seeded(torch.device("cpu"), self.seed, "frozen"):
-            self.frozen = {name: build().to(self.device, self.dtype) for name, build in recipe.frozen.items()}
+            self.frozen = {name: build() for name, build in recipe.frozen.items()}
+        for net in (self.nets, *self.frozen.values()):
+            move(net, self.device, self.dtype)
         if sync_batch_norm and world > 1:
             convert_sync_batch_norm(self.nets)
         check_names(recipe, self.nets)
         self._convert = fast.to_channels_last if self.dtype == torch.float32 else fast.unchanged  # no gain in float64
-        self._format_is_checked = self._convert is fast.unchanged
+        self.format_is_checked = self._convert is fast.unchanged
         fast.convert_memory_format(self.nets, self._convert)
         self.guard = guard_for(self.device)(tuple(recipe.players), self.nets, self.device, world)
         self.ema = Nets({name: copied(self.nets[name]) for name in recipe.ema})
@@ -122,8 +123,8 @@ class Trainer:
         }
         generators = set(self.recipe.generators)
         self._controls_generator = {name: bool(generators & set(player.controls)) for name, player in players.items()}
-        self._optimizers = {name: player.optimizer(self._parameters[name]) for name, player in players.items()}
-        for optimizer in self._optimizers.values():
+        self.optimizers = {name: player.optimizer(self._parameters[name]) for name, player in players.items()}
+        for optimizer in self.optimizers.values():
             fast.tune(optimizer, self.device)
             self.guard.attach(optimizer)
 
@@ -145,7 +146,7 @@ class Trainer:
         Everything that comes from the host, such as noise and seeds, is prepared here; `_run_turns` works on the device
         alone, so that a CUDA graph can replay it. Raises ConfigError for a term that cannot be minimized.
         """
-        if not self._format_is_checked:
+        if not self.format_is_checked:
             self._check_memory_format()
         losses = tuple(play_at(player.loss, self.step) for player in self.recipe.players.values())
         with untouched(self.device):
@@ -184,7 +185,7 @@ class Trainer:
         for number, ((name, player), loss) in enumerate(zip(self.recipe.players.items(), losses, strict=True)):
             if loss is None:
                 continue
-            optimizer, params = self._optimizers[name], self._parameters[name]
+            optimizer, params = self.optimizers[name], self._parameters[name]
             for micro_batches in step_batches[len(step_batches) - player.turns :]:
                 views = [batch.view(self._controls_generator[name], version) for batch in micro_batches]
                 if player.lr is not None:
@@ -229,15 +230,19 @@ class Trainer:
         A failing step would leave changes behind, and a lazy loss would fail much later. So the format depends on the
         recipe alone and is the same after a resume.
         """
-        self._format_is_checked = True
+        self.format_is_checked = True
         with seeded(self.device, self.seed, "layout"):
             if not needs_contiguous(self.recipe, self.nets, self.batch(0), self._rows):
                 return
         self.notes.append(NOTE)
-        self._convert = fast.unchanged
+        self.use_contiguous()
+
+    def use_contiguous(self) -> None:
+        """Switch from the channels-last memory format to contiguous tensors."""
+        self._convert, self.format_is_checked = fast.unchanged, True
         for net in (self.nets, self.ema):
             fast.convert_memory_format(net, Tensor.contiguous)
-        for optimizer in self._optimizers.values():
+        for optimizer in self.optimizers.values():
             state.match_optimizer_strides(optimizer)
 
     # --- results and state --------------------------------------------------------------------------------------------
@@ -266,7 +271,7 @@ class Trainer:
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """The whole state but the data, as tensors by name and scalars: call it on every rank, save that of rank 0."""
-        tensors, optimizers = state.collect(self._saved_nets(), self.ema, self._optimizers, self.ranks)
+        tensors, optimizers = state.collect(self._saved_nets(), self.ema, self.optimizers, self.ranks)
         progress = {"step": self.step, "images": self.images, "uses_t": sorted(self.watch.users)}
         return tensors, progress | {"optimizers": optimizers}
 
@@ -274,7 +279,7 @@ class Trainer:
         """Resume from `state()`: the next step equals that of the run it was saved from, bit for bit."""
         self.step = int(scalars["step"])
         self.watch.load(scalars.get("uses_t"))
-        state.load(self._saved_nets(), self.ema, self._optimizers, self.ranks, tensors, scalars["optimizers"])
+        state.load(self._saved_nets(), self.ema, self.optimizers, self.ranks, tensors, scalars["optimizers"])
 
     def initialize_from(self, tensors: Mapping[str, Tensor]) -> list[str]:
         """Load weights and EMA of another run into every network whose names and shapes match; return their names.
@@ -286,13 +291,3 @@ class Trainer:
     def _saved_nets(self) -> Nets:
         """All networks but the frozen helpers."""
         return Nets({name: net for name, net in self.nets.items() if name not in self.frozen})
-
-
-def steps_for(recipe: Recipe, batch_size: int, steps: int | None, images: int | None) -> int:
-    """The length of a run in steps: as requested, in steps or in images, else the default of the recipe."""
-    if steps is None and images is None:
-        steps, images = recipe.steps, recipe.images
-    if steps is None:
-        assert images is not None
-        steps = math.ceil(images / (batch_size * recipe.rounds))
-    return max(1, steps)

@@ -116,6 +116,6 @@ RUN_SETTINGS: Mapping[str, Option] = _run_settings()
 
 RESERVED = (
     *("config", "out", "fresh", "dry_run", "help", "json", "debug", "plugin"),
-    *("allow_inexact_resume", "extend"),
+    *("allow_inexact_resume", "extend", "allow_low_memory"),
 )
 """Other options of commands, whose names a recipe's options cannot have."""

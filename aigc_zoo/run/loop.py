@@ -7,12 +7,14 @@ the same files as an uninterrupted one.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from aigc_zoo import devices
 from aigc_zoo.artefacts.resume import RECORDS
-from aigc_zoo.artefacts.runs import RunDirectory, read_lines
+from aigc_zoo.artefacts.runs import RunDirectory
 from aigc_zoo.data import writers
 from aigc_zoo.engine.trainer import Trainer
 from aigc_zoo.game import count_parameters
@@ -22,9 +24,10 @@ from aigc_zoo.run.begin import begin_run
 from aigc_zoo.run.checkpoints import Checkpoints
 from aigc_zoo.run.clock import Clock
 from aigc_zoo.run.disk_full import TolerateFullDisk
+from aigc_zoo.run.finished import finished
 from aigc_zoo.run.generator import save_generator
 from aigc_zoo.run.held_out import held_out_split, inputs_of
-from aigc_zoo.run.memory import explain_out_of_memory
+from aigc_zoo.run.memory import FreeMemory, explain_out_of_memory, require_memory
 from aigc_zoo.run.monitor import Monitor, outcome
 from aigc_zoo.run.prepare import Prepared
 from aigc_zoo.run.progress import Progress, Result
@@ -39,13 +42,16 @@ def train(
     fresh: bool = False,
     inexact: bool = False,
     extend: bool = False,
+    allow_low_memory: bool = False,
     progress: Progress | None = None,
     stop: Stop | None = None,
+    free: FreeMemory | None = None,
 ) -> Result:
     """Trains until the last step, the target or a stop, in a run directory; a run in it is resumed.
 
     `inexact` also resumes a run of another device, number of ranks or threads, or other versions, `extend` one to
-    another length on which its steps depend; its card records it.
+    another length on which its steps depend; its card records it. `allow_low_memory` trains although the estimated
+    memory exceeds what `free(device)` returns, by default `free_memory`.
 
     Raises LockedError, ConfigError for the directory of another configuration, DivergedError, StorageError.
     """
@@ -59,12 +65,14 @@ def train(
         if run_directory.card_path.exists() and not fresh:
             mine = prepared.keeping(run_directory.read_card())
         starts = fresh or not run_directory.checkpoints()
-        started.append(_Run(mine, run_directory, progress, stop, starts))  # refuses before a file is written
+        trains = fresh or run_directory.finished() is None
+        check = partial(require_memory, allow_low=allow_low_memory, free=free, say=progress.say) if trains else None
+        started.append(_Run(mine, run_directory, progress, stop, starts, check))  # refuses before a file is written
         return started[0].begin(fresh, inexact, extend)
 
     try:
         if agree(prepared.ranks, prepared.device, begin) == "finished":
-            return _finished(run_directory)
+            return finished(run_directory)
         return _train_and_tell(started[0]) if prepared.ranks.first else started[0].train()
     finally:
         run_directory.release()
@@ -88,20 +96,28 @@ class _Run:
     """One run: a trainer, and the files that are due while it trains."""
 
     def __init__(
-        self, prepared: Prepared, directory: RunDirectory, progress: Progress, stop: Stop, starts: bool
+        self,
+        prepared: Prepared,
+        directory: RunDirectory,
+        progress: Progress,
+        stop: Stop,
+        starts: bool,
+        check_memory: Callable[..., object] | None,
     ) -> None:
         self.prepared, self.directory, self.progress, self.stop = prepared, directory, progress, stop
         self.ranks, self.first = prepared.ranks, prepared.ranks.first
         for note in prepared.train.notes if self.first else ():  # they may say why networks refuse the data
             progress.say(f"note: {note}")
+        self.tolerate = TolerateFullDisk(progress.say)
+        self.monitor = Monitor(prepared, directory, progress, stop, self.tolerate)
+        if check_memory is not None:
+            check_memory(prepared, self.monitor.network)
         self.trainer: Trainer = prepared.trainer()
         self.terms = LastTerms(prepared.recipe.players, self.ranks)
         self.checkpoints = Checkpoints(prepared, directory, self.trainer, self.terms)
         self.initialised = self.checkpoints.initialise() if starts else []
         self.card = self._card()
         self.clock = Clock()
-        self.tolerate = TolerateFullDisk(progress.say)
-        self.monitor = Monitor(prepared, directory, progress, stop, self.tolerate)
 
     def begin(self, fresh: bool, inexact: bool, extend: bool) -> str:
         """Locks the directory and returns "new", "unfinished" or "finished"; on all ranks but the first, ""."""
@@ -286,17 +302,3 @@ class _Run:
             held_out=self.directory.read_held_out(),
             **outcome(self.monitor.history),
         )
-
-
-def _finished(directory: RunDirectory) -> Result:
-    state = directory.finished() or {}
-    return Result(
-        folder=directory.path,
-        step=state["step"],
-        images=state["images"],
-        reason=state["reason"],
-        seconds=float(state["seconds"]),
-        notes=("this run is finished; nothing was done (more --steps or --images continue it)",),
-        held_out=directory.read_held_out(),
-        **outcome(read_lines(directory.metrics_path)),
-    )

@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from torch import nn
+
 from aigc_zoo.artefacts.runs import RunDirectory, read_lines
 from aigc_zoo.engine.trainer import Trainer
 from aigc_zoo.errors import ConfigError, UsageError
@@ -85,6 +87,11 @@ class Monitor:
         until = prepared.settings.until
         names = self.evaluator.names if self.evaluator is not None else ()
         self.target = parse_target(until, names) if until else None
+
+    @property
+    def network(self) -> nn.Module | None:
+        """The network that computes features; None where nothing is measured."""
+        return None if self.evaluator is None else self.evaluator.extractor.module
 
     def resume(self, step: int) -> None:
         """Reads the history of a run that resumes at `step`."""

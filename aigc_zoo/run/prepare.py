@@ -20,7 +20,8 @@ from aigc_zoo.data.pool import Pool, example
 from aigc_zoo.engine import fast
 from aigc_zoo.engine.ranks import Ranks, join_group
 from aigc_zoo.engine.sampler import Sampler
-from aigc_zoo.engine.trainer import Trainer, steps_for
+from aigc_zoo.engine.stages import steps_for
+from aigc_zoo.engine.trainer import Trainer
 from aigc_zoo.errors import ConfigError
 from aigc_zoo.game import Recipe, Samples
 from aigc_zoo.modality import Modality

@@ -16,7 +16,8 @@ from aigc_zoo.data.pool import Pool
 from aigc_zoo.engine import fast
 from aigc_zoo.engine.networks import build_networks
 from aigc_zoo.engine.ranks import Ranks
-from aigc_zoo.engine.trainer import Trainer, steps_for
+from aigc_zoo.engine.stages import steps_for
+from aigc_zoo.engine.trainer import Trainer
 from aigc_zoo.errors import ConfigError
 from aigc_zoo.game import Loss, Recipe, Samples, Spec, all_losses
 from aigc_zoo.options import Configuration

@@ -32,7 +32,7 @@ def test_weights_batches_gradients_and_moments_are_channels_last() -> None:
     train(a, 2)
     kernel = a.nets.D[0].weight
     values = [kernel, a.ema.G[4].weight, a.batch(0)["real"], kernel.grad]
-    values += [v for v in a._optimizers["discriminator"].state[kernel].values() if v.ndim == 4]
+    values += [v for v in a.optimizers["discriminator"].state[kernel].values() if v.ndim == 4]
     assert len(values) == 6
     for value in values:
         assert value is not None
@@ -91,7 +91,7 @@ def test_view_selects_contiguous_tensors_before_the_first_step(where: str) -> No
 
 def test_checking_the_memory_format_changes_no_result() -> None:
     a, b = (conv_trainer(True, logistic, dtype=torch.float32, optimizer=adam(1e-3)) for _ in range(2))
-    b._format_is_checked = True
+    b.format_is_checked = True
     train(a, 2)
     train(b, 2)
     assert a.notes == []

@@ -67,7 +67,7 @@ def guarded(guard_class: type[Guard], loss_at: LossAt) -> Trainer:
         ema={"D": 0.5},
     )
     a.guard = guard_class(tuple(a.recipe.players), a.nets, CPU)
-    for one in a._optimizers.values():
+    for one in a.optimizers.values():
         a.guard.attach(one)
     return a
 

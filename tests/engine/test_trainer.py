@@ -12,7 +12,8 @@ from sketch.toy import Weight, linear_loss, player, toy, weight_of
 from sketch.training import snapshot, train
 from torch import Tensor, nn
 
-from aigc_zoo.engine.trainer import Trainer, steps_for
+from aigc_zoo.engine.stages import steps_for
+from aigc_zoo.engine.trainer import Trainer
 from aigc_zoo.errors import ConfigError
 from aigc_zoo.game import Batch, Nets, Recipe, Spec, Terms, count_parameters
 

@@ -51,10 +51,10 @@ def test_micro_batches_equal_the_whole_batch(name: str) -> None:
     one, other = whole.train_step(), accumulated.train_step()
     for term in one:
         torch.testing.assert_close(one[term], other[term], rtol=0, atol=1e-12)
-    for player, optimizer in whole._optimizers.items():
+    for player, optimizer in whole.optimizers.items():
         for ours, theirs in zip(
             (w for g in optimizer.param_groups for w in g["params"]),
-            (w for g in accumulated._optimizers[player].param_groups for w in g["params"]),
+            (w for g in accumulated.optimizers[player].param_groups for w in g["params"]),
             strict=True,
         ):
             assert (ours.grad is None) == (theirs.grad is None)

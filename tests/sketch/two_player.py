@@ -57,7 +57,7 @@ def two_player_trainer(**settings: Any) -> Trainer:
 def use_device_guard(a: Trainer) -> None:
     """Replace the guard by the one for CUDA, which reads nothing on the host."""
     a.guard = DeviceGuard(tuple(a.recipe.players), a.nets, CPU)
-    for optimizer in a._optimizers.values():
+    for optimizer in a.optimizers.values():
         a.guard.attach(optimizer)
 
 
@@ -66,19 +66,19 @@ def taped(a: Trainer, engine: str = "graph") -> Tapes:
 
     def state() -> list[Tensor]:
         found = [*a.nets.parameters(), *a.nets.buffers(), *a.ema.parameters(), *a.ema.buffers(), a.guard.first]
-        for optimizer in a._optimizers.values():
+        for optimizer in a.optimizers.values():
             found += [t for entry in optimizer.state.values() for t in entry.values() if isinstance(t, Tensor)]
             found += [group["lr"] for group in optimizer.param_groups if isinstance(group["lr"], Tensor)]
         return found
 
     tapes = Tapes(state)
     use_device_guard(a)
-    for optimizer in a._optimizers.values():
+    for optimizer in a.optimizers.values():
         for group in optimizer.param_groups:
             if isinstance(optimizer, torch.optim.Adam):
                 group["capturable"] = True  # which `tune` does on CUDA
     a.engine = fast.Engine(
-        fast.Choice(engine, "asked for"), CPU, a._optimizers.values(), (a.nets, a.ema), recorder=tapes
+        fast.Choice(engine, "asked for"), CPU, a.optimizers.values(), (a.nets, a.ema), recorder=tapes
     )
     return tapes
 

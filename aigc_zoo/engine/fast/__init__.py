@@ -9,7 +9,7 @@ memory      convolution kernels, the allocator of the C library, out-of-memory e
 
 from aigc_zoo.engine.fast.graphs import EAGER, WARM_UP, Choice, CudaGraphs, Engine, Recorder
 from aigc_zoo.engine.fast.layout import convert_memory_format, is_view_error, to_channels_last, unchanged
-from aigc_zoo.engine.fast.memory import choose_kernels, keep_memory, out_of_memory
+from aigc_zoo.engine.fast.memory import choose_kernels, keep_memory, out_of_memory, return_memory
 from aigc_zoo.engine.fast.optimizers import set_lr, tune
 from aigc_zoo.engine.fast.precision import Autocast, choose_precision
 
@@ -27,6 +27,7 @@ __all__ = [
     "is_view_error",
     "keep_memory",
     "out_of_memory",
+    "return_memory",
     "set_lr",
     "to_channels_last",
     "tune",
