@@ -79,6 +79,8 @@ class Component:
     shapes    sample shapes (without the batch) that the component supports; `zoo check` tries all of them, or the usual
               ones where none is given
     weights   trained generators of a recipe by name: `zoo sample RECIPE@NAME` downloads and samples one
+    classes   names of the classes that an extractor was trained on, in the order of its logits: it counts modes only of
+              data whose classes are among them. An extractor that states none counts none
 
     References in `defaults` and `presets` resolve in the namespace of the plugin that states them, then in `zoo/`.
     Raises ValueError for a field that is not of this form.
@@ -97,6 +99,7 @@ class Component:
     presets: Mapping[str, Mapping[str, Scalar]] = field(default_factory=dict)
     shapes: tuple[tuple[int, ...], ...] = ()
     weights: Mapping[str, Weights] = field(default_factory=dict)
+    classes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -113,6 +116,7 @@ class Component:
             raise ValueError(f"{self.name}: shapes {self.shapes!r} must be a tuple of shapes such as (1, 28, 28)")
         self._check_values()
         self._check_weights()
+        self._check_classes()
 
     def _check_target(self) -> None:
         if not isinstance(self.target, str) or not isinstance(self.extends, str):
@@ -144,6 +148,15 @@ class Component:
         for name, weights in self.weights.items():
             if not _is_name(name) or not isinstance(weights, Weights) or self.kind != "recipe":
                 raise ValueError(f"{self.name}: weights {name!r} must be a recipe's Weights under a plain name")
+
+    def _check_classes(self) -> None:
+        names = self.classes
+        if not isinstance(names, tuple) or not all(isinstance(name, str) and name for name in names):
+            raise ValueError(f"{self.name}: classes must be a tuple of names, not {names!r:.60}")
+        if len(set(names)) < len(names):
+            raise ValueError(f"{self.name}: two of its {len(names)} classes have the same name")
+        if names and self.kind != "extractor":
+            raise ValueError(f"{self.name}: only an extractor states classes, not a {self.kind}")
 
 
 def _is_name(name: object) -> bool:

@@ -56,6 +56,10 @@ PROMISES: Mapping[str, str] = {
     "U2": "the core brings few distributions beyond those of torch",
     "U6": "what --json prints is JSON",
     "U4": "wrong command lines are answered in three lines, with the fix and the right exit code",
+    "M1": "a classifier counts modes only of data whose classes it was trained on and recognizes",
+    "M2": "data that repeat give no alarm of collapse, and generators that repeat more do",
+    "M3": "few images and any metric end in values or in a sentence",
+    "M4": "lossy images are found by their content, whatever the files are called",
 }
 
 

@@ -22,7 +22,7 @@ from aigc_zoo.cli.text import print_json
 @click.option(
     "--metrics",
     default="",
-    show_default="fid, and kid from 1,000 samples on; modes for points",
+    show_default="fid, and kid from 1,000 samples on; modes for points; variance-ratio, duplicates without extractor",
     metavar="NAMES",
     help="Metrics, comma-separated: fid, kid, isc, prc, dac, variance-ratio, duplicates, modes, memorization, or all.",
 )
@@ -107,7 +107,7 @@ def _existing(source: Path, best: bool) -> Path:
 
 def _print(records: Sequence[Mapping[str, Any]]) -> None:
     """Values under the protocol that they share, then warnings."""
-    from aigc_zoo.metrics.kinds import leading, modes_of, warnings
+    from aigc_zoo.metrics.kinds import leading, warnings
     from aigc_zoo.metrics.protocol import describe, format_value
 
     shown = None
@@ -116,5 +116,5 @@ def _print(records: Sequence[Mapping[str, Any]]) -> None:
             click.echo(protocol)
             shown = protocol
         click.echo(f"  {record['name']:<28} {format_value(record)}")
-    for line in warnings({record["name"]: record["value"] for record in records}, modes_of(records)).values():
+    for line in warnings(records).values():
         click.echo(line)

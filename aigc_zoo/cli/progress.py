@@ -17,7 +17,6 @@ from rich.progress import Progress as RichProgress
 from rich.text import Text
 
 from aigc_zoo.errors import printable
-from aigc_zoo.metrics.kinds import warnings
 from aigc_zoo.metrics.protocol import format_value
 from aigc_zoo.run.progress import Progress, Result
 
@@ -239,11 +238,13 @@ def summary(result: Result) -> str:
         if record["name"] in result.final:
             split = record["protocol"]["split"]
             lines.append(f"{record['name']}  {record['which']}, held-out split {split}: {format_value(record)}")
-    lines += warnings(result.final).values()
+    lines += result.warnings
     lines += [f"{what:<12} {directory / name}" for what, name in _FILES.items() if (directory / name).exists()]
     lines += ["", "next", f"  zoo sample {directory} -n 64"]
     if result.final:
-        lines.append(f"  zoo eval {directory} --split test --metrics all")
+        splits = [record["protocol"]["split"] for record in result.held_out if record["protocol"]["split"] != "train"]
+        split = f" --split {splits[0]}" if splits else ""
+        lines.append(f"  zoo eval {directory}{split} --metrics all")
     lines.append(f"  zoo report {directory}")
     return printable("\n".join(lines))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -11,17 +12,20 @@ from torch import Tensor
 from aigc_zoo.errors import ConfigError, DataError
 from aigc_zoo.game import Samples
 from aigc_zoo.metrics import coverage, fidelity
+from aigc_zoo.metrics.classifier import class_counts, unfit_reason
 from aigc_zoo.metrics.features import BATCH, Extractor, Features, concatenate
 from aigc_zoo.metrics.fidelity import Value
-from aigc_zoo.metrics.kinds import GROUPS
+from aigc_zoo.metrics.kinds import GROUPS, MORE_SAMPLES, remedy, shortage
 from aigc_zoo.metrics.protocol import protocol
 from aigc_zoo.metrics.reference import Progress, Reference, dataset_batches
 
 __all__ = ["NUM", "REFERENCE_NUM", "Evaluator", "dataset_batches", "default_num"]
 
 NUM = 2_048
-POINTS = 2_500
 REFERENCE_NUM = 60_000
+COUNTS = {"points": (2_500, REFERENCE_NUM), "pixels": (512, 4_096)}
+"""Default numbers of samples and of reference samples for extractors without a network. Pixels are those of any image,
+however large, so fewer are read."""
 SILENT: Progress = lambda what, done, total: None  # noqa: E731
 
 
@@ -36,7 +40,9 @@ class Evaluator:
     `metrics` are names of groups in `kinds`. `num` is the number of samples per evaluation. They are compared with
     `reference_num` rows of the split, by default all up to 60,000, whose features are computed once and cached; metrics
     of neighbours use as many of these as there are samples. `held_out` is a split that was not trained on, for the
-    memorization metric. `allow_few` admits fewer samples than a metric needs, and records it in the protocol.
+    memorization metric. `allow_few` admits fewer samples than a metric needs, and records it in the protocol; it is
+    None where users have no such option. No more than `available` samples are evaluated by default. `more` says how to
+    evaluate more.
 
     Raises ConfigError if extractor, dataset and metrics do not fit together, DataError for too few samples.
     """
@@ -50,7 +56,9 @@ class Evaluator:
         num: int | None = None,
         reference_num: int | None = None,
         held_out: Samples | None = None,
-        allow_few: bool = False,
+        allow_few: bool | None = False,
+        available: int | None = None,
+        more: str = MORE_SAMPLES,
         progress: Progress = SILENT,
     ) -> None:
         points = extractor.id == "points"
@@ -63,11 +71,15 @@ class Evaluator:
         # Features of one black image: an extractor that does not fit raises before anything is trained.
         dtype = torch.float32 if points else torch.uint8
         probe = extractor.extract_features(torch.zeros(1, *reference.spec.shape, dtype=dtype))
-        self.extractor, self.reference, self.progress, self.allow_few = extractor, reference, progress, allow_few
+        self.extractor, self.reference, self.progress = extractor, reference, progress
+        self.allow_few, self.more = allow_few, more
         self.dimensions = probe.values.shape[1]
         self.classes = 0 if probe.logits is None else probe.logits.shape[1]
-        self.num = (POINTS if points else default_num(self.dimensions)) if num is None else num
-        self.data = Reference(extractor, reference, reference_num or REFERENCE_NUM, progress)
+        own_num, own_reference_num = COUNTS.get(extractor.id, (default_num(self.dimensions), REFERENCE_NUM))
+        if extractor.id == "pixels":  # they are compared with equally many images, of which there may be a dozen
+            own_num = max(2, min(own_num, len(reference)))
+        self.num = num or min(own_num, own_num if available is None else available)
+        self.data = Reference(extractor, reference, reference_num or own_reference_num, progress)
         self.held_out = None if held_out is None else Reference(extractor, held_out, REFERENCE_NUM, progress)
         self.metrics: tuple[str, ...] = ()
         self.choose(metrics)
@@ -78,13 +90,18 @@ class Evaluator:
         for group in self.metrics:
             if reason := self.unavailable_reason(group):
                 raise ConfigError(f"--metrics {group}: {reason}")
-        if self.allow_few:
-            return
-        for count, what in ((self.num, "samples"), (self.data.num, f"images of {self.reference.name}")):
-            if "fid" in self.metrics:
-                fidelity.check_count(count, self.dimensions, what)
-            if "kid" in self.metrics:
-                fidelity.check_kid_count(count, what)
+        for group in self.metrics:
+            if reason := self.shortage(group):
+                raise self._too_few(group, reason, min(self.num, self.data.num))
+
+    def shortage(self, group: str) -> str:
+        """The sentence that there are too few samples or reference samples for a group; empty if there are enough."""
+        counts = {"samples": self.num} | ({} if group == "isc" else {f"images of {self.reference.name}": self.data.num})
+        reasons = (shortage(group, n, what, self.dimensions, few=bool(self.allow_few)) for what, n in counts.items())
+        return next(filter(None, reasons), "")
+
+    def _too_few(self, group: str, reason: str, count: int) -> DataError:
+        return DataError(f"{reason}\n{remedy(group, count, self.more, few=self.allow_few)}")
 
     @property
     def reference_num(self) -> int:
@@ -97,16 +114,22 @@ class Evaluator:
 
     def unavailable_reason(self, group: str) -> str:
         """Why this evaluator cannot measure a group; empty if it can."""
-        spec = self.reference.spec
+        spec, own = self.reference.spec, self.extractor.groups
+        if own and group not in own:
+            return f"it needs the features of a network, and {self.extractor.note}"
         if GROUPS[group].logits and not self.classes:
             return f"{self.extractor.id} is not a classifier, which {group} needs"
         if GROUPS[group].held_out and self.held_out is None:
             return f"{self.reference.name} has no held-out split, which {group} needs"
         if group == "modes" and not spec.classes:
             return f"{self.reference.name} has no labels, which {group} needs"
-        if group == "modes" and spec.modality != "points" and self.classes != spec.classes:
-            return f"{self.extractor.id} does not classify the {spec.classes} classes of {self.reference.name}"
+        if group == "modes" and spec.modality != "points":
+            return self._unfit
         return ""
+
+    @cached_property
+    def _unfit(self) -> str:
+        return unfit_reason(self.extractor, self.reference, self.classes)
 
     def measure(
         self, chunks: Iterable[Tensor], *, weights: str, seed: int | None, num: int | None = None
@@ -133,12 +156,16 @@ class Evaluator:
         """Metrics of samples from their features."""
         records = []
         for group in self.metrics:
+            if reason := shortage(group, len(generated.values), "samples", self.dimensions, few=bool(self.allow_few)):
+                raise self._too_few(group, reason, len(generated.values))
             values = _COMPUTE[group](self, generated)
             for info, value in zip(GROUPS[group].values, values, strict=True):
                 stamp = self._protocol(info.name, group, len(generated.values), value.settings, weights, seed)
                 record = {"name": self._name(info.name), "value": value.value, "protocol": stamp}
                 if value.interval is not None:
                     record["interval"] = list(value.interval)
+                if value.data:
+                    record["data"] = dict(value.data)
                 records.append(record)
         return records
 
@@ -149,7 +176,7 @@ class Evaluator:
         self, metric: str, group: str, count: int, settings: Mapping[str, Any], weights: str, seed: int | None
     ) -> dict[str, Any]:
         least = min(count, self.data.num)
-        few = (group == "fid" and least <= self.dimensions) or (group == "kid" and least < fidelity.KID_LEAST)
+        few = bool(shortage(group, least, "samples", self.dimensions))
         no_reference = group == "isc"  # it depends on the samples only
         return protocol(
             metric=metric,
@@ -187,14 +214,12 @@ def _first(chunks: Iterable[Tensor], num: int, shape: tuple[int, ...]) -> Iterat
 
 
 def _fid(evaluator: Evaluator, generated: Features) -> Sequence[Value]:
-    few = evaluator.allow_few
+    few = bool(evaluator.allow_few)
     statistics = fidelity.statistics(generated.values, few=few)
     return [Value(fidelity.frechet(statistics, evaluator.data.statistics(few=few)))]
 
 
 def _kid(evaluator: Evaluator, generated: Features) -> Sequence[Value]:
-    if not evaluator.allow_few:
-        fidelity.check_kid_count(len(generated.values), "samples")
     return [fidelity.kid(generated.values, evaluator.data.features())]
 
 
@@ -213,13 +238,18 @@ def _dac(evaluator: Evaluator, generated: Features) -> Sequence[Value]:
 
 
 def _variance_ratio(evaluator: Evaluator, generated: Features) -> Sequence[Value]:
-    sigma = evaluator.data.statistics(few=True).sigma
-    return [Value(float(generated.values.double().var(0).sum() / sigma.trace()))]
+    total = evaluator.data.statistics(few=True).sigma.trace()
+    ratio, data = (
+        float(values.double().var(0).sum() / total)
+        for values in (generated.values, evaluator.data.features(len(generated.values)))
+    )
+    return [Value(ratio, data={"value": data})]
 
 
 def _duplicates(evaluator: Evaluator, generated: Features) -> Sequence[Value]:
-    rate = coverage.duplicate_rate(generated.values, evaluator.data.features(len(generated.values)))
-    return [Value(rate, settings={"near": coverage.NEAR})]
+    found = coverage.near_duplicates(generated.values, evaluator.data.features(len(generated.values)))
+    data = {"value": found.data} | ({"crowding": found.crowding} if found.data > coverage.REPEATS else {})
+    return [Value(found.rate, settings={"near": coverage.NEAR}, data=data)]
 
 
 def _modes(evaluator: Evaluator, generated: Features) -> Sequence[Value]:
@@ -227,17 +257,22 @@ def _modes(evaluator: Evaluator, generated: Features) -> Sequence[Value]:
     reference = evaluator.reference
     classes, labels = reference.spec.classes, reference.fields["label"]
     settings: dict[str, Any] = {"of": classes}
+    expected = shown = torch.bincount(labels, minlength=classes)
     if reference.spec.modality == "points":
         centres, std = coverage.mixture_of(reference.fields["real"], labels, classes)
         counts = coverage.mode_counts(generated.values, centres, std)
+        shown = coverage.mode_counts(reference.fields["real"], centres, std)
         settings |= {"least": coverage.LEAST, "sigmas": coverage.SIGMAS, "std": round(std, 4)}
     else:
         assert generated.logits is not None
-        counts = torch.bincount(generated.logits.argmax(1), minlength=classes)
+        counts = class_counts(evaluator.extractor, reference, generated.logits)
         settings["least"] = 1
-    divergence = coverage.divergence(counts, torch.bincount(labels, minlength=classes))
+    missing = coverage.expected_missing(shown, len(generated.values), len(labels), settings["least"])
     found = int((counts >= settings["least"]).sum())
-    return [Value(found, settings=settings), Value(divergence, settings=settings)]
+    return [
+        Value(found, settings=settings, data={"value": classes - missing}),
+        Value(coverage.divergence(counts, expected), settings=settings),
+    ]
 
 
 def _memorization(evaluator: Evaluator, generated: Features) -> Sequence[Value]:

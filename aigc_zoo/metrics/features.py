@@ -17,7 +17,9 @@ from torch import Tensor, nn
 
 from aigc_zoo.artefacts.checkpoint import digest
 from aigc_zoo.data.download import fetch
+from aigc_zoo.discovery import Entry
 from aigc_zoo.errors import ConfigError, DataError, ZooError
+from aigc_zoo.game import Samples
 from aigc_zoo.metrics.fidelity import library
 from aigc_zoo.metrics.protocol import versions_of
 from aigc_zoo.options import bind
@@ -45,7 +47,12 @@ def concatenate(parts: Sequence[Features]) -> Features:
 
 @dataclass(frozen=True)
 class Extractor:
-    """A frozen network in evaluation mode, with its entries of the protocol."""
+    """A frozen network in evaluation mode, with its entries of the protocol.
+
+    note      a sentence for the user on its weights or features
+    classes   names of the classes of its logits, as its component states them
+    groups    the only metric groups that its features are meant for; () for all
+    """
 
     id: str
     name: str
@@ -54,6 +61,8 @@ class Extractor:
     device: torch.device
     versions: dict[str, str]
     note: str = ""
+    classes: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
 
     @torch.no_grad()
     def extract_features(self, images: Tensor) -> Features:
@@ -76,13 +85,8 @@ class Extractor:
         for part in rebatch(chunks, batch):
             yield self.extract_features(part)
 
-    def classes(self, shape: tuple[int, ...]) -> int:
-        """Number of classes, 0 if it is not a classifier."""
-        logits = self.extract_features(torch.zeros(1, *shape, dtype=torch.uint8)).logits
-        return 0 if logits is None else logits.shape[1]
-
     def has_logits(self, shape: tuple[int, ...]) -> bool:
-        return self.classes(shape) > 0
+        return self.extract_features(torch.zeros(1, *shape, dtype=torch.uint8)).logits is not None
 
 
 class _Coordinates(nn.Module):
@@ -95,6 +99,52 @@ class _Coordinates(nn.Module):
 def coordinates() -> Extractor:
     """The extractor for points: the identity, without a network."""
     return Extractor("points", "points", _Coordinates(), "none", torch.device("cpu"), versions_of())
+
+
+PIXELS = "only pixels are compared, since "
+"""The beginning of a note on metrics of pixels."""
+
+SIDE = 8
+"""Largest side of the images that pixels are compared at."""
+
+
+class _Pixels(nn.Module):
+    """Images reduced to at most 8x8 pixels by averaging: (N, C, H, W) uint8 -> features (N, 64 C) from 0 to 1."""
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        if images.dtype != torch.uint8 or images.ndim != 4:
+            raise ValueError(f"expected uint8 images (N, C, H, W), not {images.dtype} of shape {tuple(images.shape)}")
+        height, width = images.shape[2:]
+        small = nn.functional.adaptive_avg_pool2d(images.float() / 255, (min(height, SIDE), min(width, SIDE)))
+        return {"features": small.flatten(1)}
+
+
+def pixels(note: str = "") -> Extractor:
+    """The extractor for images of any size and number of channels: their pixels at a low resolution, no network."""
+    groups = ("variance-ratio", "duplicates", "memorization")
+    cpu = torch.device("cpu")
+    return Extractor("pixels", "pixels", _Pixels(), f"mean {SIDE}x{SIDE}", cpu, versions_of(), note, groups=groups)
+
+
+def own_features(catalogue: Catalogue, samples: Samples) -> Extractor | None:
+    """The extractor without a network for samples that have no extractor; None for samples that are only numbers."""
+    if samples.spec.modality == "points":
+        return coordinates()
+    return pixels(_more(catalogue, samples)) if samples.spec.modality == "image" else None
+
+
+def _more(catalogue: Catalogue, samples: Samples) -> str:
+    """A sentence with the installed extractor that accepts images of any size, by which more can be measured."""
+    start = f"{samples.name} of {'x'.join(map(str, samples.spec.shape))} has no extractor of its own"
+    entry = next((one for one in catalogue.items("extractor") if "any-size" in one.component.tags), None)
+    if entry is None:
+        return f"{start}, and none for images of any size is installed"
+    weights = " (with --extractor-weights FILE where it cannot be downloaded)" if _downloads(entry) else ""
+    return f"{start}: use --extractor {entry.name}{weights}"
+
+
+def _downloads(entry: Entry) -> bool:
+    return "download" in entry.component.tags
 
 
 def rebatch(chunks: Iterable[Tensor], size: int) -> Iterator[Tensor]:
@@ -139,6 +189,7 @@ def load_extractor(
         device=torch.device(device),
         versions=versions_of(entry.distribution),
         note=" ".join(source.notes),
+        classes=entry.component.classes,
     )
 
 

@@ -12,9 +12,9 @@ from aigc_zoo.artefacts.runs import RunDirectory, read_lines
 from aigc_zoo.engine.trainer import Trainer
 from aigc_zoo.errors import ConfigError, UsageError
 from aigc_zoo.metrics.evaluate import Evaluator
-from aigc_zoo.metrics.features import Extractor, coordinates, load_extractor
+from aigc_zoo.metrics.features import PIXELS, Extractor, load_extractor, own_features
 from aigc_zoo.metrics.fidelity import library
-from aigc_zoo.metrics.kinds import groups_of, improves, modes_of, short_name, warnings
+from aigc_zoo.metrics.kinds import groups_of, improves, short_name, warnings
 from aigc_zoo.run.default_metrics import default_metrics
 from aigc_zoo.run.disk_full import TolerateFullDisk
 from aigc_zoo.run.evaluation_samples import EVALUATION_SEED, distributed_features, evaluation_seed
@@ -23,6 +23,8 @@ from aigc_zoo.run.held_out import evaluate_held_out, held_out_split
 from aigc_zoo.run.prepare import Prepared
 from aigc_zoo.run.progress import Progress
 from aigc_zoo.run.signals import Interrupted, Stop
+
+MORE_SAMPLES = "use a larger --eval-num, more images or other --metrics"
 
 _COMPARE: Mapping[str, Callable[[float, float], bool]] = {
     "<=": operator.le, "<": operator.lt, ">=": operator.ge, ">": operator.gt,
@@ -49,8 +51,11 @@ class Target:
         return f"{self.metric}{self.comparison}{self.value:g}"
 
 
-def parse_target(text: str, names: tuple[str, ...]) -> Target:
-    """The target of `--until`, for one of the metrics `names` that this run measures."""
+def parse_target(text: str, names: tuple[str, ...], note: str = "") -> Target:
+    """The target of `--until`, for one of the metrics `names` that this run measures; `note` says how to measure more.
+
+    Raises UsageError.
+    """
     found = _TARGET.fullmatch(text)
     known = sorted({*names, *map(short_name, names)})
     try:
@@ -62,7 +67,8 @@ def parse_target(text: str, names: tuple[str, ...]) -> Target:
         raise UsageError(f'--until "{text}": this run measures nothing; choose an extractor with --extractor')
     reason = f"{found[1]} is not measured" if found else "not a comparison of a metric with a number"
     own = short_name(names[0])
-    raise UsageError(f'--until "{text}": {reason}; for example --until "{own}<=5" (measured: {", ".join(names)})')
+    hint = f"\n{note}" if note else ""
+    raise UsageError(f'--until "{text}": {reason}; for example --until "{own}<=5" (measured: {", ".join(names)}){hint}')
 
 
 class Monitor:
@@ -83,7 +89,8 @@ class Monitor:
         self.evaluator = self._evaluator()
         until = prepared.settings.until
         names = self.evaluator.names if self.evaluator is not None else ()
-        self.target = parse_target(until, names) if until else None
+        note = self.evaluator.extractor.note if self.evaluator is not None and self.evaluator.extractor.groups else ""
+        self.target = parse_target(until, names, note) if until else None
 
     def resume(self, step: int) -> None:
         """Reads the history of a run that resumes at `step`."""
@@ -114,7 +121,7 @@ class Monitor:
             with self.tolerate("best generator"):
                 save_generator(self.directory.best_path, trainer, card)
         if self.step:  # an untrained generator always looks collapsed
-            self._say(self.warnings.of_samples(values, modes_of(lines)))
+            self._say(self.warnings.of_samples(lines))
 
     def warn_of_terms(self, step: int, terms: Mapping[str, float]) -> None:
         """Warns where the logged losses show that a player has stopped learning."""
@@ -156,7 +163,8 @@ class Monitor:
 
     def _evaluator(self) -> Evaluator | None:
         settings, train = self.prepared.settings, self.prepared.train
-        if not self.prepared.extractor and train.spec.modality != "points":
+        own = None if self.prepared.extractor else own_features(self.prepared.catalogue, train)
+        if own is None and not self.prepared.extractor:
             return None
         try:
             library()
@@ -166,20 +174,25 @@ class Monitor:
             self.progress.say(f"nothing is measured: {error}")  # training needs no metric
             return None
         evaluator = Evaluator(
-            self._extractor(), train, metrics=(), num=settings.eval_num, progress=self._report_or_interrupt
-        )
-        requested = groups_of(settings.metrics.split(",")) if settings.metrics else ()
-        evaluator.choose(requested or default_metrics("training", evaluator))
+            own or self._extractor(), train, metrics=(), num=settings.eval_num, allow_few=None, more=MORE_SAMPLES,
+            progress=self._report_or_interrupt,
+        )  # fmt: skip
+        if evaluator.extractor.note and not (own and settings.metrics):
+            self.progress.say(f"note: {PIXELS if own else ''}{evaluator.extractor.note}")
+        evaluator.choose(groups_of(settings.metrics.split(",")) if settings.metrics else self._default(evaluator))
         return evaluator if evaluator.metrics else None
+
+    def _default(self, evaluator: Evaluator) -> tuple[str, ...]:
+        """The default metrics for which there are enough images."""
+        groups = default_metrics("training", evaluator)
+        reasons = {group: evaluator.shortage(group) for group in groups}
+        for reason in dict.fromkeys(filter(None, reasons.values())):
+            self.progress.say(f"note: {reason}")
+        return tuple(group for group in groups if not reasons[group])
 
     def _extractor(self) -> Extractor:
         prepared, weights = self.prepared, self.prepared.settings.extractor_weights
-        if not prepared.extractor:
-            return coordinates()
-        extractor = load_extractor(prepared.catalogue, prepared.extractor, weights=weights, device=prepared.device)
-        if extractor.note:
-            self.progress.say(f"note: {extractor.note}")
-        return extractor
+        return load_extractor(prepared.catalogue, prepared.extractor, weights=weights, device=prepared.device)
 
     def _report_or_interrupt(self, samples: str, done: int, total: int) -> None:
         """Called during an evaluation, which can take an hour. Several ranks finish it: they wait for one another."""
@@ -199,10 +212,20 @@ def best_of(history: Sequence[dict[str, Any]], name: str) -> dict[str, Any] | No
     return best
 
 
-def outcome(history: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """`final`, the last value of each metric, and `best`, the best record of the first metric, for a Result."""
-    final = {record["name"]: float(record["value"]) for record in history if record["value"] is not None}
-    return {"final": final, "best": best_of(history, next(iter(final))) if final else None}
+def outcome(history: Sequence[dict[str, Any]], held_out: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """For a Result: the last value of each metric, the best record of the first one, and warnings of the final samples.
+
+    Only `held_out` has the training gap.
+    """
+    last = {record["name"]: record for record in history if record["value"] is not None}
+    final = {name: float(record["value"]) for name, record in last.items()}
+    gap = [record for record in held_out if record.get("which") == "final" and record["name"] not in last]
+    return {
+        "final": final,
+        "best": best_of(history, next(iter(final))) if final else None,
+        "warnings": tuple(warnings([*last.values(), *gap]).values()) if any(r["step"] for r in last.values()) else (),
+        "held_out": held_out,
+    }
 
 
 SATURATED_LOSS, LOGIT_MARGIN, SATURATED_LOGS = 0.01, 0.9, 3
@@ -215,9 +238,9 @@ class TrainingWarnings:
         self._known: set[str] = set()
         self._saturated: dict[str, int] = {}
 
-    def of_samples(self, values: Mapping[str, float], modes: int | None) -> list[str]:
-        """New warnings of mode collapse and memorization from the metrics of one evaluation."""
-        found = warnings(values, modes)
+    def of_samples(self, records: Sequence[Mapping[str, Any]]) -> list[str]:
+        """New warnings of mode collapse and memorization from the records of one evaluation."""
+        found = warnings(records)
         new = [text for kind, text in found.items() if kind not in self._known]
         self._known = set(found)
         return new
