@@ -20,7 +20,7 @@ def with_channels_of(samples: Samples, reference: Samples) -> Samples:
     """
     real, shape = samples.fields["real"], samples.spec.shape
     wanted = reference.spec.shape
-    if len(shape) != len(wanted) or shape[1:] != wanted[1:] or real.dtype != torch.uint8:
+    if samples.spec.modality != reference.spec.modality or len(shape) != 3 or shape[1:] != wanted[1:]:
         return samples
     if (shape[0], wanted[0]) == (GREY, COLOR):
         real = real.expand(-1, COLOR, *shape[1:])

@@ -165,6 +165,11 @@ class Monitor:
         settings, train = self.prepared.settings, self.prepared.train
         own = None if self.prepared.extractor else own_features(self.prepared.catalogue, train)
         if own is None and not self.prepared.extractor:
+            if settings.metrics:
+                raise ConfigError(
+                    f"--metrics {settings.metrics}: {train.name} has no extractor to measure them with\n"
+                    "choose one with --extractor, or leave the option out"
+                )
             return None
         try:
             library()

@@ -33,6 +33,14 @@ def test_grey_and_color_of_the_same_content_are_converted() -> None:
     assert with_channels_of(grey, images(3)).spec.shape == (3, 5, 5)
 
 
+def test_images_of_floating_point_numbers_are_converted_too() -> None:
+    spec = Spec(shape=(3, 5, 5), range=(0.0, 1.0), modality="image")
+    values = torch.rand(4, 1, 5, 5, generator=generator("floats"))
+    found = with_channels_of(array_samples("x", "train", spec, values.repeat(1, 3, 1, 1)), images(1))
+    assert torch.equal(real(found), values)
+    assert found.spec.range == (0.0, 1.0)
+
+
 @pytest.mark.parametrize(
     ("samples", "reference"),
     [

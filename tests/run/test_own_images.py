@@ -88,6 +88,14 @@ def test_other_metrics_name_an_extractor_or_the_option(
     assert len(str(caught.value).splitlines()) <= 3
 
 
+def test_arrays_without_an_extractor_are_not_measured_in_silence(tmp_path: Path) -> None:
+    np.save(tmp_path / "waves.npy", np.random.default_rng(0).normal(0, 3, (40, 7)).astype(np.float32))
+    more = {"generator": "vanilla", "discriminator": "vanilla", "generator.width": 8, "discriminator.width": 8}
+    assert not run(tmp_path / "waves.npy", tmp_path / "run", steps=2, **more)[0].final
+    with pytest.raises(ConfigError, match="--metrics fid: waves has no extractor"):
+        run(tmp_path / "waves.npy", tmp_path / "again", steps=2, metrics="fid", **more)
+
+
 def test_too_few_images_for_a_requested_metric_name_no_option_of_another_command(tmp_path: Path, blobs: Path) -> None:
     with pytest.raises(DataError) as caught:
         run(blobs, tmp_path / "run", extractor="zoo-grey28", metrics="kid", eval_num=50)
