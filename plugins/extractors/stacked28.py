@@ -25,7 +25,7 @@ class Stacked28(nn.Module):
             dtype = str(images.dtype).removeprefix("torch.")
             raise ConfigError(
                 f"zoo-stacked28 accepts three stacked digits, (N, 3, 28, 28) uint8, not {tuple(images.shape)} "
-                f"{dtype}\n"
+                f"{dtype}: "
                 "use --extractor inception-v3-compat, with --extractor-weights FILE where it cannot be downloaded"
             )
         output = self.digit(images.flatten(0, 1)[:, None])
