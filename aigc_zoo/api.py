@@ -33,6 +33,7 @@ from aigc_zoo.run.published import resolve_source
 from aigc_zoo.run.sample import sampler_of
 from aigc_zoo.run.sample_tensor import SampleTensor
 from aigc_zoo.run.terminal import EvaluationProgress, ReadingProgress, TerminalProgress
+from aigc_zoo.text import zoo_command
 
 if TYPE_CHECKING:
     import torch
@@ -244,4 +245,4 @@ def _refuse_unknown(
     if unknown:
         also = ("out", "fresh", "allow_inexact_resume", "progress")
         text = options.unknown_option(catalogue, recipe, unknown[0], slots, data=name, also=also)
-        raise UsageError(f"{text}\nzoo train {recipe} --help shows all")
+        raise UsageError(f"{text}\n{zoo_command('train', recipe, '--help')} shows all")

@@ -279,8 +279,7 @@ class _Run:
             reason=reason,
             seconds=self.clock.seconds,
             signal=signal,
-            held_out=self.directory.read_held_out(),
-            **outcome(self.monitor.history),
+            **outcome(self.monitor.history, self.directory.read_held_out()),
         )
 
 
@@ -293,6 +292,5 @@ def _finished(directory: RunDirectory) -> Result:
         reason=state["reason"],
         seconds=float(state["seconds"]),
         notes=("this run is finished; nothing was done (more --steps or --images continue it)",),
-        held_out=directory.read_held_out(),
-        **outcome(read_lines(directory.metrics_path)),
+        **outcome(read_lines(directory.metrics_path), directory.read_held_out()),
     )

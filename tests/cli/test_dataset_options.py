@@ -193,7 +193,7 @@ def test_a_run_is_evaluated_on_its_own_options_or_on_others(capsys: pytest.Captu
 def test_python_takes_them_too() -> None:
     trained = aigc_zoo.train("vanilla", "ring", steps=1, batch_size=8, out="p", **{"data.modes": 2, "data.count": 60})
     assert trained.card["data"]["options"] == {"modes": 2, "count": 60, "std": 0.02}
-    with pytest.raises(ConfigError, match=r"--data\.modes 0: not in the range"):
+    with pytest.raises(UsageError, match=r"--data\.modes 0: not in the range"):
         aigc_zoo.train("vanilla", "ring", **{"data.modes": 0})
 
 

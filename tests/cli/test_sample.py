@@ -114,7 +114,7 @@ def test_a_wrong_sampling_option_is_refused_alike_in_python(
     assert main(["sample", str(cut / "cut"), "--plugin", str(cut / "cutter.py"), *words]) == 2
     error = capsys.readouterr().err
     assert message in error
-    assert f"zoo sample '{cut / 'cut'}' --help shows all" in error
+    assert f"zoo --plugin '{cut / 'cutter.py'}' sample '{cut / 'cut'}' --help shows all" in error
     generator = load_generator(catalogue([cut / "cutter.py"]), cut / "cut")
     with pytest.raises(UsageError) as caught:
         generator.sample(1, **keywords)

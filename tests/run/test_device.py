@@ -278,4 +278,4 @@ def test_a_run_resumes_on_the_same_device_by_another_name(tmp_path: Path) -> Non
     aigc_zoo.train("vanilla", "ring", out=tmp_path, device="auto", **settings)
     result = aigc_zoo.train("vanilla", "ring", out=tmp_path, device="cpu", **settings).result
     assert result is not None
-    assert result.notes == ("this run is finished; nothing was done",)
+    assert result.notes == ("this run is finished; nothing was done (more --steps or --images continue it)",)

@@ -122,7 +122,7 @@ def test_training_on_a_full_disk_of_logs_goes_on(
 def test_training_whose_reader_leaves_saves_and_stops(
     descriptors: tuple[int, ...], blobs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, promise: Any
 ) -> None:
-    monkeypatch.setattr("aigc_zoo.cli.progress.LINE_SECONDS", 0.0)  # a line for every step
+    monkeypatch.setattr("aigc_zoo.run.terminal.LINE_SECONDS", 0.0)  # a line for every step
     out, (read, write) = tmp_path / "run", os.pipe()
 
     def connect() -> None:
