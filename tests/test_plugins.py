@@ -473,7 +473,7 @@ def test_patterns_match_the_name_or_the_id(named: Catalogue) -> None:
 def test_the_install_command_of_a_missing_plugin() -> None:
     assert needs("aigc-zoo-acme", "0.2") == "needs aigc-zoo-acme>=0.2: python -m pip install aigc-zoo-acme"
     assert needs("aigc-zoo-acme", "") == "needs aigc-zoo-acme: python -m pip install aigc-zoo-acme"
-    assert needs("my_gan.py", "ab12") == "needs the plugin file my_gan.py: zoo --plugin my_gan.py ..."
+    assert needs("my_gan.py", "ab12") == "needs the plugin file my_gan.py: give its path with --plugin"
 
 
 # --- loading ----------------------------------------------------------------------------------------------------------

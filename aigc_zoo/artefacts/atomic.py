@@ -23,13 +23,16 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 @contextmanager
-def explained(path: Path) -> Iterator[None]:
-    """Converts an OSError inside the block into a StorageError that names `path`, the reason and the fix."""
+def explained(path: Path, elsewhere: str = ELSEWHERE) -> Iterator[None]:
+    """Converts an OSError inside the block into a StorageError that names `path`, the reason and the fix.
+
+    `elsewhere` says how the user chooses another place.
+    """
     try:
         yield
     except OSError as error:
         reason = "a file of that name exists" if isinstance(error, FileExistsError) else error.strerror or str(error)
-        fix = f"free space there, or {ELSEWHERE}" if error.errno in _FULL else ELSEWHERE
+        fix = f"free space there, or {elsewhere}" if error.errno in _FULL else elsewhere
         raise StorageError(f"cannot write {path}: {reason}: {fix}") from error
 
 
@@ -92,12 +95,12 @@ def append_line(path: Path, text: str, *, sync: bool = False) -> None:
             sync_folder(path.parent)  # otherwise a loss of power could lose the new file with all its lines
 
 
-def make_folder(path: Path) -> None:
+def make_folder(path: Path, elsewhere: str = ELSEWHERE) -> None:
     """Creates the folder and its parents, durably. Raises StorageError."""
     if path.is_dir():
         return
-    make_folder(path.parent)
-    with explained(path):
+    make_folder(path.parent, elsewhere)
+    with explained(path, elsewhere):
         path.mkdir(exist_ok=True)
         sync_folder(path.parent)
 

@@ -36,14 +36,18 @@ def locked(path: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
+ELSEWHERE = "choose another --out"
+"""How the commands that write runs choose another directory."""
+
+
 def acquire(directory: Path) -> int:
     """Creates the directory and locks it; returns the descriptor for `release`.
 
     Raises LockedError, which names the process that holds the lock, and StorageError.
     """
     for _ in range(TRIES):
-        make_folder(directory)
-        with explained(directory):
+        make_folder(directory, ELSEWHERE)
+        with explained(directory, ELSEWHERE):
             try:
                 descriptor = _open(directory / NAME)
             except FileNotFoundError:  # the last holder has just removed the directory
@@ -53,9 +57,9 @@ def acquire(directory: Path) -> int:
             process = _holder(descriptor)
             os.close(descriptor)
         if process:
-            raise LockedError(f"run {directory} is being written by process {process}: wait, or choose another --out")
+            raise LockedError(f"run {directory} is being written by process {process}: wait, or {ELSEWHERE}")
         time.sleep(0.005)
-    raise LockedError(f"run {directory} is being written by another process: wait, or choose another --out")
+    raise LockedError(f"run {directory} is being written by another process: wait, or {ELSEWHERE}")
 
 
 def release(descriptor: int) -> None:

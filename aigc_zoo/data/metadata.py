@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from aigc_zoo.data.layout import ImageFiles, plain, split_name
+from aigc_zoo.data.pixels import SUFFIXES
 from aigc_zoo.text import natural_key
 
 _LABELS = ("label", "labels", "class", "classname", "classlabel", "labelname", "category", "target", "classid")
@@ -188,15 +189,9 @@ def _of_rows(rows: Sequence[Row], images: _Index, of_labels: bool) -> _Table:
     In a file that is called labels, a single other column is that of the labels, whatever its name.
     """
     columns = list(dict.fromkeys(column for row in rows for column in row))
-    counts = {
-        column: sum(
-            isinstance(row.get(column), str) and images.find(row[column]) is not None
-            for row in rows[:MOST_ROWS_TO_CHOOSE]
-        )
-        for column in columns
-    }
-    name = max(columns, key=lambda column: counts[column], default="")
-    if not counts.get(name):
+    named = {column: _images_in(column, rows[:MOST_ROWS_TO_CHOOSE], images) for column in columns}
+    name = max(columns, key=lambda column: named[column], default="")
+    if not named.get(name):
         return _Table(reason="none of its columns names an image here")
     others = {re.sub(r"[\W_]", "", column).lower(): column for column in columns if column != name}
     split = next((others.pop(one) for one in _SPLITS if one in others), None)
@@ -209,6 +204,12 @@ def _of_rows(rows: Sequence[Row], images: _Index, of_labels: bool) -> _Table:
         listed = ", ".join(plain(column) for column in columns[:SHOWN])
         return _Table({}, splits, f"of its columns ({listed}) none is called label, class, category or target")
     return _Table({written: row.get(label) for written, row in pairs}, splits, column=label)
+
+
+def _images_in(column: str, rows: Sequence[Row], images: _Index) -> int:
+    """How many different images a column names; a name with its suffix counts twice, as an index may look like one."""
+    cells = {row[column] for row in rows if isinstance(row.get(column), str)}
+    return sum(1 + cell.lower().endswith(SUFFIXES) for cell in cells if images.find(cell) is not None)
 
 
 # --- labels -----------------------------------------------------------------------------------------------------------

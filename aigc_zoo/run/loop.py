@@ -88,6 +88,8 @@ class _Run:
     ) -> None:
         self.prepared, self.directory, self.progress, self.stop = prepared, directory, progress, stop
         self.ranks, self.first = prepared.ranks, prepared.ranks.first
+        for note in prepared.train.notes if self.first else ():  # they may say why networks refuse the data
+            progress.say(f"note: {note}")
         self.trainer: Trainer = prepared.trainer()
         self.terms = LastTerms(prepared.recipe.players, self.ranks)
         self.checkpoints = Checkpoints(prepared, directory, self.trainer, self.terms)
@@ -145,7 +147,7 @@ class _Run:
         if self.first:
             parameters = {name: count_parameters(net) for name, net in self.trainer.nets.items()}
             self.progress.start(self.directory.path, self.card, step, parameters)
-            for note in filter(None, (devices.untested(self.prepared.device), *self.prepared.train.notes)):
+            if note := devices.untested(self.prepared.device):
                 self.progress.say(f"note: {note}")
             self.prepared.catalogue.listen("zoo_run_start", run=self.directory.path)
         self.clock.start(self.trainer.images)

@@ -184,9 +184,7 @@ def test_an_unwritable_out(code, tmp_path, monkeypatch):
         raise OSError(code, os.strerror(code))
 
     monkeypatch.setattr(Path, "mkdir", refuse)
-    with pytest.raises(
-        StorageError, match=f"cannot write .*x: {os.strerror(code)}: .*write to another place"
-    ) as caught:
+    with pytest.raises(StorageError, match=f"cannot write .*x: {os.strerror(code)}: .*choose another --out") as caught:
         RunDirectory(tmp_path / "x").acquire()
     assert caught.value.exit_code == 74
     assert not list(tmp_path.iterdir())
@@ -194,7 +192,7 @@ def test_an_unwritable_out(code, tmp_path, monkeypatch):
 
 def test_out_is_a_file(tmp_path):
     (tmp_path / "x").write_bytes(b"photo")
-    with pytest.raises(StorageError, match=r"x: a file of that name exists: write to another place"):
+    with pytest.raises(StorageError, match=r"x: a file of that name exists: choose another --out"):
         RunDirectory(tmp_path / "x").acquire()
     assert (tmp_path / "x").read_bytes() == b"photo"
 

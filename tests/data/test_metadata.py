@@ -122,6 +122,8 @@ TABLES = [
     ("labels.csv", "id,breed\n1,cat\n2,dog\n3,cat\n4,dog\n"),
     ("Labels.CSV", "\ufefffilename;label\r\n./1.png;cat\r\nimages/2.png;dog\r\n/home/x/3.png;cat\r\n4.png;dog\r\n"),
     ("labels.csv", "1.png,cat\n2.png,dog\n3.png,cat\n4.png,dog\n"),
+    ("labels.csv", ",label,file\n1,cat,1.png\n4,dog,2.png\n3,cat,3.png\n2,dog,4.png\n"),
+    ("metadata.csv", "Unnamed: 0,file_name,class\n4,1.png,cat\n3,2.png,dog\n2,3.png,cat\n1,4.png,dog\n"),
     ("trainLabels.csv", "id,label\n1,cat\n2,dog\n3,cat\n4,dog\n"),
 ]
 
@@ -134,6 +136,11 @@ def test_tables_of_labels_are_read(opened: Any, name: str, text: str, promise: A
     assert "labels are read from" in train.notes[0]
     assert name in train.notes[0]
     promise.kept(read=1)
+
+
+def test_class_numbers_are_not_taken_for_names_of_images(opened: Any) -> None:
+    table = "label,id\n1,1\n2,2\n1,3\n2,4\n"
+    assert named(opened(PLAIN, **{"labels.csv": table})["train"]) == ["1", "2", "1", "2"]
 
 
 def test_a_table_counts_before_folders_and_numbers_keep_their_names(opened: Any) -> None:
@@ -194,6 +201,19 @@ def test_names_that_mean_several_images_are_told(opened: Any) -> None:
     train = opened(["a/1.png", "b/1.png", "a/2.png", "b/2.png"], **{"labels.csv": table})["train"]
     assert "1 of its rows name no image here, or several: 1" in train.notes[0]
     assert train.notes[1].startswith("data: no labels: the tables have labels of 2 of 4")
+
+
+def test_training_on_classes_is_refused_with_the_reason(
+    tmp_path: Path, write_image: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in SHARDS:
+        write_image(f"data/{name}", size=(16, 16))
+    (tmp_path / "data" / "dataset.json").write_text(stylegan(None))
+    words = ["train", "dcgan", "--data", str(tmp_path / "data"), "--conditional", "--out", str(tmp_path / "run")]
+    assert main(words) == 3
+    err = capsys.readouterr().err
+    assert "note: data: labels are not read from dataset.json: its labels are null" in err
+    assert "leave out --conditional" in err
 
 
 def test_a_column_of_splits_is_read(opened: Any) -> None:
