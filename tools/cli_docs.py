@@ -32,8 +32,7 @@ TAIL = """
 | 65 | missing or damaged data |
 | 70 | training diverged |
 | 74 | a file or standard output cannot be read or written |
-| 129, 130, 143 | stopped by SIGHUP (a terminal that closed), Ctrl-C or SIGTERM, after saving a checkpoint |
-| 141 | the reader of a pipe left while training; a checkpoint was saved |
+| 129, 130, 141, 143 | stopped after saving a checkpoint: SIGHUP, Ctrl-C, a pipe without a reader, SIGTERM |
 
 ## Environment variables
 
