@@ -75,9 +75,7 @@ class RecipeFixture:
         precision: str = "fp32",
         engine: str = "eager",
     ) -> Trainer:
-        """A trainer at step 0. `plays` selects the players to train and states the loss of each; `same_batch` repeats
-        the first batch.
-        """
+        """A trainer at step 0. `plays` are the players to train and their losses; `same_batch` repeats a batch."""
         recipe = self.recipe
         if plays is not None:
             players = {name: replace(recipe.players[name], loss=loss) for name, loss in plays.items()}
