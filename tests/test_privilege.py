@@ -26,12 +26,12 @@ FAMILIES = sorted(path.parent.name for path in (ROOT / "plugins").glob("*/__init
 def family_names() -> set[str]:
     """Names of families and their components, without common words.
 
-    Common words are the names of datasets, such as `ring` and `grid`, and of families that are named after a kind, such
-    as `losses`.
+    Common words are the names of datasets, such as `ring` and `grid`, of modalities, such as `text`, and of families
+    that are named after a kind, such as `losses`.
     """
-    kinds = {kind for kind in KINDS if kind != "dataset"}
+    kinds = {kind for kind in KINDS if kind not in ("dataset", "modality")}
     names = {entry.name for entry in catalogue().items(None, "zoo/*") if entry.kind in kinds}
-    named_after_kinds = {form for kind in KINDS for form in (kind, f"{kind}s", f"{kind}es")}
+    named_after_kinds = {form for kind in KINDS for form in (kind, f"{kind}s", f"{kind}es", f"{kind[:-1]}ies")}
     return names | (set(FAMILIES) - named_after_kinds)
 
 

@@ -69,6 +69,10 @@ PROMISES: Mapping[str, str] = {
     "U7": "Python refuses what a command refuses, with the same class, exit code and words",
     "U8": "data in memory are read and refused as files are, and known by their content",
     "U9": "a device that torch finds is taken, and any other is refused with those that it finds",
+    "M1": "a classifier counts modes only of data whose classes it was trained on and recognizes",
+    "M2": "data that repeat give no alarm of collapse, and generators that repeat more do",
+    "M3": "few images and any metric end in values or in a sentence",
+    "M4": "lossy images are found by their content, whatever the files are called",
 }
 
 

@@ -299,6 +299,5 @@ class _Run:
             reason=reason,
             seconds=self.clock.seconds,
             signal=signal,
-            held_out=self.directory.read_held_out(),
-            **outcome(self.monitor.history),
+            **outcome(self.monitor.history, self.directory.read_held_out()),
         )

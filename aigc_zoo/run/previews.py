@@ -40,8 +40,8 @@ def draw(sampler: Sampler, find: Find, samples: Tensor) -> Image.Image:
     if not sampler.recipe.inputs or sampler.inputs is None:
         return modality.preview(samples, spec)
     entries = sampler.inputs(torch.arange(len(samples)))
-    shown = [(find(spec.entries[name].modality), spec.entries[name], entries[name]) for name in sampler.recipe.inputs]
-    shown = [one for one, name in zip(shown, sampler.recipe.inputs, strict=True) if name != sampler.recipe.imitates]
+    names = [name for name in sampler.recipe.inputs if name in spec.entries]
+    shown = [(find(spec.entries[name].modality), spec.entries[name], entries[name]) for name in names]
     shown.append((modality, spec, samples))
     if sampler.recipe.imitates in entries:
         shown.append((modality, spec, entries[sampler.recipe.imitates]))

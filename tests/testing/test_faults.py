@@ -229,6 +229,11 @@ FAULTS = {
         "extractor mean",
         {"E-FEATURES": "depend on the other samples of its batch"},
     ),
+    "an extractor with other classes than logits": (
+        [('"extractor", "mean", "mean")', '"extractor", "mean", "mean", classes=("cat", "dog"))')],
+        "extractor mean",
+        {"E-CLASSES": "it states 2 classes and returns 0 logits"},
+    ),
     "a preset of an unknown option": (
         [('{"small": {"latent": 4}}', '{"small": {"latents": 4}}')],
         "recipe game",
