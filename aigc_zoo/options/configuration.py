@@ -84,7 +84,7 @@ def resolve(
 
     A layer that chooses another component for a slot drops what lower layers set of the former one. `reference` may be
     None where the file names its recipe. The recipe is built only if its component's `defaults` leave out dataset,
-    batch size or length. Raises UsageError for faults in flags or keywords (`origin` "cli", "python"), else ConfigError.
+    batch size or length. Raises UsageError for a fault in flags or keywords (`origin` cli or python), or ConfigError.
     """
     given = dict(given or {}) | ({} if data is None else {"data": os.fspath(data)})
     draft, preset = _draft(catalogue, reference, file, given.get("data"))
