@@ -97,7 +97,7 @@ def _evaluated(tree: ast.Module, found: ast.stmt, name: str, origin: str) -> Cal
     body = ast.fix_missing_locations(ast.Module([*_background(tree, shell), shell], []))
     exec(compile(body, origin, "exec"), space)
     made: Callable[..., Any] = space[found.name]  # type: ignore[attr-defined]
-    get_type_hints(vars(made)["__init__"] if isinstance(made, type) else made, include_extras=True)
+    get_type_hints(vars(made).get("__init__", made) if isinstance(made, type) else made, include_extras=True)
     return made
 
 

@@ -196,7 +196,8 @@ def _load_own(
     if size not in (None, data["size"]) or options:
         return reference, splits
     if splits["train"].digest != data["digest"]:
-        words = [word for key, value in read_with.items() for word in _words(f"against.{key}", value)]
+        given = {key: value for key, value in read_with.items() if value is not None}
+        words = [word for key, value in given.items() for word in _words(f"against.{key}", value)]
         raise DataError(
             f"{source}: {reference} is not what it was trained on, as the digest of the data differs\n"
             f"to compare with it nevertheless: {zoo_command('eval', source, '--against', reference, *words)}"

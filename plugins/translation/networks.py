@@ -76,8 +76,7 @@ def unet(
     ValueError for data without a source image.
 
     width: channels after the first convolution; they double per level, up to eight times as many.
-    levels: convolutions of stride 2; none reaches at most 4 pixels in the smaller side (8 levels at 256 pixels in the
-        paper reach one).
+    levels: convolutions of stride 2; none chooses as many as leave 4 pixels of the smaller side (the paper leaves one).
     norm: instance normalization, batch as in the paper's training (its batch size of 1 makes both equal), or none.
     up: nearest-neighbour resizing and a 3x3 convolution, which leaves no checkerboard, or transposed as in the paper.
     dropout: of the three innermost upward levels, while training only; it is the paper's only noise.

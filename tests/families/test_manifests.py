@@ -55,7 +55,7 @@ def target(component: Component) -> Any:
 
 
 def keywords(component: Component) -> Mapping[str, inspect.Parameter]:
-    parameters = inspect.signature(target(component)).parameters
+    parameters = inspect.signature(target(component), eval_str=True).parameters
     return {name: one for name, one in parameters.items() if one.kind is one.KEYWORD_ONLY}
 
 
@@ -134,7 +134,8 @@ def test_presets_set_options_that_exist_to_other_than_their_defaults(name: str, 
         if key in chosen.slots:  # a component, perhaps with a preset of its own
             part, _, small = str(value).partition(".")
             assert chosen.slots[key] == f"zoo/{part}"
-            (component,) = [one for one in EVERY if (one.kind, one.name) == (key, part)]
+            kind = _slot(keywords(recipe)[key])
+            (component,) = [one for one in EVERY if (one.kind, one.name) == (kind, part)]
             assert all(chosen.options[f"{key}.{name}"] == one for name, one in component.presets.get(small, {}).items())
             continue
         assert (chosen.options | chosen.run.card())[key] == value
