@@ -98,8 +98,12 @@ def resolve(
     defaults: dict[str, Any] = {}
     if draft.needs_recipe():
         recipe = build(draft.catalogue, chosen)
-        chosen = replace(chosen, built=recipe)
         space = draft.entry.lineage[0].namespace  # of the code that states the dataset
+        if "data" not in draft.given and draft.dataset is None:  # its options belong to the configuration, too
+            draft.choose_dataset(recipe.dataset, Overlay({}, namespace=space))
+            values = draft.referenced(draft.values())
+            chosen = _configured(draft, values, preset)
+        chosen = replace(chosen, built=recipe)
         defaults = {"data": references.find(draft.catalogue, "data", recipe.dataset, space).full}
         defaults |= {"batch_size": recipe.batch_size, "steps": recipe.steps, "images": recipe.images}
         has_length = run["steps"] is not None or run["images"] is not None
