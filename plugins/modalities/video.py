@@ -107,6 +107,10 @@ class Video(Modality):
     def strict(self) -> AbstractContextManager[None]:
         return pixels.strict()
 
+    def example(self) -> tuple[Spec, Values]:
+        clips = np.random.default_rng(0).integers(0, 256, (6, 3, 4, 8, 8), dtype=np.uint8)
+        return Spec(shape=(3, 4, 8, 8), modality="video", rate=10.0), clips
+
     def decode(self, rows: Tensor, draw: Draw, spec: Spec) -> Tensor:
         return rows.to(torch.float32).mul_(2 / 255).add_(-1.0) if rows.dtype == torch.uint8 else rows.to(torch.float32)
 
@@ -116,16 +120,16 @@ class Video(Modality):
     @property
     def one(self) -> Mapping[str, Writer]:
         return {
-            ".gif": lambda x, spec: self._gif(x[None], spec),
-            ".apng": lambda x, spec: self._apng(x[None], spec),
+            ".gif": lambda x, spec: _gif(self._pictures(x, spec), spec),
+            ".apng": lambda x, spec: _animated(self._pictures(x, spec), "PNG", spec),
             ".npy": npy,
         }
 
     @property
     def many(self) -> Mapping[str, Writer]:
         return {
-            ".gif": self._gif,
-            ".apng": self._apng,
+            ".gif": lambda x, spec: _gif(self._sheets(x, spec), spec),
+            ".apng": lambda x, spec: _animated(self._sheets(x, spec), "PNG", spec),
             ".png": lambda x, spec: png(self.preview(x, spec)),
             ".npy": npy,
         }
@@ -137,7 +141,7 @@ class Video(Modality):
         return Image.fromarray(_tiled(frames[:, chosen]))
 
     def html(self, x: Tensor, spec: Spec) -> str:
-        data = base64.b64encode(self.one[".gif"](x, spec)).decode()
+        data = base64.b64encode(_gif(self._sheets(x[None], spec), spec)).decode()
         return f'<img alt="clip" class="clip" src="data:image/gif;base64,{data}">'
 
     def _frames(self, x: Tensor, spec: Spec) -> Values:
@@ -145,16 +149,11 @@ class Video(Modality):
         values = self.quantize(x.detach().cpu(), spec).permute(0, 2, 3, 4, 1)
         return (values if values.shape[-1] == 3 else values[..., 0]).contiguous().numpy()
 
-    def _gif(self, x: Tensor, spec: Spec) -> bytes:
-        images = self._images(x, spec)
-        if images[0].mode == "RGB":
-            images = [image.quantize(256, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE) for image in images]
-        return _animated(images, "GIF", spec)
+    def _pictures(self, x: Tensor, spec: Spec) -> list[Image.Image]:
+        """The frames of one clip, in their own size."""
+        return [Image.fromarray(frame) for frame in self._frames(x[None], spec)[0]]
 
-    def _apng(self, x: Tensor, spec: Spec) -> bytes:
-        return _animated(self._images(x, spec), "PNG", spec)
-
-    def _images(self, x: Tensor, spec: Spec) -> list[Image.Image]:
+    def _sheets(self, x: Tensor, spec: Spec) -> list[Image.Image]:
         """All clips beside each other, a picture for each frame."""
         frames = self._frames(x, spec)
         columns = min(4, math.ceil(math.sqrt(len(frames))))
@@ -180,6 +179,12 @@ def _tiled(images: Values) -> Values:
                 images[row, column].repeat(scale, 0).repeat(scale, 1)
             )
     return canvas
+
+
+def _gif(images: Sequence[Image.Image], spec: Spec) -> bytes:
+    if images[0].mode == "RGB":
+        images = [image.quantize(256, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE) for image in images]
+    return _animated(images, "GIF", spec)
 
 
 def _animated(images: Sequence[Image.Image], kind: str, spec: Spec) -> bytes:
