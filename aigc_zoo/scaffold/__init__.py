@@ -135,6 +135,7 @@ def _values(catalogue: Catalogue, distribution: str, kind: str, licence: str, au
         "data": data,
         "data_in_test": in_test,
         "settings": json.dumps(settings),
+        "sampled": "4, data=DATA" if kind == "network" else "4",
         "recipe": recipe,
         "slots": json.dumps(slots),
         "command": f"zoo train {recipe} --data {data}{flags}",

@@ -66,7 +66,8 @@ class _Reader(HTMLParser):
     def handle_decl(self, decl: str) -> None:
         raise CheckFailed(f"`html` has a declaration <!{decl[:20]}>: return what belongs inside of a page")
 
-    unknown_decl = handle_decl
+    def unknown_decl(self, data: str) -> None:
+        self.handle_decl(data)
 
     def handle_pi(self, data: str) -> None:
         raise CheckFailed(f"`html` has a processing instruction <?{data[:20]}>: leave it out")

@@ -70,9 +70,8 @@ def _require_value(value: Value) -> None:
     require(_NAME.fullmatch(value.name), f"the name {value.name!r} of a value does not match {_NAME.pattern}")
     require(value.title, f"value {value.name} has no title for tables")
     require(value.better in ("lower", "higher", "near"), f"value {value.name}: better is {value.better!r}")
-    require(
-        value.ideal is not None or value.better != "near", f"value {value.name} is better near an ideal: state the ideal"
-    )
+    stated = value.ideal is not None or value.better != "near"
+    require(stated, f"value {value.name} is better near an ideal: state the ideal")
     require(value.ideal is None or math.isfinite(value.ideal), f"value {value.name} has the ideal {value.ideal}")
 
 
@@ -87,9 +86,8 @@ def reals_read_the_ideal(subject: ComponentSubject) -> str:
         return "no dataset with what it measures is on this machine: only what it states is checked"
     measured = _measured(metric, samples, 64)
     names = [value.name for value in metric.values]
-    require(
-        sorted(measured) == sorted(names), f"`measure` returns {', '.join(measured) or 'nothing'}, not {', '.join(names)}"
-    )
+    returned = ", ".join(measured) or "nothing"
+    require(sorted(measured) == sorted(names), f"`measure` returns {returned}, not {', '.join(names)}")
     for value in metric.values:
         found = measured[value.name]
         require(isinstance(found, Measured), f"`measure` returns a {type(found).__name__}, not a modality.Measured")
@@ -97,7 +95,8 @@ def reals_read_the_ideal(subject: ComponentSubject) -> str:
         require(math.isfinite(number), f"{value.name} of {samples.name} against itself is {number}")
         if value.ideal is not None:
             near = abs(number - value.ideal) <= TOLERANCE * max(1.0, abs(value.ideal))
-            require(near, f"{value.name} of {samples.name} against itself is {number:.4g}, not its ideal {value.ideal:g}")
+            itself = f"{value.name} of {samples.name} against itself"
+            require(near, f"{itself} is {number:.4g}, not its ideal {value.ideal:g}")
         if found.interval is not None:
             low, high = found.interval
             require(low <= number <= high, f"the interval of {value.name}, {low:.4g} to {high:.4g}, excludes its value")

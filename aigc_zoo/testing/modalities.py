@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
@@ -123,7 +123,8 @@ def _require_round_trip(found: Example, suffix: str, files: Sequence[bytes], she
         return True
     for name in ALIKE:
         stated, read = getattr(found.spec, name), getattr(spec, name)
-        require(stated == read, f"of {suffix} files that it wrote, `plan` states {name} {read!r:.80}, not {stated!r:.80}")
+        written = f"of {suffix} files that it wrote"
+        require(stated == read, f"{written}, `plan` states {name} {read!r:.80}, not {stated!r:.80}")
     require(abs(spec.rate - found.spec.rate) <= 0.05 * found.spec.rate, f"{suffix} files give the rate {spec.rate:g}")
     require(len(rows) == len(found.rows), f"{len(found.rows)} samples written to {suffix} are read as {len(rows)}")
     again = found.modality.decode(torch.from_numpy(rows), _draw(len(rows)), spec)
@@ -142,7 +143,8 @@ def read_files(modality: Modality, suffix: str, files: Sequence[bytes]) -> tuple
     for data, name, some in zip(files, names, scans, strict=True):
         read = [np.asarray(one) for one in modality.read(io.BytesIO(data), name, spec)]
         count = modality.count(some, spec)
-        require(len(read) == count, f"`count` states {count} samples for a {suffix} file, and `read` yields {len(read)}")
+        yields = f"`read` yields {len(read)} of a {suffix} file"
+        require(len(read) == count, f"`count` states {count} samples, and {yields}")
         for one in read:
             require(
                 one.shape == tuple(shape) and one.dtype == np.dtype(dtype),
@@ -246,14 +248,15 @@ def methods_are_pure(subject: ComponentSubject) -> None:
     """
     modality, spec, rows, x = example_of(subject)
     decode = partial(modality.decode, draw=_draw(len(rows)), spec=spec)
-    for name, given, call in (
+    calls: tuple[tuple[str, Tensor, Callable[[Tensor], Tensor]], ...] = (
         ("decode", torch.from_numpy(rows.copy()), decode),
         ("quantize", x.clone(), partial(modality.quantize, spec=spec)),
         ("preview", x.clone(), lambda x: _pixels(modality.preview(x, spec))),
         ("html", x.clone(), lambda x: _bytes("".join(modality.html(one, spec) for one in x).encode())),
         *((f"one[{suffix!r}]", x.clone(), _each(write, spec)) for suffix, write in modality.one.items()),
         *((f"many[{suffix!r}]", x.clone(), _all(write, spec)) for suffix, write in modality.many.items()),
-    ):
+    )
+    for name, given, call in calls:
         before = given.clone()
         one, two = (seeded(call, given, seed=seed).clone() for seed in (1, 2))
         require(equal(given, before), f"`{name}` changes its argument: work on a copy")
@@ -291,7 +294,11 @@ def previews_have_constant_sizes(subject: ComponentSubject) -> str:
     sizes = []
     for count in sorted({1, 3, modality.previews}):
         rows = x[torch.arange(count) % len(x)]
-        others = [rows.flip(0), x[:1].expand_as(rows), *([samples_like(spec, count)] if x.is_floating_point() else [])]
+        others = [
+            rows.flip(0),
+            x[:1].expand_as(rows).clone(),
+            *([samples_like(spec, count)] if x.is_floating_point() else []),
+        ]
         image = modality.preview(rows, spec)
         require(isinstance(image, Image.Image), f"`preview` returns a {type(image).__name__}, not a Pillow image")
         require(image.mode in ("L", "RGB"), f"`preview` returns an image of mode {image.mode}: use L or RGB")

@@ -58,8 +58,9 @@ def _built(subject: ComponentSubject) -> Iterator[tuple[Spec, nn.Module, Callabl
 
 def _inputs(spec: Spec, module: nn.Module, rows: int = ROWS) -> tuple[Any, ...]:
     """The arguments that the module is called with."""
-    if hasattr(module, "example_inputs"):
-        given = module.example_inputs(rows)
+    example: Any = getattr(module, "example_inputs", None)
+    if example is not None:
+        given = example(rows)
         require(isinstance(given, tuple), "its method `example_inputs` returns no tuple of arguments")
         return tuple(given)
     return (samples_like(spec.entries.get(SOURCE, spec), rows),)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 
 import torch
@@ -60,7 +61,7 @@ class MemoryView:
         features = self.features(which)
         if self._labels is not None and len(self._labels) == len(features):
             return CERTAIN * torch.nn.functional.one_hot(self._labels, max(2, len(self.classes))).float()
-        return features @ noise(features.shape[1], max(2, len(self.classes))) / features.shape[1] ** 0.5
+        return features @ (noise(features.shape[1], max(2, len(self.classes))) / math.sqrt(features.shape[1]))
 
     def labels(self) -> Tensor:
         if self._labels is None:

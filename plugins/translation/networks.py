@@ -120,7 +120,7 @@ def patch(
     norm: instance normalization, batch as in the paper, or none.
     """
     if spec.classes:
-        raise ValueError("a patch discriminator reads no labels: leave --conditional out, or choose --discriminator dcgan")
+        raise ValueError("a patch discriminator reads no labels: leave --conditional out, or choose another one")
     if len(spec.shape) != 3 or min(spec.shape[1:]) >> depth < 3:
         raise ValueError(
             f"a patch discriminator of depth {depth} needs images of at least {3 << depth} pixels a side, not "
