@@ -1,4 +1,4 @@
-"""Clips from animated GIF, PNG and WebP files, and from MP4 and other films where PyAV is installed."""
+"""Clips from animated GIF, PNG and WebP files, and from MP4 and other containers where PyAV is installed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from aigc_zoo.modality import Modality, Values, Writer, npy, png, to_uint8
 from aigc_zoo.spec import Range
 
 ANIMATIONS = (".gif", ".apng", ".png", ".webp")
-FILMS = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi")
+CONTAINERS = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi")
 MOST_FRAMES = 100_000
 FRAMES = 16
 """Frames of a clip where no number is given, at most."""
@@ -44,12 +44,12 @@ class Video(Modality):
 
     noun: ClassVar[str] = "clip"
     units: ClassVar[str] = "clips"
-    suffixes: ClassVar[tuple[str, ...]] = (*ANIMATIONS, *FILMS)
+    suffixes: ClassVar[tuple[str, ...]] = (*ANIMATIONS, *CONTAINERS)
     rank: ClassVar[int] = 3
     previews: ClassVar[int] = STRIPS
 
     def scan(self, file: IO[bytes], name: str) -> Iterator[Header]:
-        yield _film_header(file) if _is_film(name) else _animation_header(file)
+        yield _container_header(file) if _is_container(name) else _animation_header(file)
 
     def plan(
         self,
@@ -89,9 +89,9 @@ class Video(Modality):
 
     def read(self, file: IO[bytes], name: str, spec: Spec) -> Iterator[Values]:
         channels, count, height, width = spec.shape
-        header = _film_header(file) if _is_film(name) else _animation_header(file)
+        header = _container_header(file) if _is_container(name) else _animation_header(file)
         clips, frames = max(1, header.frames // count), []
-        for image in _film(file) if _is_film(name) else _animation(file):
+        for image in _container(file) if _is_container(name) else _animation(file):
             flat = image.convert("L" if channels == 1 else "RGB")
             values = np.asarray(pixels.square(flat, width) if (flat.width, flat.height) != (width, height) else flat)
             frames.append(values[None] if channels == 1 else values.transpose(2, 0, 1))
@@ -239,11 +239,11 @@ def _grey(frame: Image.Image) -> bool:
     return bool((values == values[..., :1]).all())
 
 
-# --- films ------------------------------------------------------------------------------------------------------------
+# --- containers -------------------------------------------------------------------------------------------------------
 
 
-def _is_film(name: str) -> bool:
-    return name.lower().endswith(FILMS)
+def _is_container(name: str) -> bool:
+    return name.lower().endswith(CONTAINERS)
 
 
 def _av() -> Any:
@@ -254,7 +254,7 @@ def _av() -> Any:
     return av
 
 
-def _film_header(file: IO[bytes]) -> Header:
+def _container_header(file: IO[bytes]) -> Header:
     file.seek(0)
     with _av().open(file) as container:
         stream = container.streams.video[0]
@@ -264,7 +264,7 @@ def _film_header(file: IO[bytes]) -> Header:
         return Header(stream.width, stream.height, frames, float(stream.average_rate or 8), False)
 
 
-def _film(file: IO[bytes]) -> Iterator[Image.Image]:
+def _container(file: IO[bytes]) -> Iterator[Image.Image]:
     file.seek(0)
     with _av().open(file) as container:
         for frame in container.decode(container.streams.video[0]):

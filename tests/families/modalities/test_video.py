@@ -1,4 +1,4 @@
-"""Clips: animations and films, common sizes and lengths, playable samples."""
+"""Clips: animations and containers, common sizes and lengths, playable samples."""
 
 from __future__ import annotations
 
@@ -103,13 +103,13 @@ def test_all_clips_are_one_animation_and_a_filmstrip() -> None:
 def test_films_are_read() -> None:
     av = pytest.importorskip("av")
     target = io.BytesIO()
-    with av.open(target, "w", format="mp4") as film:
-        stream = film.add_stream("mpeg4", rate=12)
+    with av.open(target, "w", format="mp4") as container:
+        stream = container.add_stream("mpeg4", rate=12)
         stream.width = stream.height = 32
         stream.pix_fmt = "yuv420p"
         for image in frames(8, 32):
-            film.mux(stream.encode(av.VideoFrame.from_image(image.convert("RGB"))))
-        film.mux(stream.encode())
+            container.mux(stream.encode(av.VideoFrame.from_image(image.convert("RGB"))))
+        container.mux(stream.encode())
     rows, spec = read(target.getvalue(), name="a.mp4")
     assert (spec.shape, spec.rate) == ((3, 8, 32, 32), 12.0)
     assert int(rows[0, 1, 5, 10].argmax()) == 5
