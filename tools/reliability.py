@@ -60,7 +60,6 @@ PROMISES: Mapping[str, str] = {
     "N1": "names of data, extractors and components mean what they meant when a run started, whatever is installed",
     "N2": "a run resumes with equal data, files and plugins under another name or place, bit for bit, and says so",
     "N3": "every missing recipe, component, dataset and extractor of a run names the package to install",
-    "R33": "hostile files of every modality, in folders and archives, have their stated outcomes",
     "F": "random options, cards, checkpoints, archives and images are accepted or refused in words",
     "D1": "labels beside images are read, shards are no classes, and one line says what is not read and why",
     "D2": "options of datasets reach data, card and resume, and a file goes to the dataset that states its suffix",

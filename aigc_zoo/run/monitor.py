@@ -16,7 +16,7 @@ from aigc_zoo.errors import ConfigError, DataError, UsageError
 from aigc_zoo.metrics.evaluate import Evaluator
 from aigc_zoo.metrics.features import Extractor, load_extractor
 from aigc_zoo.metrics.fidelity import library
-from aigc_zoo.metrics.kinds import groups_of, improves, short_name, warnings
+from aigc_zoo.metrics.kinds import GROUPS, groups_of, improves, short_name, warnings
 from aigc_zoo.metrics.own_features import PIXELS, no_features, own_features
 from aigc_zoo.run.default_metrics import default_metrics
 from aigc_zoo.run.disk_full import TolerateFullDisk
@@ -94,8 +94,7 @@ class Monitor:
         self.evaluator = self._evaluator()
         until = prepared.settings.until
         names = self.evaluator.names if self.evaluator is not None else ()
-        note = self.evaluator.extractor.note if self.evaluator is not None and self.evaluator.extractor.groups else ""
-        self.target = parse_target(until, names, note) if until else None
+        self.target = parse_target(until, names, self._hint(until)) if until else None
 
     @property
     def network(self) -> nn.Module | None:
@@ -185,6 +184,14 @@ class Monitor:
             self.progress.say(f"note: {PIXELS if own else ''}{extractor.note}")
         evaluator.choose(groups_of(settings.metrics.split(",")) if settings.metrics else self._default(evaluator))
         return evaluator if evaluator.metrics else None
+
+    def _hint(self, until: str) -> str:
+        """How to measure the metric of `--until`, where the data have too few samples for it or no extractor."""
+        if self.evaluator is None:
+            return ""
+        group = next((name for name in GROUPS if re.match(rf"\s*{name}\b", until)), "")
+        shortage = self.evaluator.shortage(group) if group and not self.evaluator.unavailable_reason(group) else None
+        return shortage[0] if shortage else self.evaluator.extractor.note if self.evaluator.extractor.groups else ""
 
     def _extractor(self) -> Extractor | None:
         """The extractor of the run, or own features, or None. Raises ConfigError if None and a metric is requested."""

@@ -55,6 +55,23 @@ def test_a_request_to_measure_one_image_is_refused(words: str, code: int, capsys
     assert Path("run").exists() == (code == 0)
 
 
+@pytest.mark.parametrize(
+    ("target", "hint"),
+    [
+        ("fid<=5", "8 images of images are too few for FID with 128 features: at least 129 are needed"),
+        ("kid<0.1", "8 images of images are too few for KID: at least 1,000 are needed"),
+        ("precision>0.9", ""),
+    ],
+)
+def test_a_target_that_is_not_measured_says_why(target: str, hint: str, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["train", "dcgan", "--data", "images.npy", "--extractor", "zoo-grey28", "--until", target, *SMALL]
+    assert main(words) == 2
+    message = capsys.readouterr().err.partition("zoo: ")[2]
+    assert 'is not measured; for example --until "variance-ratio<=5"' in message
+    assert message.partition("\n")[2].strip() == hint
+    assert not Path("run").exists()
+
+
 @pytest.mark.parametrize(("recipe", "data"), [("dcgan", "images.npy"), ("dcgan", "color.npy"), ("dcgan", "ring")])
 @pytest.mark.parametrize("command", ["train", "eval"])
 def test_weights_without_their_extractor_are_refused(

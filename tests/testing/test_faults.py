@@ -233,6 +233,7 @@ FAULTS = {
         [('"extractor", "mean", "mean")', '"extractor", "mean", "mean", classes=("cat", "dog"))')],
         "extractor mean",
         {"E-CLASSES": "it states 2 classes and returns 0 logits"},
+    ),
     # --- modalities
     "a file of several samples that lacks one": (
         [('{".bits": lambda x, spec: self.text(x, spec)}', '{".bits": lambda x, spec: self.text(x[1:], spec)}')],
