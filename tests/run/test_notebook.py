@@ -21,7 +21,7 @@ import aigc_zoo
 from aigc_zoo.api import Run
 from aigc_zoo.artefacts.runs import RunDirectory
 from aigc_zoo.cli import main
-from aigc_zoo.errors import ConfigError, DataError, UsageError, ZooError
+from aigc_zoo.errors import ConfigError, DataError, ZooError
 from aigc_zoo.run import bars
 from aigc_zoo.run.progress import Progress
 
