@@ -40,20 +40,26 @@ def command(zoo: Globals, reference: str, kind: str | None, as_json: bool) -> No
     others = [other.kind for other in catalogue.items() if other.id == entry.id and other.kind != entry.kind]
     settings, options = _options(catalogue, entry, full)
     sampling, problem = _sampling(zoo, entry, full)
+    files: dict[str, list[str]] = {}
+    if entry.kind == "modality":
+        files, options, problem = _of_modality(zoo, entry)
     if as_json:
-        about = _json(entry, others, settings, options)
+        about = _json(entry, others, settings, options) | ({"files": files} if files else {})
         about["sampling_options"] = [_row(option) for option in sampling]
         print_json({"schema": 1, **item(entry), "preset": found.preset, **about})
     else:
-        click.echo(printable(_page(entry, full, others, settings, options, sampling)))
+        click.echo(printable(_page(entry, full, others, settings, options, sampling, files)))
     if problem:
-        click.echo(printable(f"its sampling options cannot be listed: {problem}"), err=True)
+        what = "files" if entry.kind == "modality" else "sampling options"
+        click.echo(printable(f"its {what} cannot be listed: {problem}"), err=True)
 
 
 def _options(catalogue: Catalogue, entry: Entry, full: str) -> tuple[list[Option], list[Option]]:
     """The run settings that a recipe states, and the component's options, both with defaults and their sources."""
     from aigc_zoo import options
 
+    if entry.kind == "modality":
+        return [], []  # the target has none; those of its files are read from the class, see `_of_modality`
     if entry.kind == "recipe":
         return options.settings_of(catalogue, full), options.options_of(catalogue, full, {})
     return [], options.component_options(catalogue, entry.kind, full)
@@ -76,6 +82,25 @@ def _sampling(zoo: Globals, entry: Entry, full: str) -> tuple[list[Option], str]
         return recipe_sampling_options(zoo.catalogue(), full), ""
     except ZooError as error:
         return [], str(error).splitlines()[0]
+
+
+def _of_modality(zoo: Globals, entry: Entry) -> tuple[dict[str, list[str]], list[Option], str]:
+    """The suffixes that a modality reads and writes, and the options of its files, or why they are not known.
+
+    The class is imported: its suffixes are no part of the manifest.
+    """
+    from aigc_zoo.data.modalities import modality
+    from aigc_zoo.options import RUN_SETTINGS
+    from aigc_zoo.options.signatures import signature_options
+
+    try:
+        found = modality(zoo.catalogue(), entry.id)
+        options = signature_options(found.plan, ("scans",))
+        files = {"reads": list(found.suffixes), "one sample": list(found.one), "all samples": list(found.many)}
+    except (ZooError, ValueError) as error:
+        return {}, [], str(error).splitlines()[0]
+    named = (one if one.key in RUN_SETTINGS else replace(one, key=f"data.{one.key}") for one in options)
+    return files, list(named), ""
 
 
 # --- JSON -------------------------------------------------------------------------------------------------------------
@@ -127,12 +152,14 @@ def _page(
     settings: list[Option],
     options: list[Option],
     sampling: list[Option],
+    files: Mapping[str, list[str]],
 ) -> str:
     component = entry.component
     page = click.HelpFormatter(width=width())
     page.write(f"{entry.kind} {full}\n")
     page.write(f"{click.wrap_text(component.summary, width())}\n\n")
-    page.write_dl([fact for fact in _facts(entry, others) if fact[1]])
+    read = [(what, ", ".join(suffixes) or "arrays alone") for what, suffixes in files.items()]
+    page.write_dl([*(fact for fact in _facts(entry, others) if fact[1]), *read])
     if component.notes:
         with page.section("notes"):
             page.write_text(component.notes)

@@ -51,9 +51,11 @@ class Audio(Modality):
         rate: Annotated[int | None, Range(1_000, 192_000)] = None,
         seconds: Annotated[float | None, Range(0.001, 600)] = None,
     ) -> Spec:
-        """rate: sample rate in Hz that recordings are resampled to, by default the most frequent one
-        seconds: length of a sample; longer recordings are cut into several, shorter ones end in silence; by default
-        the smallest power of two of samples that 95 % of the recordings fit, at most 65,536
+        """Rate and length of all sounds.
+
+        rate: sample rate in Hz that recordings are resampled to, by default the most frequent one.
+        seconds: length of a sample; longer recordings are cut into several, shorter ones end in silence; by default the
+            smallest power of two of samples that 95 % of the recordings fit, at most 65,536.
         """
         if rate is None:
             rate = max(Counter(scan.rate for scan in scans).items(), key=lambda item: (item[1], item[0]))[0]

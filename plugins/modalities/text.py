@@ -51,8 +51,10 @@ class Text(Modality):
             yield Scan(len(text), frozenset(text), breaks)
 
     def plan(self, scans: Sequence[Scan], *, length: Annotated[int | None, Range(1, 65_536)] = None) -> Spec:
-        """length: characters of a sample, which is then a window of the text, line breaks included; by default a sample
-        is a line, and the longest line gives the length, at most 256
+        """Length and symbols of all texts.
+
+        length: characters of a sample, which is then a window of the text, line breaks included; by default a sample is
+            a line, and the longest line gives the length, at most 256.
         """
         symbols = frozenset().union(*(scan.symbols for scan in scans)) | ({"\n"} if length else frozenset())
         if len(symbols) >= MOST_SYMBOLS:

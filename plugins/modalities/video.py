@@ -58,10 +58,12 @@ class Video(Modality):
         size: Annotated[int | None, Range(1)] = None,
         frames: Annotated[int | None, Range(1, MOST_FRAMES)] = None,
     ) -> Spec:
-        """size: pixels a side of the squares that frames are cropped and resized to; by default clips of one size keep
-        it, and clips of several sizes become squares of 64
+        """Size and length of all clips.
+
+        size: pixels a side of the squares that frames are cropped and resized to; by default clips of one size keep it,
+            and clips of several sizes become squares of 64.
         frames: frames of a sample; longer clips are cut into several, shorter ones repeat their last frame; by default
-        those of the shortest clip, at most 16
+            those of the shortest clip, at most 16.
         """
         sizes = {(scan.width, scan.height) for scan in scans}
         if size is None and len(sizes) > 1:

@@ -166,6 +166,38 @@ def test_show_applies_the_preset(mine: str, capsys: Output) -> None:
         assert next(option["default"] for option in options if option["key"] == "slope") == default
 
 
+@pytest.mark.parametrize(
+    ("modality", "expected"),
+    [
+        ("image", ("reads        .png, .jpg", "one sample   .png, .npy", "--size INT", "become squares of 64.")),
+        ("audio", ("reads        .wav", "--data.seconds FLOAT", "95 % of the recordings fit, at most 65,536.")),
+        ("text", ("all samples  .txt, .jsonl", "--data.length INT", "gives the length, at most 256.")),
+        ("points", ("reads        arrays alone",)),
+    ],
+)
+def test_show_states_the_files_of_a_modality(modality: str, expected: tuple[str, ...], capsys: Output) -> None:
+    assert main(["show", modality]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    for words in expected:
+        assert words in " ".join(out.split()) or words in out, words
+    assert max(map(len, out.splitlines())) <= 100
+    assert main(["show", modality, "--json"]) == 0
+    assert set(json.loads(capsys.readouterr().out)["files"]) == {"reads", "one sample", "all samples"}
+
+
+def test_show_says_why_the_files_of_a_modality_are_not_known(tmp_path: Path, capsys: Output) -> None:
+    (tmp_path / "odd.py").write_text(
+        "from aigc_zoo.spec import Component, hookimpl\nZOO_API = 1\n\n@hookimpl\ndef zoo_components():\n"
+        '    return [Component(kind="modality", name="odd", target=f"{__name__}:odd", summary="No class")]\n\n'
+        "def odd():\n    return 1\n"
+    )
+    assert main(["show", "odd", "--plugin", str(tmp_path / "odd.py")]) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith("modality local/odd")
+    assert "its files cannot be listed: modality local/odd returned a int, not a Modality" in err
+
+
 def test_show_prefers_recipes_and_names_other_kinds(capsys: Output) -> None:
     assert main(["show", "dcgan"]) == 0
     out, _ = capsys.readouterr()
