@@ -129,7 +129,8 @@ def _rejoined(words: Sequence[str]) -> list[str]:
     joined: list[str] = []
     glue = False
     for word in words:
-        breaks = word == "@" or (word == "=" and bool(joined) and joined[-1].startswith("--") and "=" not in joined[-1])
+        named = bool(joined) and (joined[-1].startswith("--") or joined[-2:-1] == ["--input"])
+        breaks = word == "@" or (word == "=" and named and "=" not in joined[-1])
         if joined and (glue or breaks):
             joined[-1] += word
         else:

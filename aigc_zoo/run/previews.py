@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor
 from aigc_zoo.artefacts.atomic import write_text
 from aigc_zoo.data import writers
 from aigc_zoo.engine.sampler import Sampler
-from aigc_zoo.game import Spec
+from aigc_zoo.game import Recipe, Spec
 from aigc_zoo.modality import Modality
 
 BESIDE = 24
@@ -40,12 +40,19 @@ def draw(sampler: Sampler, find: Find, samples: Tensor) -> Image.Image:
     if not sampler.recipe.inputs or sampler.inputs is None:
         return modality.preview(samples, spec)
     entries = sampler.inputs(torch.arange(len(samples)))
-    shown = [(find(spec.entries[name].modality), spec.entries[name], entries[name]) for name in sampler.recipe.inputs]
-    shown = [one for one, name in zip(shown, sampler.recipe.inputs, strict=True) if name != sampler.recipe.imitates]
-    shown.append((modality, spec, samples))
-    if sampler.recipe.imitates in entries:
-        shown.append((modality, spec, entries[sampler.recipe.imitates]))
-    return _tiled([side_by_side([m.preview(x[n : n + 1].cpu(), s) for m, s, x in shown]) for n in range(len(samples))])
+    rows = [{name: value[n : n + 1] for name, value in entries.items()} for n in range(len(samples))]
+    return sheet([beside(sampler.recipe, find, row, samples[n : n + 1], spec) for n, row in enumerate(rows)])
+
+
+def beside(recipe: Recipe, find: Find, entries: Mapping[str, Tensor], sample: Tensor, spec: Spec) -> Image.Image:
+    """A sample (1, *spec.shape) between its inputs and its real counterpart, where there is one.
+
+    Entries that the data derive from others and do not describe are not shown.
+    """
+    before = [name for name in recipe.inputs if name != recipe.imitates and name in spec.entries]
+    shown = [(spec.entries[name], entries[name]) for name in before] + [(spec, sample)]
+    shown += [(spec, entries[recipe.imitates])] if recipe.imitates in entries else []
+    return side_by_side([find(one.modality).preview(values.cpu(), one) for one, values in shown])
 
 
 def page(samples: Tensor, spec: Spec, modality: Modality) -> str:
@@ -91,8 +98,8 @@ def side_by_side(images: Sequence[Image.Image]) -> Image.Image:
     return row
 
 
-def _tiled(rows: Sequence[Image.Image]) -> Image.Image:
-    """Rows below and beside each other."""
+def sheet(rows: Sequence[Image.Image]) -> Image.Image:
+    """Images below and beside each other."""
     width, height = max(row.width for row in rows) + GAP, max(row.height for row in rows) + GAP
     columns = max(1, min(len(rows), WIDTH // width))
     lines = -(-len(rows) // columns)
