@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from contextlib import redirect_stderr, redirect_stdout, suppress
+from glob import escape, glob
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -88,6 +89,8 @@ class _Joined(_Completer):
     def get_completions(self, args: list[str], incomplete: str) -> list[CompletionItem[str]]:
         found = super().get_completions(args, incomplete)
         flag, equals, _ = incomplete.partition("=")
+        if equals and args[-1:] == ["--input"]:  # these shells would look for a file called source=photo.png
+            return [CompletionItem(f"{flag}={path}") for path in _files(incomplete[len(flag) + 1 :])]
         if not (equals and flag.startswith("--")):
             return found
         return [CompletionItem(f"{flag}={item.value}", type=item.type, help=item.help) for item in found]
@@ -122,6 +125,12 @@ class _Fish(_Joined, FishComplete):
 
 
 _COMPLETERS: dict[str, type[ShellComplete]] = {"bash": _Bash, "zsh": _Zsh, "fish": _Fish}
+
+
+def _files(start: str) -> list[str]:
+    """Paths that start with these letters; a folder ends with a slash."""
+    found = sorted(glob(f"{escape(os.path.expanduser(start))}*"))
+    return [f"{path}/" if os.path.isdir(path) else path for path in found]
 
 
 def _rejoined(words: Sequence[str]) -> list[str]:

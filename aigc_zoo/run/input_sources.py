@@ -78,7 +78,7 @@ class Source:
 
     def of_data(self, names: Sequence[str], data: Any, options: Mapping[str, Any] | None) -> Found:
         """The inputs that a dataset has: of files, each at its own size where the networks take any."""
-        if (path := self._files(names, data)) is not None:
+        if not options and (path := self._files(names, data)) is not None:
             found = {name: self._of_files(name, path) for name in names}
             notes = [note for _, notes in found.values() for note in notes]
             return Found({name: inputs for name, (inputs, _) in found.items()}, None, notes)

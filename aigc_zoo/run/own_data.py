@@ -53,7 +53,8 @@ def own_splits(
     if size not in (None, data["size"]) or options:
         return reference, splits
     if splits["train"].digest != data["digest"]:
-        words = [word for name, value in read_with.items() for word in _words(f"{key}.{name}", value)]
+        stated = {name: value for name, value in read_with.items() if value is not None}
+        words = [word for name, value in stated.items() for word in _words(f"{key}.{name}", value)]
         use = "compare with it" if key == "against" else "use it"
         raise DataError(
             f"{source}: {reference} is not what it was trained on, as the digest of the data differs\n"
