@@ -6,7 +6,8 @@ Errors are those of the commands: the same class, exit code and words.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,18 +21,19 @@ from aigc_zoo.options import RUN_SETTINGS
 from aigc_zoo.options.references import IN_MEMORY
 from aigc_zoo.options.values import spelling
 from aigc_zoo.report.write import write_report
+from aigc_zoo.run import previews
 from aigc_zoo.run.arguments import argument
 from aigc_zoo.run.bars import bars, tell
 from aigc_zoo.run.device import choose_device
 from aigc_zoo.run.evaluate import evaluate, source_of
 from aigc_zoo.run.export import RECORD, export_generator, export_to
+from aigc_zoo.run.generation import Sampling, open_sampling
 from aigc_zoo.run.generator import Generator, load_generator
 from aigc_zoo.run.loop import train as _train
 from aigc_zoo.run.prepare import prepare
 from aigc_zoo.run.progress import Progress, Result
 from aigc_zoo.run.published import resolve_source
 from aigc_zoo.run.recorded import recorded_card, run_directory
-from aigc_zoo.run.sample import sampler_of
 from aigc_zoo.run.sample_tensor import SampleTensor
 from aigc_zoo.run.terminal import EvaluationProgress, ReadingProgress, TerminalProgress
 from aigc_zoo.text import zoo_command
@@ -88,23 +90,47 @@ class Run:
         return load_generator(plugins.catalogue(), self.path, device=self._chosen_device())
 
     def sample(
-        self, n: int = 64, *, seed: int = 0, label: int | str | None = None, data: Any = None, **keywords: Any
+        self,
+        n: int | None = None,
+        *,
+        seed: int = 0,
+        label: int | str | None = None,
+        inputs: Mapping[str, Any] | None = None,
+        data: Any = None,
+        tile: int | None = None,
+        **keywords: Any,
     ) -> SampleTensor:
-        """`n` samples (n, *shape) in the range of the data, which a notebook shows as an image.
+        """`n` samples (n, *shape) in the range of the data, which a notebook shows as an image; by default 64, or one
+        for each input.
 
         The first k samples of a seed do not depend on `n`. `label` is the name of a class, or its index where no class
-        is called by a number, as of `zoo sample --class`; `data` the dataset of inputs, for a recipe that reads some;
-        `keywords` are the recipe's own sampling options.
+        is called by a number, as of `zoo sample --class`. A recipe that reads inputs takes them from `inputs`, paths,
+        texts or tensors by entry, such as `{"source": "photo.png"}`; from the dataset `data`; or from the held-out
+        split of the run's own data. `tile` is the largest side that networks get at once; `keywords` are the recipe's
+        own sampling options.
         """
-        count = argument("-n", n)
-        sampler = sampler_of(plugins.catalogue(), self.generator, seed=seed, label=label, data=data, **keywords)
-        return SampleTensor.of(sampler.samples(count), sampler.spec, self.generator.modality)
+        more = {"seed": seed, "label": label, "inputs": inputs, "data": data, "tile": tile}
+        with self._sampling(**more, **keywords) as sampling:
+            samples, spec = sampling.all(sampling.count(None if n is None else argument("-n", n), each=True))
+        return SampleTensor.of(samples, spec, self.generator.modality)
 
     def grid(self, n: int | None = None, **keywords: Any) -> Image.Image:
-        """The preview of samples, by default of as many as training previews; `keywords` as of `sample`."""
-        modality = self.generator.modality
-        samples = self.sample(modality.previews if n is None else n, **keywords)
-        return modality.preview(samples.plain(), samples.spec)
+        """The preview of samples, beside their inputs where they have some, by default of as many as training previews;
+        `keywords` as of `sample`."""
+        with self._sampling(**keywords) as sampling:
+            most = previews.count(self.generator.modality, sampling.sampler)
+            count = most if n is None else argument("-n", n)
+            return sampling.preview(min(count, sampling.count(None)) if n is None and sampling.inputs else count)
+
+    @contextmanager
+    def _sampling(self, **keywords: Any) -> Iterator[Sampling]:
+        def note(text: str) -> None:
+            if _shows(None):
+                tell(f"note: {text}")
+
+        with ExitStack() as stack:
+            how = {"own": self._data, "note": note}
+            yield open_sampling(stack, plugins.catalogue(), self.generator, **how, **keywords)
 
     def evaluate(
         self,

@@ -43,6 +43,7 @@ class Modality:
     previews  number of samples in a preview
     rank      of modalities that read the same files, the zoo's own with the highest rank reads them by default
     resizing  the method of `resize`, for the protocols of metrics
+    typed     the suffix of the file whose content a text on a command line is; "" where samples are not typed
 
     The parameters of `plan` after its first are options of the data, `--data.NAME VALUE` on the command line.
     """
@@ -54,6 +55,7 @@ class Modality:
 
     rank: ClassVar[int] = 0
     resizing: ClassVar[str] = ""
+    typed: ClassVar[str] = ""
 
     # --- from files to stored samples ---------------------------------------------------------------------------------
 
@@ -67,6 +69,12 @@ class Modality:
     def plan(self, scans: Sequence[Any]) -> Spec:
         """The spec that all samples of a dataset are converted to, from the scans of all its files."""
         raise NotImplementedError(f"{self.units} are not read from files")
+
+    def whole(self, scans: Sequence[Any], spec: Spec) -> Spec:
+        """The spec with which a file is read at its own size, as an input of networks that take any size: `spec`, that
+        of the data, with other sides. By default samples have no size of their own.
+        """
+        return spec
 
     def conversion(self, scans: Sequence[Any], spec: Spec) -> str:
         """How samples are changed to fit the spec, for the protocols of metrics; "none" where they are not."""

@@ -69,6 +69,7 @@ PROMISES: Mapping[str, str] = {
     "U4": "wrong command lines are answered in three lines, with the fix and the right exit code",
     "U7": "Python refuses what a command refuses, with the same class, exit code and words",
     "U8": "data in memory are read and refused as files are, and known by their content",
+    "I1": "inputs give samples of their size, name and split, whatever they are called, or are refused in three lines",
     "U9": "a device that torch finds is taken, and any other is refused with those that it finds",
     "M1": "a classifier counts modes only of data whose classes it was trained on and recognizes",
     "M2": "data that repeat give no alarm of collapse, and generators that repeat more do",

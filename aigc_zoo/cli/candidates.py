@@ -46,6 +46,8 @@ class CompletionGlobals(Globals):
 def candidates(ctx: click.Context, parameter: click.Parameter, word: str) -> Items | None:
     """Completions of a parameter's value that starts with `word`; None where click's own apply."""
     option = ctx.command.option_of(ctx, parameter) if isinstance(ctx.command, RecipeCommand) else None
+    if parameter.opts[0] == "--input":
+        return _inputs(ctx, word)
     source = _SOURCES.get(parameter.opts[0])
     if source is None and option is not None:
         source = partial(_of_option, option)
@@ -128,6 +130,19 @@ def _devices(found: Catalogue, word: str) -> Items:
     from aigc_zoo.options import RUN_SETTINGS
 
     return _matching(map(str, RUN_SETTINGS["device"].choices), word)
+
+
+def _inputs(ctx: click.Context, word: str) -> Items:
+    """Names of the entries that the data of a run have beside their samples, each followed by =; then files."""
+    if "=" in word:
+        return [FILE]
+    from aigc_zoo.run.recorded import recorded_card
+
+    # click leaves the words alone where the last option has no value yet.
+    source = ctx.params.get("source") or next((one for one in ctx.args if not one.startswith("-")), None)
+    card = recorded_card(catalogue(), str(source), None, None) if source is not None else {}
+    entries = card.get("data", {}).get("spec", {}).get("entries", {})
+    return _matching((f"{name}=" for name in entries), word)
 
 
 def _matching(words: Iterable[str], start: str) -> Items:

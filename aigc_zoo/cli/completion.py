@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from contextlib import redirect_stderr, redirect_stdout, suppress
+from glob import escape, glob
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -88,6 +89,8 @@ class _Joined(_Completer):
     def get_completions(self, args: list[str], incomplete: str) -> list[CompletionItem[str]]:
         found = super().get_completions(args, incomplete)
         flag, equals, _ = incomplete.partition("=")
+        if equals and args[-1:] == ["--input"]:  # these shells would look for a file called source=photo.png
+            return [CompletionItem(f"{flag}={path}") for path in _files(incomplete[len(flag) + 1 :])]
         if not (equals and flag.startswith("--")):
             return found
         return [CompletionItem(f"{flag}={item.value}", type=item.type, help=item.help) for item in found]
@@ -124,12 +127,19 @@ class _Fish(_Joined, FishComplete):
 _COMPLETERS: dict[str, type[ShellComplete]] = {"bash": _Bash, "zsh": _Zsh, "fish": _Fish}
 
 
+def _files(start: str) -> list[str]:
+    """Paths that start with these letters; a folder ends with a slash."""
+    found = sorted(glob(f"{escape(os.path.expanduser(start))}*"))
+    return [f"{path}/" if os.path.isdir(path) else path for path in found]
+
+
 def _rejoined(words: Sequence[str]) -> list[str]:
     """The words of a line that bash has split at `=` after an option and at `@`."""
     joined: list[str] = []
     glue = False
     for word in words:
-        breaks = word == "@" or (word == "=" and bool(joined) and joined[-1].startswith("--") and "=" not in joined[-1])
+        named = bool(joined) and (joined[-1].startswith("--") or joined[-2:-1] == ["--input"])
+        breaks = word == "@" or (word == "=" and named and "=" not in joined[-1])
         if joined and (glue or breaks):
             joined[-1] += word
         else:

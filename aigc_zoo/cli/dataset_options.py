@@ -14,6 +14,7 @@ from aigc_zoo.cli import Globals
 from aigc_zoo.cli.dynamic import help_row, parameter_of
 from aigc_zoo.errors import UsageError, ZooError
 from aigc_zoo.options import Option, component_options, references
+from aigc_zoo.options.files_of import options_of_files
 from aigc_zoo.options.values import checked
 from aigc_zoo.run.recorded import recorded_card
 
@@ -44,7 +45,8 @@ class DatasetCommand(click.Command):
         ctx.meta[__name__] = ()
         super().format_options(ctx, formatter)
         if found:
-            with formatter.section(f"Options of the dataset {found[0][1].owner.removeprefix('zoo/')}"):
+            owner = found[0][1].owner.removeprefix("zoo/")
+            with formatter.section(f"Options of the dataset {owner}" if owner else "Options of files at a path"):
                 formatter.write_dl([help_row(option, None) for _, option in found])
 
     def _options(self, ctx: click.Context, args: Sequence[str]) -> list[tuple[click.Option, Option]]:
@@ -58,10 +60,13 @@ class DatasetCommand(click.Command):
         if isinstance(source, str):  # the names of a run mean what they meant in training
             catalogue = catalogue.remembering(recorded_card(catalogue, source, None, None))
         found = references.find_data(catalogue, named) if isinstance(named, str) else None
-        if found is None or found.entry is None:
+        if found is None:
             return []
-        reference = f"{found.entry.id}.{found.preset}" if found.preset else found.entry.id
-        options = component_options(catalogue, "dataset", reference)
+        if found.entry is None:
+            options = [replace(option, owner="") for option in options_of_files(catalogue)]
+        else:
+            reference = f"{found.entry.id}.{found.preset}" if found.preset else found.entry.id
+            options = component_options(catalogue, "dataset", reference)
         named_options = [replace(option, key=prefix + option.key) for option in options]
         return [(parameter_of(option, f"d{number}"), option) for number, option in enumerate(named_options)]
 

@@ -77,7 +77,7 @@ def _sampling(zoo: Globals, entry: Entry, full: str) -> tuple[list[Option], str]
         generate = static_generate(entry.target)
         if generate is not None:
             return call_options(generate, GENERATE), ""
-        from aigc_zoo.run.generator import recipe_sampling_options
+        from aigc_zoo.run.sampling_help import recipe_sampling_options
 
         return recipe_sampling_options(zoo.catalogue(), full), ""
     except ZooError as error:

@@ -74,6 +74,22 @@ def open_entries(
     return _joined(path, found, wanted.paired)
 
 
+def view_of(names: Sequence[str], entry: str, wanted: Wanted) -> View | None:
+    """The files of one entry, where a folder is called like it, or where there are folders A and B; else None."""
+    letters = [_view(letter) for letter in LETTERS.values()]
+    both = entry in LETTERS and all(any(map(view.name, names)) for view in letters)
+    folders = (wanted.folder(entry), *((LETTERS[entry],) if both else ()))
+    return next((view for view in map(_view, folders) if any(map(view.name, names))), None)
+
+
+def side_of(names: Sequence[str], entry: str) -> tuple[View, int] | None:
+    """The files with both entries side by side, and the place of this one in them; None where there are none."""
+    for side in SIDES if entry in LETTERS else ():
+        if any(side in _folders(name) for name in names):
+            return _view(side), side.index(LETTERS[entry])
+    return None
+
+
 def _names(path: Path, kinds: Kinds) -> Sequence[str]:
     with files.opened(path, kinds) as found:
         return found.names

@@ -26,9 +26,9 @@ ARRAYS = (".npy", ".npz")
 """Suffixes of arrays, which are read as samples of any modality."""
 
 
-def suffix(modality: Modality) -> str:
-    """The suffix of the file that `save_all` writes by default."""
-    return next(iter(modality.many))
+def suffix(modality: Modality, *, one: bool = False) -> str:
+    """The suffix of the file that `save_all` writes by default, or `save_one`."""
+    return next(iter(modality.one if one else modality.many))
 
 
 def is_folder(out: Path | str) -> bool:
@@ -38,9 +38,9 @@ def is_folder(out: Path | str) -> bool:
     return last in ("/", os.sep) or path.is_dir() or not path.suffix[1:] or path.suffix[1:].isdecimal()
 
 
-def require_suffix(path: Path, modality: Modality) -> None:
-    """Raises UsageError unless `save_all` can write a file of this name; capitals make no difference."""
-    known = list(modality.many)
+def require_suffix(path: Path, modality: Modality, *, one: bool = False) -> None:
+    """Raises UsageError unless `save_all`, or `save_one`, can write a file of this name, also in capitals."""
+    known = list({**modality.one, **modality.many} if one else modality.many)
     if path.suffix.lower() not in known:
         listed = f"{', '.join(known[:-1])} or {known[-1]}" if known[1:] else known[0]
         raise UsageError(f"{path}: {modality.units} are written as {listed}\nend the name of a folder with a slash")
@@ -70,14 +70,16 @@ def save_all(samples: Tensor, spec: Spec, modality: Modality, path: Path) -> Non
     write_bytes(path, modality.many[path.suffix.lower()](samples, spec))
 
 
-def save_each(samples: Tensor, spec: Spec, modality: Modality, folder: Path, start: int = 0) -> list[Path]:
-    """Writes a file per sample, numbered from `start`, in the modality's default format."""
-    make_folder(folder)
-    ending, write = next(iter(modality.one.items()))
-    paths = [folder / f"{start + number:06d}{ending}" for number in range(len(samples))]
-    for path, sample in zip(paths, samples, strict=True):
-        write_bytes(path, write(sample, spec))
-    return paths
+def save_one(sample: Tensor, spec: Spec, modality: Modality, path: Path) -> None:
+    """Writes one sample (*spec.shape), atomically, in the format of the path's suffix, else as several samples are.
+
+    Raises UsageError for another suffix, StorageError where the file cannot be written.
+    """
+    require_suffix(path, modality, one=True)
+    make_folder(path.parent)
+    write = modality.one.get(path.suffix.lower())
+    content = write(sample, spec) if write else modality.many[path.suffix.lower()](sample[None], spec)
+    write_bytes(path, content)
 
 
 def save_image(image: Image.Image, path: Path) -> None:

@@ -50,7 +50,10 @@ class Sampler:
         watch: ProgressWatch | None = None,
     ) -> None:
         if recipe.inputs and inputs is None:
-            raise UsageError(f"this recipe generates samples from {', '.join(recipe.inputs)}: say --data PATH")
+            fix = " ".join(f"--input {name}=PATH" for name in recipe.inputs)
+            raise UsageError(
+                f"this recipe generates samples from {', '.join(recipe.inputs)}: say {fix}, or --data PATH"
+            )
         self.recipe, self.spec, self.nets, self.seed = recipe, spec, nets.eval(), seed
         self.t, self.images, self.label = t, images, label
         self.frequencies, self.inputs, self.options = tuple(frequencies), inputs, dict(options or {})
@@ -66,20 +69,34 @@ class Sampler:
 
         Noise is drawn on the CPU, so it does not depend on the device.
         """
-        real: dict[str, Tensor] = {
-            self.recipe.imitates: torch.zeros(1, *self.spec.shape).expand(CHUNK, *self.spec.shape)
-        }
-        if self.inputs is not None:
-            real |= self.inputs(torch.arange(number * CHUNK, (number + 1) * CHUNK))
+        rows = torch.arange(number * CHUNK, (number + 1) * CHUNK)
+        inputs = {} if self.inputs is None else self.inputs(rows)
+        return self._generated(("sample", number), self._real(inputs, rows, self.spec.shape))
+
+    @torch.no_grad()
+    def one(self, number: int, inputs: Mapping[str, Tensor], shape: tuple[int, ...]) -> dict[str, Tensor]:
+        """Everything that `Recipe.generate` returns for sample `number` alone: of inputs (1, ...) of any size that its
+        networks take, with samples of this shape. Its noise depends on seed and number, and is not that of its chunk.
+        """
+        return self._generated(("one sample", number), self._real(inputs, torch.tensor([number]), shape))
+
+    def _real(self, inputs: Mapping[str, Tensor], rows: Tensor, shape: tuple[int, ...]) -> dict[str, Tensor]:
+        """The entries of the data that `draw` and `generate` get for samples of one chunk."""
+        real = {self.recipe.imitates: torch.zeros(1, *shape).expand(len(rows), *shape), **inputs}
         if self.spec.classes and (self.label is not None or "label" not in real):
-            real["label"] = torch.nn.functional.one_hot(self.labels(number), self.spec.classes).float()
-        with seeded(self.device, self.seed, "sample", number):
-            batch = real | dict(self.recipe.draw(real))
+            labels = self.labels(int(rows[0]) // CHUNK)[rows % CHUNK]
+            real["label"] = torch.nn.functional.one_hot(labels, self.spec.classes).float()
+        return real
+
+    def _generated(self, key: tuple[str, int], real: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """What `generate` returns for these entries, with noise by seed and key."""
+        with seeded(self.device, self.seed, *key):
+            batch = {**real, **self.recipe.draw(real)}
             batch |= {"t": torch.tensor(self.t), "images": torch.tensor(float(self.images))}
-            batch = self.watch.watched({key: self._to_device(value) for key, value in batch.items()})
+            batch = self.watch.watched({name: self._to_device(value) for name, value in batch.items()})
             with self.watch.part("generate"):
-                generated = self._generate(number, batch)
-        return {key: value.float() if value.is_floating_point() else value for key, value in generated.items()}
+                generated = self._generate(key, batch)
+        return {name: value.float() if value.is_floating_point() else value for name, value in generated.items()}
 
     def labels(self, number: int) -> Tensor:
         """The class indices of a chunk, int64 (64,) on the CPU."""
@@ -101,16 +118,16 @@ class Sampler:
         """Generate `count` samples (count, *spec.shape) on the CPU; other keys of `generate` have their own shapes."""
         return torch.cat(list(self.chunks(count, key=key)) or [torch.zeros(0, *self.spec.shape)])
 
-    def _generate(self, number: int, batch: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    def _generate(self, key: tuple[str, int], batch: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """Call `Recipe.generate`; if a network calls `view`, convert all networks to contiguous tensors and retry."""
-        reseed(self.seed, "sample", number, "networks")
+        reseed(self.seed, *key, "networks")
         try:
             return self.recipe.generate(self.nets, batch, **self.options)
         except RuntimeError as error:
             if not fast.is_view_error(error):
                 raise
         fast.convert_memory_format(self.nets, Tensor.contiguous)
-        reseed(self.seed, "sample", number, "networks")
+        reseed(self.seed, *key, "networks")
         return self.recipe.generate(self.nets, batch, **self.options)
 
     def _to_device(self, value: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from aigc_zoo.options.values import Option, convert, shown
 ARGUMENTS: Mapping[str, Option] = {
     "-n": Option("n", int, 64, low=1),
     "--seed": Option("seed", int, 0),
+    "--tile": Option("tile", int, None, low=16, optional=True),
     "--size": Option("size", int, None, low=1, optional=True),
     "--num": Option("num", int, None, low=2, optional=True),
     "--format": Option("format", str, "html", choices=("html", "md")),

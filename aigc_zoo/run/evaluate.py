@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from torch import Tensor
 
 from aigc_zoo.data import resolve
 from aigc_zoo.data.channels import with_channels_of
-from aigc_zoo.data.entries import Wanted, wanted_entries
+from aigc_zoo.data.entries import wanted_entries
 from aigc_zoo.data.lossy import lossy_file
 from aigc_zoo.data.modalities import kinds
 from aigc_zoo.errors import ConfigError, DataError, UsageError
@@ -23,15 +22,14 @@ from aigc_zoo.metrics.features import Extractor, load_extractor
 from aigc_zoo.metrics.kinds import MORE_SAMPLES, groups_of
 from aigc_zoo.metrics.own_features import PIXELS, no_features, own_features
 from aigc_zoo.metrics.reference import Progress
-from aigc_zoo.options import reader_of, references
-from aigc_zoo.options.values import flag_of, shown
+from aigc_zoo.options import reader_of
 from aigc_zoo.plugins import Catalogue
 from aigc_zoo.run.arguments import argument
 from aigc_zoo.run.default_metrics import default_metrics
 from aigc_zoo.run.evaluation_samples import evaluation_samples, evaluation_seed
 from aigc_zoo.run.generator import Generator, load_generator
 from aigc_zoo.run.held_out import held_out_split, inputs_of
-from aigc_zoo.text import zoo_command
+from aigc_zoo.run.own_data import own_splits
 
 FILES = (".zip", ".npy", ".npz")
 """Suffixes of files with samples."""
@@ -162,56 +160,13 @@ def _load_splits(
     elif generator is None:
         raise UsageError(f"{source}: use --against DATA to name the dataset that these images are compared with")
     else:
-        against, splits = _load_own(catalogue, source, generator.card["data"], size, options, wanted)
+        command = "eval", "against"
+        own = generator.card["data"]
+        against, splits = own_splits(catalogue, source, own, wanted, command, size=size, options=options)
         size = size or generator.card["data"]["size"]
     if split not in splits:
         raise DataError(f"{splits['train'].name} has no split {split!r}; it has {', '.join(splits)} (--split)")
     return splits, size
-
-
-def _load_own(
-    catalogue: Catalogue,
-    source: Path,
-    data: Mapping[str, Any],
-    size: int | None,
-    options: Mapping[str, Any] | None,
-    wanted: Wanted | None,
-) -> tuple[str, Mapping[str, Samples]]:
-    """The reference and the splits of the data that a run was trained on. DataError where they are gone or others."""
-    reference, read_with = str(data["reference"]), data.get("options") or {}
-    against = zoo_command("eval", source, "--against")
-    if references.is_path(catalogue, reference) and not references.exists(Path(reference)):
-        raise DataError(
-            f"{source}: its data {reference} are not there any more\nif they have moved, use {against} PATH"
-        )
-    splits = resolve.load(
-        catalogue,
-        reference,
-        size=size or data["size"],
-        modality=data.get("modality") or "",
-        wanted=wanted,
-        options={**read_with, **(options or {})},
-        skip_bad=len(data.get("skipped") or ()),  # the run left out as many unreadable images of this dataset
-    )
-    if size not in (None, data["size"]) or options:
-        return reference, splits
-    if splits["train"].digest != data["digest"]:
-        given = {key: value for key, value in read_with.items() if value is not None}
-        words = [word for key, value in given.items() for word in _words(f"against.{key}", value)]
-        raise DataError(
-            f"{source}: {reference} is not what it was trained on, as the digest of the data differs\n"
-            f"to compare with it nevertheless: {zoo_command('eval', source, '--against', reference, *words)}"
-        )
-    # Equal data that have another name now keep that of the run, which is part of the protocol of its metrics.
-    return reference, {name: replace(samples, name=str(data["name"])) for name, samples in splits.items()}
-
-
-def _words(key: str, value: Any) -> tuple[str, ...]:
-    """An option as it is typed."""
-    flag = flag_of(key)
-    if isinstance(value, bool):
-        return (flag if value else f"--no-{flag[2:]}",)
-    return flag, shown(value)
 
 
 def _extractor(

@@ -175,8 +175,8 @@ def load_generator(catalogue: plugins.Catalogue, path: Path, *, device: torch.de
     missing, damaged or no generator, ConfigError where a plugin is missing.
     """
     tensors, card = read_generator(path)
-    catalogue = _remembering(catalogue, card)
-    recipe = options.build(catalogue, _configuration(catalogue, card))
+    catalogue = remembering(catalogue, card)
+    recipe = options.build(catalogue, configuration_of(catalogue, card))
     spec = spec_from(card["spec"])
     nets = build_networks(recipe, spec, seed=0)
     generators = Nets({name: nets[name] for name in recipe.generators})
@@ -196,29 +196,7 @@ def load_generator(catalogue: plugins.Catalogue, path: Path, *, device: torch.de
     return Generator(path, card, recipe, spec, nets, modality(catalogue, spec.modality))
 
 
-def sampling_options(catalogue: plugins.Catalogue, source: Path) -> tuple[str, list[options.Option]]:
-    """The recipe of a run, generator or checkpoint, or of published weights RECIPE@NAME, and its sampling options.
-
-    No weights are loaded or downloaded. Raises DataError, ConfigError as `load_generator` does.
-    """
-    reference, at, _ = str(source).rpartition("@")
-    if source.exists() or not at:
-        card = RunDirectory(source).read_card() if source.is_dir() else read_generator(source)[1]
-        catalogue = _remembering(catalogue, card)
-        configuration = _configuration(catalogue, card)
-    else:
-        configuration = options.resolve(catalogue, reference, given=LENGTH, origin="python")
-    recipe = options.build(catalogue, configuration)
-    return configuration.recipe, options.call_options(recipe.generate, CALLED_WITH)
-
-
-def recipe_sampling_options(catalogue: plugins.Catalogue, reference: str) -> list[options.Option]:
-    """The sampling options of a recipe, which is built."""
-    recipe = options.build(catalogue, options.resolve(catalogue, reference, given=LENGTH, origin="python"))
-    return options.call_options(recipe.generate, CALLED_WITH)
-
-
-def _configuration(catalogue: plugins.Catalogue, card: Mapping[str, Any]) -> options.Configuration:
+def configuration_of(catalogue: plugins.Catalogue, card: Mapping[str, Any]) -> options.Configuration:
     """The configuration of a card's networks. A recipe may state no length, which is not needed without training."""
     file = {key: card[key] for key in ("recipe", "slots", "options")}
     return options.resolve(catalogue, None, file=file, given=LENGTH, origin="python")
@@ -279,7 +257,7 @@ def digest_of(module: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def _remembering(catalogue: plugins.Catalogue, card: Mapping[str, Any]) -> plugins.Catalogue:
+def remembering(catalogue: plugins.Catalogue, card: Mapping[str, Any]) -> plugins.Catalogue:
     """The catalogue with the names of a card. Raises MissingPlugin where a package of its networks is not installed."""
     if missing := catalogue.missing(card["plugins"]):
         raise MissingPlugin(f"{card['recipe']} {'; '.join(missing)}")

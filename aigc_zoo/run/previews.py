@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from torch import Tensor
 from aigc_zoo.artefacts.atomic import write_text
 from aigc_zoo.data import writers
 from aigc_zoo.engine.sampler import Sampler
-from aigc_zoo.game import Spec
+from aigc_zoo.game import Recipe, Spec
 from aigc_zoo.modality import Modality
 
 BESIDE = 24
@@ -41,12 +41,18 @@ def draw(sampler: Sampler, find: Find, samples: Tensor) -> Image.Image:
     if not sampler.recipe.inputs or sampler.inputs is None:
         return modality.preview(samples, spec)
     entries = sampler.inputs(torch.arange(len(samples)))
-    names = [name for name in sampler.recipe.inputs if name != sampler.recipe.imitates]
-    shown = [(*_described(find, spec, name, entries[name]), entries[name]) for name in names]
-    shown.append((modality, spec, samples))
-    if sampler.recipe.imitates in entries:
-        shown.append((modality, spec, entries[sampler.recipe.imitates]))
-    return _tiled([side_by_side([m.preview(x[n : n + 1].cpu(), s) for m, s, x in shown]) for n in range(len(samples))])
+    rows = [{name: value[n : n + 1] for name, value in entries.items()} for n in range(len(samples))]
+    return sheet([beside(sampler.recipe, find, row, samples[n : n + 1], spec) for n, row in enumerate(rows)])
+
+
+def beside(recipe: Recipe, find: Find, entries: Mapping[str, Tensor], sample: Tensor, spec: Spec) -> Image.Image:
+    """A sample (1, *spec.shape) between its inputs and its real counterpart, where there is one."""
+    before = [name for name in recipe.inputs if name != recipe.imitates]
+    shown = [(*_described(find, spec, name, entries[name]), entries[name]) for name in before]
+    shown.append((find(spec.modality), spec, sample))
+    if recipe.imitates in entries:
+        shown.append((find(spec.modality), spec, entries[recipe.imitates]))
+    return side_by_side([modality.preview(values.cpu(), one) for modality, one, values in shown])
 
 
 def _described(find: Find, spec: Spec, name: str, values: Tensor) -> tuple[Modality, Spec]:
@@ -102,8 +108,8 @@ def side_by_side(images: Sequence[Image.Image]) -> Image.Image:
     return row
 
 
-def _tiled(rows: Sequence[Image.Image]) -> Image.Image:
-    """Rows below and beside each other."""
+def sheet(rows: Sequence[Image.Image]) -> Image.Image:
+    """Images below and beside each other."""
     width, height = max(row.width for row in rows) + GAP, max(row.height for row in rows) + GAP
     columns = max(1, min(len(rows), WIDTH // width))
     lines = -(-len(rows) // columns)

@@ -6,6 +6,7 @@ import base64
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from typing import IO, Annotated, Any, ClassVar
 
@@ -67,6 +68,9 @@ class Audio(Modality):
             length = max(1, round(seconds * rate))
         return Spec(shape=(1, length), modality="audio", rate=float(rate))
 
+    def whole(self, scans: Sequence[wav.Header], spec: Spec) -> Spec:
+        return replace(spec, shape=(1, sum(_frames(scan, spec) for scan in scans)))
+
     def conversion(self, scans: Sequence[wav.Header], spec: Spec) -> str:
         rate, length = round(spec.rate), spec.shape[-1]
         done = []
@@ -74,7 +78,7 @@ class Audio(Modality):
             done.append("mixed down to mono")
         if any(scan.rate != rate for scan in scans):
             done.append(f"resampled to {rate} Hz (polyphase)")
-        if any(scan.frames * rate != length * scan.rate for scan in scans):
+        if any(_frames(scan, spec) != length for scan in scans):
             done.append(f"cut or padded to {length} samples")
         return ", ".join(done) or "none"
 

@@ -6,6 +6,7 @@ import base64
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import IO, Annotated, Any, ClassVar
 
 import numpy as np
@@ -51,6 +52,9 @@ class Image(Modality):
             size = SIZE
         width, height = (size, size) if size else next(iter(sizes))
         return Spec(shape=(1 if all(scan.grey for scan in scans) else 3, height, width))
+
+    def whole(self, scans: Sequence[pixels.Header], spec: Spec) -> Spec:
+        return replace(spec, shape=(spec.shape[0], scans[0].height, scans[0].width))
 
     def conversion(self, scans: Sequence[pixels.Header], spec: Spec) -> str:
         _, height, width = spec.shape

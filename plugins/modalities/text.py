@@ -45,6 +45,7 @@ class Text(Modality):
     suffixes: ClassVar[tuple[str, ...]] = (".txt", ".jsonl")
     previews: ClassVar[int] = 32
     rank: ClassVar[int] = 2
+    typed: ClassVar[str] = ".txt"
 
     def scan(self, file: IO[bytes], name: str) -> Iterator[Scan]:
         for text, breaks in _texts(file, name):

@@ -7,6 +7,7 @@ import io
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import IO, Annotated, Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -73,6 +74,10 @@ class Video(Modality):
         rates = sorted(scan.rate for scan in scans)
         channels = 1 if all(scan.grey for scan in scans) else 3
         return Spec(shape=(channels, count, height, width), modality="video", rate=round(rates[len(rates) // 2], 3))
+
+    def whole(self, scans: Sequence[Header], spec: Spec) -> Spec:
+        first = scans[0]
+        return replace(spec, shape=(spec.shape[0], first.frames, first.height, first.width))
 
     def conversion(self, scans: Sequence[Header], spec: Spec) -> str:
         _, count, height, width = spec.shape

@@ -144,7 +144,7 @@ CASES = [
     *(
         Case(
             f"zoo eval {run}",
-            "run/evaluate.py:_load_own",
+            "run/own_data.py:own_splits",
             before=(f"zoo train vanilla --data './p q.npy' --steps 1 --batch-size 8 --eval-num 40 --out {run}",),
             touch="p q.npy",
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import resource
@@ -150,6 +151,22 @@ def test_an_option_and_its_value_in_one_word(complete: Shell, mine: str) -> None
     whole = "local/doodle@digits"
     expected = ["<file>", "digits" if bash else whole]
     assert complete(f"zoo eval --plugin {mine} local/doodle{at}d") == expected
+
+
+def test_inputs_of_a_run_are_completed(complete: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "run").mkdir()
+    entries = {"source": {}, "mask": {}}
+    (tmp_path / "run" / "card.json").write_text(json.dumps({"schema": 1, "data": {"spec": {"entries": entries}}}))
+    assert complete("zoo sample run --input ") == ["source=", "mask="]
+    assert complete("zoo sample run --seed 1 --input ma") == ["mask="]
+    assert complete("zoo sample nowhere --input ") == []
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photo.png").write_bytes(b"")
+    if complete.name == "bash":  # it splits words at =, and completes the part behind it
+        assert complete("zoo sample run --input source = pho") == ["<file>"]
+    else:
+        assert complete("zoo sample run --input source=pho") == ["source=photo.png", "source=photos/"]
 
 
 def test_a_broken_plugin_does_not_disturb_a_line(complete: Shell, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from aigc_zoo.data.writers import animate, is_folder, require_no_samples, save_all, save_each, suffix
+from aigc_zoo.data.writers import animate, is_folder, require_no_samples, save_all, save_one, suffix
 from aigc_zoo.errors import StorageError, UsageError
 from aigc_zoo.game import Spec
 from aigc_zoo_plugins.modalities.array import Array
@@ -85,25 +85,30 @@ def test_a_folder_without_samples_receives_some(tmp_path: Path) -> None:
     require_no_samples(tmp_path / "new", OF["array"])
     (tmp_path / "notes.txt").write_text("notes")
     require_no_samples(tmp_path, OF["array"])
-    save_each(noise(3, WAVES), WAVES, OF["array"], tmp_path)
+    for number, sample in enumerate(noise(3, WAVES)):
+        save_one(sample, WAVES, OF["array"], tmp_path / f"{number:06d}.npy")
     with pytest.raises(UsageError, match=r"has samples already: 3 files such as 000000\.npy"):
         require_no_samples(tmp_path, OF["array"])
     with pytest.raises(UsageError, match=r"has samples already"):
         require_no_samples(tmp_path, OF["image"])
 
 
-def test_each_image_has_a_file(tmp_path: Path) -> None:
-    samples = noise(3, COLOR)
-    paths = save_each(samples, COLOR, OF["image"], tmp_path / "out", start=64)
-    assert [path.name for path in paths] == ["000064.png", "000065.png", "000066.png"]
-    pixels = np.stack([np.asarray(Image.open(path)) for path in paths])
-    assert np.array_equal(pixels.transpose(0, 3, 1, 2), OF["image"].quantize(samples, COLOR).numpy())
+def test_one_image_has_a_file_of_its_pixels(tmp_path: Path) -> None:
+    sample = noise(1, COLOR)
+    save_one(sample[0], COLOR, OF["image"], tmp_path / "new" / "one.PNG")
+    with Image.open(tmp_path / "new" / "one.PNG") as image:
+        pixels = np.asarray(image)
+    assert np.array_equal(pixels.transpose(2, 0, 1)[None], OF["image"].quantize(sample, COLOR).numpy())
 
 
-def test_each_other_sample_has_a_file_of_its_values(tmp_path: Path) -> None:
-    paths = save_each(noise(3, POINTS), POINTS, OF["points"], tmp_path, start=64)
-    assert [path.name for path in paths] == ["000064.npy", "000065.npy", "000066.npy"]
-    assert np.array_equal(np.stack([np.load(path) for path in paths]), noise(3, POINTS).numpy())
+def test_one_other_sample_has_a_file_of_its_values_or_a_preview(tmp_path: Path) -> None:
+    (sample,) = noise(1, POINTS)
+    for ending in (".npy", ".png"):
+        save_one(sample, POINTS, OF["points"], tmp_path / f"one{ending}")
+    assert np.array_equal(np.load(tmp_path / "one.npy"), sample.numpy())
+    assert (tmp_path / "one.png").read_bytes()[:4] == b"\x89PNG"
+    with pytest.raises(UsageError, match=r"points are written as \.npy or \.png"):
+        save_one(sample, POINTS, OF["points"], tmp_path / "one.jpg")
 
 
 @pytest.mark.parametrize(("count", "frames"), [(1, 1), (5, 5), (64, 64), (300, 64)])

@@ -96,7 +96,7 @@ def test_ranks_share_the_chunks_and_agree_with_one(world: int, count: int) -> No
 
 def test_a_recipe_with_inputs_requires_data() -> None:
     a = start(FAMILIES["pix2pix"]())
-    with pytest.raises(UsageError, match="generates samples from a: say --data PATH"):
+    with pytest.raises(UsageError, match="generates samples from a: say --input a=PATH, or --data PATH"):
         a.sampler()
 
 

@@ -132,6 +132,21 @@ def test_micro_batches_equal_the_whole_batch() -> None:
         torch.testing.assert_close(one[term], other[term], rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("tile", [None, 64])
+def test_a_photo_is_translated_at_its_size(tile: int | None) -> None:
+    from aigc_zoo.data.inputs import Input
+    from aigc_zoo.engine.sampler import Sampler
+    from aigc_zoo.game import Nets
+    from aigc_zoo.run.sizes import generated
+
+    recipe = pix2pix()
+    nets = Nets({"G": build_networks(recipe, PAIRS, seed=0)["G"]})
+    photo = Input("photo.png", Spec(shape=(1, 333, 500)), lambda: torch.zeros(1, 1, 333, 500))
+    sampler = Sampler(recipe, PAIRS, nets, inputs=lambda rows: {})
+    sample, spec = generated(sampler, recipe.multiple, 0, {"source": photo}, tile)
+    assert sample.shape == (1, *spec.shape) == (1, 3, 333, 500)
+
+
 def test_the_learning_rate_falls_in_the_second_half() -> None:
     player = pix2pix(lr=4e-4).players["generator"]
     assert callable(player.lr)

@@ -17,9 +17,10 @@ from aigc_zoo.run.loop import train
 from aigc_zoo.run.prepare import prepare
 
 PLUGIN = """
+from dataclasses import replace
 import torch
 from torch import nn
-from aigc_zoo.data.samples import image_samples
+from aigc_zoo.data.samples import image_samples, with_entries
 from aigc_zoo.game import Player, Recipe
 from aigc_zoo.spec import Component, hookimpl
 
@@ -28,13 +29,19 @@ ZOO_API = 1
 @hookimpl
 def zoo_components():
     yield Component(kind="recipe", name="copy", target=f"{__name__}:copy", summary="Copies its inputs.")
-    for name in ("test-split", "val-split", "wrapped"):
+    yield Component(kind="recipe", name="translate", target=f"{__name__}:translate", summary="Copies its sources.")
+    for name in ("test-split", "val-split", "wrapped", "equal", "black", "derived"):
         yield Component(kind="dataset", name=name, target=f"{__name__}:{name.replace('-', '_')}", summary="s")
 
 class Weight(nn.Module):
     def __init__(self):
         super().__init__()
         self.w = nn.Parameter(torch.ones(()))
+
+def translate():
+    recipe = copy()
+    generate = lambda nets, batch: {"fake": nets.G.w * batch["source"]}
+    return replace(recipe, generate=generate, inputs=("source",), dataset="equal")
 
 def copy():
     still = lambda parameters: torch.optim.SGD(parameters, lr=0.0)
@@ -57,6 +64,20 @@ def splits(held, count):
 def test_split(where): return splits("test", 48)
 def val_split(where): return splits("val", 48)
 def wrapped(where): return splits("test", 20)
+def equal(where): return {name: with_entries(one, source=one) for name, one in splits("test", 48).items()}
+
+def black(where):
+    found = equal(where)
+    sources = torch.zeros_like(found["test"].fields["source"])
+    return found | {"test": replace(found["test"], fields={**found["test"].fields, "source": sources})}
+
+def derived(where):
+    def decoded(samples):
+        dark = samples.split == "test"  # an entry that no field stores, black in the test split
+        entries = lambda real: {"real": real, "source": torch.full_like(real, -1.0) if dark else real}
+        return replace(samples, decode=lambda rows, draw: entries(samples.decode(rows, draw)["real"]))
+
+    return {name: decoded(one) for name, one in splits("test", 48).items()}
 """
 
 
@@ -97,3 +118,23 @@ def test_fewer_inputs_than_samples_are_repeated_and_a_split_without_inputs_is_na
     held = json.loads((tmp_path / "run/held_out.json").read_text())["metrics"]
     assert {record["name"] for record in held} == {"variance-ratio-zoo-grey28", "gap-zoo-grey28"}
     assert all(record["value"] == pytest.approx(1.0, abs=0.06) for record in held)
+
+
+@pytest.mark.parametrize(("data", "expected"), [("equal", 1.0), ("black", 0.0), ("derived", 0.0)])
+def test_a_difference_between_the_sources_of_the_splits_is_seen(tmp_path: Path, data: str, expected: float) -> None:
+    """The generator copies its sources, which are black in the test split of two of the datasets."""
+    (tmp_path / "copying.py").write_text(PLUGIN)
+    catalogue = plugins.catalogue((tmp_path / "copying.py",))
+    given = {"extractor": "zoo-grey28", "metrics": "variance-ratio", "eval_num": 48}
+    chosen = options.resolve(catalogue, "local/translate", data=f"local/{data}", given=given, origin="python")
+    run = tmp_path / "run"
+    train(prepare(catalogue, chosen), run)
+    held = json.loads((run / "held_out.json").read_text())["metrics"]
+    training = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert held[0]["value"] == pytest.approx(expected, abs=1e-4)
+    assert training[-1]["value"] == pytest.approx(1.0, abs=0.1)
+    assert (run / "nearest.png").stat().st_size > 1000
+    for split, value in (("test", expected), ("train", 1.0)):
+        num = 48 if split == "test" else 90
+        records = evaluate(catalogue, run, split=split, metrics=("variance-ratio",), num=num)
+        assert records[0]["value"] == pytest.approx(value, abs=1e-4), split

@@ -190,13 +190,13 @@ def test_a_call_that_fails_leaves_no_samples(
     assert len(calls) == 66
     assert not out.exists() if new else [path.name for path in out.iterdir()] == ["notes.txt"]
     monkeypatch.undo()
-    assert len(save_samples(catalogue(), animals, 3, out=out)) == 3
+    assert len(save_samples(catalogue(), animals, 3, out=out).paths) == 3
 
 
 def test_each_class_has_a_default_file_of_its_own(tmp_path: Path, animals: Path) -> None:
     classes = ["cat", "a b", "a/b"]
     path = called(animals, tmp_path / "g.safetensors", classes)
-    found = [save_samples(catalogue(), path, 2, label=label) for label in (None, *classes, "0")]
+    found = [save_samples(catalogue(), path, 2, label=label).paths for label in (None, *classes, "0")]
     names = [one.name for (one,) in found]
     assert names[:2] == ["g-seed0.png", "g-seed0-class-cat.png"]
     assert names[4] == names[1], "the position of a class names the same file"
@@ -209,7 +209,7 @@ def test_each_class_has_a_default_file_of_its_own(tmp_path: Path, animals: Path)
 def test_long_and_hostile_class_names_make_short_file_names(tmp_path: Path, animals: Path) -> None:
     classes = ["x" * 300, "x" * 299 + "y", "../../up"]
     path = called(animals, tmp_path / "g.safetensors", classes)
-    files = [save_samples(catalogue(), path, 1, label=label)[0] for label in classes]
+    files = [save_samples(catalogue(), path, 1, label=label).paths[0] for label in classes]
     assert len(set(files)) == 3
     assert all(one.resolve().parent == tmp_path.resolve() and len(one.name) < 100 for one in files)
 

@@ -100,11 +100,7 @@ def test_all_clips_are_one_animation_and_a_filmstrip() -> None:
     assert Image.open(io.BytesIO(base64.b64decode(data))).n_frames == 12
 
 
-<<<<<<< HEAD
-def test_clips_are_read() -> None:
-=======
 def test_containers_are_read() -> None:
->>>>>>> h/authorkit
     av = pytest.importorskip("av")
     target = io.BytesIO()
     with av.open(target, "w", format="mp4") as container:
