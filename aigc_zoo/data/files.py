@@ -24,9 +24,11 @@ from aigc_zoo.data.left_out import UNREADABLE, LeftOut
 from aigc_zoo.data.samples import samples_of, spec_from
 from aigc_zoo.errors import DataError
 from aigc_zoo.game import Samples, Spec
+from aigc_zoo.options.settings import RUN_SETTINGS
+from aigc_zoo.options.values import flag_of
 from aigc_zoo.text import with_article, zoo_command
 
-VERSION = 5
+VERSION = 6
 """Version of the conversion from files to splits and samples; pools that another version cached are not used."""
 
 CHUNK = 64
@@ -73,16 +75,18 @@ def verify(path: Path, kinds: Kinds) -> manifest.Changes:
     """Compares the files of a folder or zip with the manifest of its pool. Raises DataError where there is none."""
     found = manifest_of(*_identity(path, kinds))
     if found is None:
-        size = kinds.options.get("size")
-        raise DataError(f"{path} has no manifest yet, which is written at first reading:\n{preparing(path, size)}")
+        raise DataError(f"{path} has no manifest yet, which is written at first reading:\n{preparing(path, kinds)}")
     with opened(path, kinds) as files:
         return manifest.compare(manifest.read(found), [*files.names, *files.metadata], files.open)
 
 
-def preparing(path: Path, size: int | None) -> str:
+def preparing(path: Path, kinds: Kinds) -> str:
     """The command that reads a dataset and writes its manifest; a bare name could be that of another dataset."""
     reference = str(path) if path.is_absolute() else os.path.join(".", path)
-    return zoo_command("data", "prepare", reference, *(("--size", str(size)) if size else ()))
+    words = [] if len(kinds.of) > 1 else ["--modality", *kinds.of]
+    for key, value in kinds.options.items():
+        words += [flag_of(key if key in RUN_SETTINGS else f"data.{key}"), str(value)]
+    return zoo_command("data", "prepare", reference, *words)
 
 
 def _identity(path: Path, kinds: Kinds, view: layout.View = layout.EVERYTHING) -> tuple[str, str]:
@@ -199,7 +203,7 @@ def _plan(path: Path, found: splits.Layout, names: Sequence[str], reader: _Reade
         "resize": modality.conversion(every, spec),
         "skipped": json.dumps(bad),
         "noun": modality.noun,
-        "notes": json.dumps(found.notes),
+        "notes": json.dumps([*found.notes, *modality.notes(every, spec)]),
     }
     return Plan(arrays, notes, fill, lambda: manifest.text(lines))
 

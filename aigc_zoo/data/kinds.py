@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from aigc_zoo.errors import ConfigError
 from aigc_zoo.modality import Modality
 from aigc_zoo.options.signatures import signature_options
-from aigc_zoo.options.values import checked
+from aigc_zoo.options.values import Option, checked
 
 
 @dataclass(frozen=True)
@@ -36,5 +37,12 @@ class Kinds:
         """The options as arguments of the modality's `plan`. Raises ConfigError for one that it does not have."""
         if not self.options:
             return {}
-        known = signature_options(self.of[modality].plan, ("scans",))
+        known = self._known(modality)
+        for key in self.options.keys() - {option.key for option in known}:
+            having = [name for name in self.of if key in {option.key for option in self._known(name)}]
+            fix = f"use --modality {' or --modality '.join(having)}" if having else "leave the option out"
+            raise ConfigError(f"{self.of[modality].units} have no option {key}: {fix}")
         return {key: value for key, value in checked(known, self.options).items() if key in self.options}
+
+    def _known(self, modality: str) -> Sequence[Option]:
+        return signature_options(self.of[modality].plan, ("scans",))

@@ -66,9 +66,8 @@ class Sampler:
 
         Noise is drawn on the CPU, so it does not depend on the device.
         """
-        real: dict[str, Tensor] = {
-            self.recipe.imitates: torch.zeros(1, *self.spec.shape).expand(CHUNK, *self.spec.shape)
-        }
+        template = torch.zeros(1, *self.spec.shape, dtype=getattr(torch, self.spec.dtype))
+        real: dict[str, Tensor] = {self.recipe.imitates: template.expand(CHUNK, *self.spec.shape)}
         if self.inputs is not None:
             real |= self.inputs(torch.arange(number * CHUNK, (number + 1) * CHUNK))
         if self.spec.classes and (self.label is not None or "label" not in real):

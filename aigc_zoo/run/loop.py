@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from aigc_zoo import devices
+from aigc_zoo.artefacts.cards import units_of
 from aigc_zoo.artefacts.resume import RECORDS
 from aigc_zoo.artefacts.runs import RunDirectory
 from aigc_zoo.data import writers
@@ -300,5 +301,6 @@ class _Run:
             seconds=self.clock.seconds,
             signal=signal,
             held_out=self.directory.read_held_out(),
+            units=units_of(self.card),
             **outcome(self.monitor.history),
         )

@@ -53,7 +53,7 @@ class Audio(Modality):
     ) -> Spec:
         """rate: sample rate in Hz that recordings are resampled to, by default the most frequent one
         seconds: length of a sample; longer recordings are cut into several, shorter ones end in silence; by default
-        the smallest power of two of samples that 95 % of the recordings fit, at most 65,536
+            the smallest power of two of samples that 95 % of the recordings fit, at most 65,536
         """
         if rate is None:
             rate = max(Counter(scan.rate for scan in scans).items(), key=lambda item: (item[1], item[0]))[0]
@@ -75,6 +75,13 @@ class Audio(Modality):
         if any(scan.frames * rate != length * scan.rate for scan in scans):
             done.append(f"cut or padded to {length} samples")
         return ", ".join(done) or "none"
+
+    def notes(self, scans: Sequence[wav.Header], spec: Spec) -> Sequence[str]:
+        several = sum(scan.channels > 1 for scan in scans)
+        faster = sum(scan.rate > round(spec.rate) for scan in scans)
+        rate = f"resampled {_recordings(faster)} to {round(spec.rate)} Hz, which loses higher frequencies (--data.rate)"
+        mono = f"mixed down {_recordings(several)} with several channels to mono"
+        return [sentence for count, sentence in ((several, mono), (faster, rate)) if count]
 
     def stored(self, spec: Spec) -> tuple[str, tuple[int, ...]]:
         return "int16", spec.shape
@@ -137,6 +144,10 @@ class Audio(Modality):
     def html(self, x: Tensor, spec: Spec) -> str:
         data = base64.b64encode(self.one[".wav"](x, spec)).decode()
         return f'<audio controls preload="auto" src="data:audio/wav;base64,{data}"></audio>'
+
+
+def _recordings(count: int) -> str:
+    return f"{count:,} recording{'s' if count > 1 else ''}"
 
 
 def _frames(scan: wav.Header, spec: Spec) -> int:

@@ -41,8 +41,11 @@ class Image(Modality):
         yield pixels.read_header(file)
 
     def plan(self, scans: Sequence[pixels.Header], *, size: Annotated[int | None, Range(1)] = None) -> Spec:
-        """size: pixels a side of the squares that images are cropped and resized to; by default images of one size
-        keep it, and images of several sizes become squares of 64"""
+        """The size of all images, or squares.
+
+        size: pixels a side of the squares that images are cropped and resized to; by default images of one size
+            keep it, and images of several sizes become squares of 64
+        """
         sizes = {(scan.width, scan.height) for scan in scans}
         if size is None and len(sizes) > 1:
             size = SIZE

@@ -51,8 +51,10 @@ class Text(Modality):
             yield Scan(len(text), frozenset(text), breaks)
 
     def plan(self, scans: Sequence[Scan], *, length: Annotated[int | None, Range(1, 65_536)] = None) -> Spec:
-        """length: characters of a sample, which is then a window of the text, line breaks included; by default a sample
-        is a line, and the longest line gives the length, at most 256
+        """Lines, or windows of a fixed length.
+
+        length: characters of a sample, which is then a window of the text, line breaks included; by default a sample
+            is a line, and the longest line gives the length, at most 256
         """
         symbols = frozenset().union(*(scan.symbols for scan in scans)) | ({"\n"} if length else frozenset())
         if len(symbols) >= MOST_SYMBOLS:
@@ -71,6 +73,12 @@ class Text(Modality):
         if spec.extra.get("windows"):
             return f"windows of {length} characters"
         return f"lines cut to {length} characters" if any(scan.length > length for scan in scans) else "none"
+
+    def notes(self, scans: Sequence[Scan], spec: Spec) -> Sequence[str]:
+        (length,) = spec.shape
+        cut = 0 if spec.extra.get("windows") else sum(scan.length > length for scan in scans)
+        lines = f"{cut:,} line{'s' if cut > 1 else ''}"
+        return [f"cut {lines} to {length} characters (--data.length reads windows instead of lines)"] if cut else []
 
     def count(self, scans: Sequence[Scan], spec: Spec) -> int:
         if not spec.extra.get("windows"):

@@ -59,9 +59,9 @@ class Video(Modality):
         frames: Annotated[int | None, Range(1, MOST_FRAMES)] = None,
     ) -> Spec:
         """size: pixels a side of the squares that frames are cropped and resized to; by default clips of one size keep
-        it, and clips of several sizes become squares of 64
+            it, and clips of several sizes become squares of 64
         frames: frames of a sample; longer clips are cut into several, shorter ones repeat their last frame; by default
-        those of the shortest clip, at most 16
+            those of the shortest clip, at most 16
         """
         sizes = {(scan.width, scan.height) for scan in scans}
         if size is None and len(sizes) > 1:
@@ -80,6 +80,14 @@ class Video(Modality):
         if any(scan.frames != count for scan in scans):
             done.append(f"cut or extended to {count} frames")
         return ", ".join(done) or "none"
+
+    def notes(self, scans: Sequence[Header], spec: Spec) -> Sequence[str]:
+        _, count, height, width = spec.shape
+        cropped = sum(scan.width * height != scan.height * width for scan in scans)
+        rest = sum(scan.frames % count for scan in scans if scan.frames > count)
+        squares = f"cropped {cropped:,} clip{'s' if cropped > 1 else ''} to squares of {width} pixels"
+        ends = f"left out {rest:,} frame{'s' if rest > 1 else ''} after the last whole clip of {count} (--data.frames)"
+        return [sentence for lost, sentence in ((cropped, squares), (rest, ends)) if lost]
 
     def stored(self, spec: Spec) -> tuple[str, tuple[int, ...]]:
         return "uint8", spec.shape
