@@ -16,7 +16,7 @@ from aigc_zoo.data.modalities import modality as find
 from aigc_zoo.data.open import open_path, resized
 from aigc_zoo.data.place import cache_folder
 from aigc_zoo.errors import ConfigError, DataError
-from aigc_zoo.game import Samples
+from aigc_zoo.game import Samples, Spec
 from aigc_zoo.options import bind, references
 from aigc_zoo.options.references import IN_MEMORY
 from aigc_zoo.plugins import Catalogue, catalogue
@@ -30,8 +30,9 @@ def load(
     modality: str = "",
     options: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
-    skip_bad: int = 0,
+    skip_bad: int | None = None,
     wanted: Wanted | None = None,
+    like: Spec | None = None,
     namespace: str | None = None,
 ) -> dict[str, Samples]:
     """The splits of the dataset with that name or id, otherwise of the file or folder at that path, or in memory.
@@ -41,12 +42,13 @@ def load(
     read as, by default the first of the zoo's own that reads any of them, and that a dataset must be of; `options` are
     those of a named dataset, of the one that reads the file by its suffix, or of the modality; `progress(done, all)` is
     called from time to time while files are read, of which up to `skip_bad` that cannot be read are left out; `wanted`
-    are entries that files are read for; `namespace` is that of the plugin that states the reference. The extractor of
-    the samples is a full id. Raises DataError and ConfigError that name the fix.
+    are entries that files are read for; `like` is the spec of samples that those in files are compared with;
+    `namespace` is that of the plugin that states the reference. The extractor of the samples is a full id. Raises
+    DataError and ConfigError that name the fix.
     """
     if not memory.is_reference(reference):
         of = kinds(catalogue, modality, size=size)
-        return memory.open_data(reference, of, progress=progress, skip_bad=skip_bad)
+        return memory.open_data(reference, of, progress=progress, skip_bad=skip_bad or 0)
     data = references.find_data(catalogue, os.fspath(reference), namespace)
     if data.full == IN_MEMORY:
         raise DataError(
@@ -61,7 +63,7 @@ def load(
         splits = _named(catalogue, data.entry.id, size, options, data.path)
         _require_modality(catalogue, reference, splits, modality)
         return splits
-    of = kinds(catalogue, modality, **{"size": size, **(options or {})})
+    of = replace(kinds(catalogue, modality, **{"size": size, **(options or {})}), like=like)
     return open_path(data.path, of, wanted=wanted, progress=progress, skip_bad=skip_bad)
 
 

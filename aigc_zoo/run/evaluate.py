@@ -15,7 +15,7 @@ from torch import Tensor
 from aigc_zoo.data import resolve
 from aigc_zoo.data.entries import Wanted, wanted_entries
 from aigc_zoo.errors import ConfigError, DataError, UsageError
-from aigc_zoo.game import Samples
+from aigc_zoo.game import Samples, Spec
 from aigc_zoo.metrics.evaluate import SILENT, Evaluator, dataset_batches
 from aigc_zoo.metrics.features import Extractor, coordinates, extractor_advice, load_extractor
 from aigc_zoo.metrics.kinds import groups_of
@@ -69,7 +69,9 @@ def evaluate(
     splits, size = _load_splits(catalogue, source, generator, against, size, split, against_options)
     for text in splits[split].notes:
         note(text)
-    images = None if generator is not None else _own_images(catalogue, source, size, allow_lossy, note)
+    images = (
+        None if generator is not None else _own_images(catalogue, source, splits[split].spec, size, allow_lossy, note)
+    )
     network = _extractor(catalogue, extractor, splits[split], generator, extractor_weights, device, note)
     held_out = held_out_split(splits) if split == "train" else splits[split]
     advice = EVALUATION if images is None or num is not None else EVALUATION._replace(more="more images")
@@ -162,7 +164,7 @@ def _load_own(
         modality=data.get("modality") or "",
         wanted=wanted,
         options={**read_with, **(options or {})},
-        skip_bad=len(data.get("skipped") or ()),  # the run left out as many unreadable images of this dataset
+        skip_bad=len(data.get("skipped") or ()) or None,  # the run left out as many unreadable images of this dataset
     )
     if size not in (None, data["size"]) or options:
         return reference, splits
@@ -242,16 +244,20 @@ def _evaluate_generator(
 
 
 def _own_images(
-    catalogue: Catalogue, source: Path, size: int | None, allow_lossy: bool, note: Note
+    catalogue: Catalogue, source: Path, like: Spec, size: int | None, allow_lossy: bool, note: Note
 ) -> tuple[Samples, str]:
-    """The images of a folder or an archive, and whether they are lossy. Raises DataError."""
+    """The samples of a folder or an archive, read like those that they are compared with, and whether they are lossy.
+
+    Raises DataError.
+    """
     lossy = _lossy(source)
     if lossy and not allow_lossy:
         raise DataError(
             f"{source} holds {lossy}: JPEG compression changes distances by more than models differ\n"
             "write samples as PNG, or use --allow-lossy, which the protocol records"
         )
-    fakes = resolve.load(catalogue, os.path.join(".", source), size=size)["train"]
+    own = os.path.join(".", source)
+    fakes = resolve.load(catalogue, own, size=size, modality=like.modality, like=like)["train"]
     for text in fakes.notes:
         note(text)
     if size is None and fakes.resize != "none":

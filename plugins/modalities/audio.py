@@ -6,6 +6,7 @@ import base64
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from typing import IO, Annotated, Any, ClassVar
 
@@ -64,6 +65,9 @@ class Audio(Modality):
         else:
             length = max(1, round(seconds * rate))
         return Spec(shape=(1, length), modality="audio", rate=float(rate))
+
+    def alike(self, spec: Spec, reference: Spec) -> Spec:
+        return replace(spec, shape=reference.shape, rate=reference.rate)
 
     def conversion(self, scans: Sequence[wav.Header], spec: Spec) -> str:
         rate, length = round(spec.rate), spec.shape[-1]

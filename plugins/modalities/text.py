@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from html import escape
 from pathlib import Path
@@ -67,6 +68,9 @@ class Text(Modality):
             symbols=(PADDING, *sorted(symbols)),
             extra={"windows": True} if length else {},
         )
+
+    def alike(self, spec: Spec, reference: Spec) -> Spec:
+        return replace(spec, shape=reference.shape, symbols=reference.symbols, extra=reference.extra)
 
     def conversion(self, scans: Sequence[Scan], spec: Spec) -> str:
         (length,) = spec.shape

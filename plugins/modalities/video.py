@@ -7,6 +7,7 @@ import io
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import IO, Annotated, Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -71,6 +72,9 @@ class Video(Modality):
         rates = sorted(scan.rate for scan in scans)
         channels = 1 if all(scan.grey for scan in scans) else 3
         return Spec(shape=(channels, count, height, width), modality="video", rate=round(rates[len(rates) // 2], 3))
+
+    def alike(self, spec: Spec, reference: Spec) -> Spec:
+        return replace(spec, shape=(*spec.shape[:1], reference.shape[1], *spec.shape[2:]))
 
     def conversion(self, scans: Sequence[Header], spec: Spec) -> str:
         _, count, height, width = spec.shape

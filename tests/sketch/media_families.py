@@ -123,7 +123,7 @@ def watcher(shape: tuple[int, ...], width: int) -> nn.Module:
 
 
 def clip(*, width: int = 16) -> Recipe:
-    """Clips as by DVD-GAN (Clark et al., 2019): each discriminator has a player of its own.
+    """Clips as by DVD-GAN (Clark et al., 2019): a discriminator of frames and one of clips.
 
     width: channels of the widest resolution.
     """
@@ -138,14 +138,13 @@ def clip(*, width: int = 16) -> Recipe:
     def hinge(real: Tensor, fake: Tensor) -> Tensor:
         return F.relu(1 - real).mean() + F.relu(1 + fake).mean()
 
-    def frames(nets: Nets, batch: Batch) -> Terms:
-        return {"hinge": hinge(nets.D_frame(frame_of(batch, "real")), nets.D_frame(frame_of(batch, "fake")))}
-
-    def clips(nets: Nets, batch: Batch) -> Terms:
-        return {"hinge": hinge(nets.D_clip(batch["real"]), nets.D_clip(batch["fake"]))}
+    def hinges(nets: Nets, batch: Batch) -> Terms:
+        frames = nets.D_frame(frame_of(batch, "real")), nets.D_frame(frame_of(batch, "fake"))
+        return {"frames": hinge(*frames), "clips": hinge(nets.D_clip(batch["real"]), nets.D_clip(batch["fake"]))}
 
     def r1(nets: Nets, batch: Batch) -> Terms:
-        return {"r1": 0.2 * squared_gradient_norm(nets.D_clip, batch["real"])}
+        frames = squared_gradient_norm(nets.D_frame, frame_of(batch, "real"))
+        return {"r1": 2 * (squared_gradient_norm(nets.D_clip, batch["real"]) + frames)}
 
     def generator(nets: Nets, batch: Batch) -> Terms:
         return {"frames": -nets.D_frame(frame_of(batch, "fake")).mean(), "clips": -nets.D_clip(batch["fake"]).mean()}
@@ -157,8 +156,9 @@ def clip(*, width: int = 16) -> Recipe:
             "D_clip": watcher(spec.shape, width),
         },
         players={
-            "frames": Player(controls=("D_frame",), loss=frames, optimizer=adam(4e-4, 0.5)),
-            "clips": Player(controls=("D_clip",), loss=plus(clips, Every(4, r1, None)), optimizer=adam(4e-4, 0.5)),
+            "discriminators": Player(
+                controls=("D_frame", "D_clip"), loss=plus(hinges, Every(2, r1, None)), optimizer=adam(4e-4, 0.5)
+            ),
             "generator": Player(controls=("G",), loss=generator, optimizer=adam(4e-4, 0.5)),
         },
         draw=draw,
@@ -196,7 +196,7 @@ class Writer(nn.Module):
         return self.head(self.memory(before)[0])
 
 
-def sentence(*, width: int = 48, pretraining: int = 500, symbols: int = 64) -> Recipe:
+def sentence(*, width: int = 48, pretraining: int = 300, symbols: int = 64) -> Recipe:
     """Sentences: maximum likelihood first, then adversarial training on soft tokens; samples are the likeliest tokens.
 
     width: dimension of the embedding of a token.
@@ -229,7 +229,7 @@ def sentence(*, width: int = 48, pretraining: int = 500, symbols: int = 64) -> R
         return {"logistic": logistic(nets.D(real), nets.D(batch["soft"]))}
 
     def generator(nets: Nets, batch: Batch) -> Terms:
-        return {"adversarial": 0.1 * non_saturating(nets.D(batch["soft"]))}
+        return {"adversarial": 0.01 * non_saturating(nets.D(batch["soft"]))}
 
     return Recipe(
         networks=networks,

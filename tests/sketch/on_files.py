@@ -1,4 +1,4 @@
-"""A plugin file with three recipes that train on files: `zoo --plugin tests/sketch/on_files.py train tone --data ./wavs`.
+"""A plugin file with three recipes that train on files: `zoo --plugin .../on_files.py train tone --data ./wavs`.
 
 The modality is a default of each recipe, so that a folder of GIF files is read as clips without `--modality video`.
 """
@@ -25,5 +25,5 @@ def zoo_components() -> Iterable[Component]:
             name=name,
             target=f"sketch.media_families:{name}",
             summary=summary,
-            defaults={"modality": modality, "batch_size": 32, "steps": 1_500},
+            defaults={"modality": modality, "batch_size": 32, "steps": 400},
         )
