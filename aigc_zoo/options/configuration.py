@@ -84,8 +84,7 @@ def resolve(
 
     A layer that chooses another component for a slot drops what lower layers set of the former one. `reference` may be
     None where the file names its recipe. The recipe is built only if its component's `defaults` leave out dataset,
-    batch size or length. Raises UsageError for a fault in flags or keywords (`origin` "cli" or "python"), ConfigError
-    for any other.
+    batch size or length. Raises UsageError for a fault in flags or keywords (`origin` cli or python), or ConfigError.
     """
     given = dict(given or {}) | ({} if data is None else {"data": os.fspath(data)})
     draft, preset = _draft(catalogue, reference, file, given.get("data"))
@@ -98,8 +97,12 @@ def resolve(
     defaults: dict[str, Any] = {}
     if draft.needs_recipe():
         recipe = build(draft.catalogue, chosen)
-        chosen = replace(chosen, built=recipe)
         space = draft.entry.lineage[0].namespace  # of the code that states the dataset
+        if "data" not in draft.given and draft.dataset is None:  # its options belong to the configuration, too
+            draft.choose_dataset(recipe.dataset, Overlay({}, namespace=space))
+            values = draft.referenced(draft.values())
+            chosen = _configured(draft, values, preset)
+        chosen = replace(chosen, built=recipe)
         defaults = {"data": references.find(draft.catalogue, "data", recipe.dataset, space).full}
         defaults |= {"batch_size": recipe.batch_size, "steps": recipe.steps, "images": recipe.images}
         has_length = run["steps"] is not None or run["images"] is not None

@@ -160,7 +160,7 @@ def trains_from_beginning_to_end(subject: ComponentSubject) -> str:
     fixture = fixture_of(subject)
     with tempfile.TemporaryDirectory(prefix="zoo-check-") as name:
         directory = Path(name)
-        configuration, _ = configured(subject, steps=2, batch_size=BATCH, device="cpu", eval_every=10**6)
+        configuration, _ = configured(subject, steps=2, batch_size=BATCH, device="cpu")
         splits = {"train": _samples(fixture)} if fixture.synthetic else None
         try:
             result = train(prepare(subject.catalogue, configuration, splits), directory / "run")

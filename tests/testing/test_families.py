@@ -79,7 +79,7 @@ FAULTS: dict[str, tuple[str, Changes, str, str, str]] = {
         (('dataset="ring"', 'dataset="rings"'),),
         LATE,
         "R-DATA",
-        "did you mean 'ring'",
+        "did you mean 'zoo/ring'",
     ),
     "a loss that reads an entry which its own dataset lacks": (
         "weighted",
