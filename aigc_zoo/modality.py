@@ -117,6 +117,13 @@ class Modality:
         """
         return None
 
+    def example(self) -> tuple[Spec, Values]:
+        """A small spec, and at least three different samples (N, ...) as they are stored, for conformance checks.
+
+        Files that are written from these samples are read as the same samples again.
+        """
+        raise NotImplementedError("it has no method `example`, which returns a spec and stored samples for checks")
+
     # --- between stored samples and those of a model ------------------------------------------------------------------
 
     def decode(self, rows: Tensor, draw: Draw, spec: Spec) -> Tensor:

@@ -98,6 +98,8 @@ class Component:
     weights   trained generators of a recipe by name: `zoo sample RECIPE@NAME` downloads and samples one
     suffixes  suffixes of files that a dataset reads, such as ".xyz": `--data FILE.xyz` calls its target with the path
               of the file. Folders, .zip, .npy, .npz and IDX files are always read by the zoo itself
+    classes   names of the classes that an extractor was trained on, in the order of its logits: it counts modes only of
+              data whose classes are among them. An extractor that states none counts none
 
     References in `defaults` and `presets` resolve in the namespace of the plugin that states them, then in `zoo/`.
     Raises ValueError for a field that is not of this form.
@@ -117,6 +119,7 @@ class Component:
     shapes: tuple[tuple[int, ...], ...] = ()
     weights: Mapping[str, Weights] = field(default_factory=dict)
     suffixes: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -134,6 +137,7 @@ class Component:
         self._check_values()
         self._check_weights()
         self._check_suffixes()
+        self._check_classes()
 
     def _check_target(self) -> None:
         if not isinstance(self.target, str) or not isinstance(self.extends, str):
@@ -174,6 +178,15 @@ class Component:
                 raise ValueError(f"{self.name}: suffix {suffix!r} is not in lower case with a dot, such as '.xyz'")
             if suffix in _OURS:
                 raise ValueError(f"{self.name}: files of suffix {suffix} are read by the zoo itself")
+
+    def _check_classes(self) -> None:
+        names = self.classes
+        if not isinstance(names, tuple) or not all(isinstance(name, str) and name for name in names):
+            raise ValueError(f"{self.name}: classes must be a tuple of names, not {names!r:.60}")
+        if len(set(names)) < len(names):
+            raise ValueError(f"{self.name}: two of its {len(names)} classes have the same name")
+        if names and self.kind != "extractor":
+            raise ValueError(f"{self.name}: only an extractor states classes, not a {self.kind}")
 
 
 def _is_name(name: object) -> bool:

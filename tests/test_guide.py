@@ -36,7 +36,7 @@ OTHERS = [block for block in PYTHON if "ZOO_API = 1" not in block and "parametri
 
 def test_every_block_is_of_a_kind_that_is_run() -> None:
     assert {language for language, _ in BLOCKS} == {"python", "sh", "toml"}
-    assert set(PLUGINS) == {"my-loss", "soft-lsgan", "my-gan", "my-game", "my-curves"}
+    assert set(PLUGINS) == {"my-loss", "soft-lsgan", "my-gan", "my-game", "my-curves", "my-dna", "my-gap"}
     # The block with `parametrize_with_checks` needs an installed plugin: test_all_commands_of_the_guide_work.
     assert len(PLUGINS) + len(OTHERS) + 1 == len(PYTHON)
 
@@ -193,7 +193,39 @@ def test_the_dataset_of_the_guide_reads_its_file(tmp_path: Path, monkeypatch: py
         result = run_check(case)
         assert result.status == "passed", f"{case.name}: {result.reason}"
         assert "not on this machine" not in result.reason
-    rows = Pool(splits["test"], "cpu").rows(torch.arange(4))
-    torch.testing.assert_close(rows["real"], torch.from_numpy(curves[::10]), rtol=1e-3, atol=1e-3)
+    rows, again = (Pool(splits["test"], "cpu").rows(torch.arange(4))["real"] for _ in range(2))
+    assert torch.equal(rows, again), "the numbers from draw are a function of the row"
+    torch.testing.assert_close(rows.abs(), torch.from_numpy(curves[::10]).abs(), rtol=1e-3, atol=1e-3)
     signs = Pool(splits["train"], "cpu").batch(0, 0, 36)["real"].sign()
     assert signs.shape == (36, 32, 2)
+
+
+# --- the modality and the metric of the guide -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["my-dna", "my-gap"])
+def test_the_modality_and_the_metric_of_the_guide_pass_their_checks(name: str, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(PLUGINS[name])
+    cases = list_cases(tmp_path / "mine.py", tiers=("cpu",))
+    assert len(cases) >= 3
+    for case in cases:
+        result = run_check(case)
+        assert result.status == "passed", f"{case.name}: {result.reason}"
+        assert "only what it states" not in result.reason
+        assert "no file" not in result.reason
+
+
+def test_files_of_the_modality_of_the_guide_are_read_with_its_option(tmp_path: Path) -> None:
+    (tmp_path / "my_modality.py").write_text(PLUGINS["my-dna"])
+    (tmp_path / "genes.dna").write_text("ACGTACGT\nTTTTTTGG\nCCCCCCAA\n" * 4)
+    own = catalogue([tmp_path / "my_modality.py"])
+    settings = {"modality": "my-dna", "data.length": 6, "steps": 1, "batch_size": 4, "device": "cpu"}
+    data = str(tmp_path / "genes.dna")
+    prepared = prepare(own, options.resolve(own, "vanilla", data=data, given=settings, origin="python"))
+    assert prepared.train.spec.shape == (4, 6)
+    assert prepared.train.fields["real"][1].tolist() == [3] * 6
+    train(prepared, tmp_path / "run")
+    assert len((tmp_path / "run" / "samples" / "000000001.dna").read_text().split()) == 32
+    (tmp_path / "genes.dna").write_text("ACGT\nACNT\n")
+    with pytest.raises(DataError, match=r"genes.dna cannot be read as a sequence"):
+        prepare(own, options.resolve(own, "vanilla", data=data, given=settings, origin="python"))

@@ -249,6 +249,7 @@ def test_the_examples_of_the_guide_are_short() -> None:
     assert lines_of(code(GUIDE, "def my_loss")) <= 12
     assert lines_of(code(GUIDE, "class Generator")) <= 45
     assert lines_of(code(GUIDE, "def my_game")) <= 60
+    assert lines_of(code(GUIDE, "class Dna")) <= 55
     assert lines_of(code(GUIDE, "lsgan.digits")) <= 15  # one argument a line
     assert len(tutorial_commands()) <= 15
 
@@ -285,6 +286,7 @@ def test_all_commands_of_the_guide_work(tmp_path: Path) -> None:
     (tmp_path / "my_recipe.py").write_text(code(GUIDE, "lsgan.digits"))
     (tmp_path / "my_gan.py").write_text(code(GUIDE, "class Generator"))
     (tmp_path / "my_game.py").write_text(code(GUIDE, "def my_game"))
+    (tmp_path / "my_modality.py").write_text(code(GUIDE, "class Dna"))
     (tmp_path / "test_acme.py").write_text(code(GUIDE, "@parametrize_with_checks"))
     site = tmp_path / "site"
     env = {
@@ -304,6 +306,7 @@ def test_all_commands_of_the_guide_work(tmp_path: Path) -> None:
     assert (tmp_path / "runs" / "my-gan-ring" / "generator.safetensors").exists()
     assert (tmp_path / "runs" / "my-game-digits" / "generator.safetensors").exists()
     assert (tmp_path / "runs" / "acme-ring" / "generator.safetensors").exists()
+    assert [len(line) for line in (tmp_path / "new.dna").read_text().split()] == [16] * 8
     assert list((tmp_path / "dist").glob("*.whl"))
 
 

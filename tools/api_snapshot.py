@@ -20,7 +20,7 @@ PAGE = Path(__file__).resolve().parent.parent / "tests" / "api_snapshot.json"
 def snapshot() -> dict[str, Any]:
     """All public names with their parameters or fields and the default of each."""
     import aigc_zoo
-    from aigc_zoo import api, game, spec, testing, two_player
+    from aigc_zoo import api, game, modality, spec, testing, two_player
     from aigc_zoo.data import download, samples
     from aigc_zoo.options.signatures import CALLED_WITH
 
@@ -37,6 +37,9 @@ def snapshot() -> dict[str, Any]:
         "aigc_zoo.spec": (spec, ["Component", "Slot", "Range"]),
         "aigc_zoo.game": (game, [name for name in game.__all__ if _is_defined(getattr(game, name))]),
         "aigc_zoo.two_player": (two_player, ["two_player"]),
+        "aigc_zoo.modality": (modality, [name for name, value in vars(modality).items() if _own(value, modality)]),
+        "aigc_zoo.modality.Modality": (modality.Modality, _methods(modality.Modality)),
+        "aigc_zoo.modality.View": (modality.View, _methods(modality.View)),
         "aigc_zoo.data.samples": (samples, [name for name, value in vars(samples).items() if _own(value, samples)]),
         "aigc_zoo.data.download": (download, ["fetch"]),
         "aigc_zoo.testing": (testing, testing.__all__),
@@ -48,6 +51,11 @@ def snapshot() -> dict[str, Any]:
         if callable(getattr(module, name))
     }
     return json.loads(json.dumps(found))  # type: ignore[no-any-return]
+
+
+def _methods(owner: type) -> list[str]:
+    """The public methods that a class defines."""
+    return [name for name, value in vars(owner).items() if _is_method(name, value)]
 
 
 def _is_method(name: str, value: Any) -> bool:
@@ -72,8 +80,21 @@ def _fields(value: Any) -> dict[str, str]:
         return {field.name: _default(field) for field in dataclasses.fields(value)}
     if isinstance(value, type) and hasattr(value, "_fields"):
         defaults = value._field_defaults
-        return {name: repr(defaults[name]) if name in defaults else "needed" for name in value._fields}
-    return {} if isinstance(value, type) and issubclass(value, BaseException) else _parameters(value)
+        return {name: _shown(defaults[name]) if name in defaults else "needed" for name in value._fields}
+    if getattr(value, "_is_protocol", False):
+        return dict.fromkeys(value.__annotations__, "needed")
+    if isinstance(value, type) and issubclass(value, BaseException):
+        return {}
+    return _parameters(value) | (_attributes(value) if isinstance(value, type) else {})
+
+
+def _attributes(owner: type) -> dict[str, str]:
+    """Public attributes and properties of a class, such as the suffixes of a modality."""
+    return {
+        name: "a property" if isinstance(value, property) else _shown(value)
+        for name, value in vars(owner).items()
+        if not name.startswith("_") and not callable(value)
+    }
 
 
 def _default(field: dataclasses.Field[Any]) -> str:

@@ -54,6 +54,7 @@ PROMISES: Mapping[str, str] = {
     "R28": "a flipped bit in a dataset's file is found by the manifest",
     "R29": "downloads end with the right file or a clear error, four processes at once as well",
     "R30": "hostile names escape no folder and no terminal",
+    "R33": "twenty hostile files of every modality have their stated outcomes, in a folder and in a zip",
     "E1": "an EMA averages, renews or copies each kind of buffer, and averaged weights keep their constraint",
     "P1": "faults planted in plugins fail the check that tests for them, and unusual plugins without a fault pass",
     "N1": "names of data, extractors and components mean what they meant when a run started, whatever is installed",
@@ -69,6 +70,10 @@ PROMISES: Mapping[str, str] = {
     "U7": "Python refuses what a command refuses, with the same class, exit code and words",
     "U8": "data in memory are read and refused as files are, and known by their content",
     "U9": "a device that torch finds is taken, and any other is refused with those that it finds",
+    "M1": "a classifier counts modes only of data whose classes it was trained on and recognizes",
+    "M2": "data that repeat give no alarm of collapse, and generators that repeat more do",
+    "M3": "few images and any metric end in values or in a sentence",
+    "M4": "lossy images are found by their content, whatever the files are called",
 }
 
 

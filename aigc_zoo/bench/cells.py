@@ -20,7 +20,7 @@ from aigc_zoo.artefacts.runs import RunDirectory, nulled, read_lines
 from aigc_zoo.bench.identity import identity_of
 from aigc_zoo.engine.stages import StageSteps
 from aigc_zoo.errors import ConfigError, DataError, DivergedError, UsageError
-from aigc_zoo.metrics.kinds import improves, leading, modes_of, warnings
+from aigc_zoo.metrics.kinds import improves, leading, warnings
 from aigc_zoo.plugins import Catalogue
 from aigc_zoo.run.loop import train
 from aigc_zoo.run.prepare import Prepared, prepare
@@ -160,7 +160,7 @@ def history_of(directory: Path) -> dict[str, Any]:
     own = str(leading(line for line in metrics if line["step"] == metrics[0]["step"])[0]["name"])
     lines = [line for line in metrics if line["name"] == own]
     last = [line for line in metrics if line["step"] == lines[-1]["step"]]
-    flags = warnings({str(line["name"]): line["value"] for line in last}, modes_of(last))
+    flags = warnings(last)
     finished = run.finished() or {}
     return {
         "metric": own,

@@ -26,7 +26,7 @@ AGAINST = "Dataset to compare with; its own options are --against.OPTION, listed
 @click.option(
     "--metrics",
     default="",
-    show_default="fid, and kid from 1,000 samples on; modes for points",
+    show_default="fid, and kid from 1,000 samples on; modes for points; variance-ratio, duplicates without extractor",
     metavar="NAMES",
     help="Metrics, comma-separated: fid, kid, isc, prc, dac, variance-ratio, duplicates, modes, memorization, or all.",
 )
@@ -96,7 +96,7 @@ def command(
 
 def _print(records: Sequence[Mapping[str, Any]]) -> None:
     """Values under the protocol that they share, then warnings."""
-    from aigc_zoo.metrics.kinds import leading, modes_of, warnings
+    from aigc_zoo.metrics.kinds import leading, warnings
     from aigc_zoo.metrics.protocol import describe, format_value
 
     shown = None
@@ -105,5 +105,5 @@ def _print(records: Sequence[Mapping[str, Any]]) -> None:
             click.echo(protocol)
             shown = protocol
         click.echo(f"  {record['name']:<28} {format_value(record)}")
-    for line in warnings({record["name"]: record["value"] for record in records}, modes_of(records)).values():
+    for line in warnings(records).values():
         click.echo(line)

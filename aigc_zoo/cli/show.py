@@ -90,6 +90,7 @@ def _json(entry: Entry, others: list[str], settings: list[Option], options: list
         "extra": component.extra,
         "shapes": [list(shape) for shape in component.shapes],
         "suffixes": list(component.suffixes),
+        "classes": list(component.classes),
         "weights": {name: asdict(one) for name, one in component.weights.items()},
         "defaults": dict(component.defaults),
         "presets": {name: dict(values) for name, values in component.presets.items()},
@@ -153,6 +154,10 @@ def _page(
     return page.getvalue().rstrip("\n")
 
 
+def _some(names: tuple[str, ...], most: int = 10) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most:,} more" if len(names) > most else "")
+
+
 def _facts(entry: Entry, others: list[str]) -> list[tuple[str, str]]:
     component = entry.component
     extra = f' (python -m pip install "{entry.distribution}[{component.extra}]")' if component.extra else ""
@@ -162,6 +167,7 @@ def _facts(entry: Entry, others: list[str]) -> list[tuple[str, str]]:
     return [
         ("paper", component.paper),
         ("tags", ", ".join(component.tags)),
+        ("classes", _some(component.classes)),
         ("from", f"{entry.distribution} {entry.version}{extra}"),
         ("extends", " extends ".join(base.id for base in reversed(entry.lineage[:-1]))),
         ("target", entry.target),

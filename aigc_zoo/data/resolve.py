@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ def load(
     """
     if not memory.is_reference(reference):
         of = kinds(catalogue, modality, size=size)
-        return memory.open_data(reference, of, progress=progress, skip_bad=skip_bad or 0)
+        return _quantized(catalogue, memory.open_data(reference, of, progress=progress, skip_bad=skip_bad or 0))
     data = references.find_data(catalogue, os.fspath(reference), namespace)
     if data.full == IN_MEMORY:
         raise DataError(
@@ -90,7 +91,17 @@ def _named(
             extractor = references.find(catalogue, "extractor", samples.extractor, entry.namespace)
             splits[name] = replace(samples, extractor=extractor.full)
     modalities = {samples.spec.modality for samples in splits.values()}
-    return resized(splits, {name: find(catalogue, name) for name in modalities}, size)
+    return _quantized(catalogue, resized(splits, {name: find(catalogue, name) for name in modalities}, size))
+
+
+def _quantized(catalogue: Catalogue, splits: Mapping[str, Samples]) -> dict[str, Samples]:
+    """The splits with the precision of files, as their modality has it, where the dataset does not state it."""
+    found = dict(splits)
+    for name, samples in found.items():
+        if samples.quantize is None:
+            of = find(catalogue, samples.spec.modality)
+            found[name] = replace(samples, quantize=partial(of.quantize, spec=samples.spec))
+    return found
 
 
 def _require_modality(catalogue: Catalogue, reference: Any, splits: Mapping[str, Samples], wanted: str) -> None:

@@ -98,6 +98,9 @@ def without_values() -> Iterator[LiveBytes]:
     """
     from torch._subclasses.fake_tensor import FakeTensorMode  # imports half a second, which optimizers import as well
 
+    # A first backward on fake tensors would start a thread for the device that they pretend, and torch then refuses to
+    # compute gradients in forked processes.
+    torch.autograd.backward(torch.ones(1, requires_grad=True))
     live, fake = LiveBytes(), FakeTensorMode(allow_non_fake_inputs=True, allow_fallback_kernels=False)
     with fake, live, _Copies():
         yield live

@@ -29,7 +29,7 @@ def build_networks(recipe: Recipe, spec: Spec, seed: int) -> Nets:
             raise ConfigError(str(error)) from error
 
 
-def move(net: nn.Module, device: torch.device, dtype: torch.dtype) -> None:
+def place(net: nn.Module, device: torch.device, dtype: torch.dtype) -> None:
     """Move a network to a device and a floating-point dtype, unless it is there: `Module.to` replaces its parameters
     even then, which fake tensors do not allow (live_bytes.py)."""
     tensors = (*net.parameters(), *net.buffers())

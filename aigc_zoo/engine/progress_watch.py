@@ -31,7 +31,9 @@ class ProgressWatch:
             self._part = before
 
     def watched(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The batch with a `t` of the same value that notes its use."""
+        """The batch with a `t` of the same value that notes its use; one without a value, a fake tensor, cannot."""
+        if type(batch["t"]) is not Tensor:
+            return dict(batch)
         t = batch["t"].as_subclass(_Watched)
         t.note = lambda: self.users.add(self._part)
         return {**batch, "t": t}

@@ -19,7 +19,7 @@ from aigc_zoo.engine.batch import StepBatch, split_batch
 from aigc_zoo.engine.ema import EmaUpdater
 from aigc_zoo.engine.guard import guard_for
 from aigc_zoo.engine.memory_format import NOTE, needs_contiguous
-from aigc_zoo.engine.networks import build_networks, check_names, copied, float_buffers, move, trainable
+from aigc_zoo.engine.networks import build_networks, check_names, copied, float_buffers, place, trainable
 from aigc_zoo.engine.norm import convert_sync_batch_norm
 from aigc_zoo.engine.progress_watch import ProgressWatch
 from aigc_zoo.engine.ranks import Ranks
@@ -97,7 +97,7 @@ class Trainer:
         with seeded(torch.device("cpu"), self.seed, "frozen"):
             self.frozen = {name: build() for name, build in recipe.frozen.items()}
         for net in (self.nets, *self.frozen.values()):
-            move(net, self.device, self.dtype)
+            place(net, self.device, self.dtype)
         if sync_batch_norm and world > 1:
             convert_sync_batch_norm(self.nets)
         check_names(recipe, self.nets)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -11,19 +12,21 @@ from torch import Tensor
 from aigc_zoo.data.pool import example
 from aigc_zoo.errors import ConfigError, DataError
 from aigc_zoo.game import Samples
-from aigc_zoo.metrics import coverage, fidelity
+from aigc_zoo.metrics import coverage, fidelity, kinds
+from aigc_zoo.metrics.classifier import class_counts, unfit_reason
 from aigc_zoo.metrics.features import BATCH, Extractor, Features, concatenate
 from aigc_zoo.metrics.fidelity import Value
-from aigc_zoo.metrics.kinds import GROUPS
+from aigc_zoo.metrics.kinds import GROUPS, MORE_SAMPLES
 from aigc_zoo.metrics.protocol import protocol
 from aigc_zoo.metrics.reference import Progress, Reference, dataset_batches
-from aigc_zoo.metrics.shortage import EVALUATION, Advice, shortage
 
 __all__ = ["NUM", "REFERENCE_NUM", "Evaluator", "dataset_batches", "default_num"]
 
 NUM = 2_048
-POINTS = 2_500
 REFERENCE_NUM = 60_000
+COUNTS = {"points": (2_500, REFERENCE_NUM), "pixels": (512, 4_096)}
+"""Default numbers of samples and of reference samples for extractors without a network. Pixels are those of any image,
+however large, so fewer are read."""
 SILENT: Progress = lambda what, done, total: None  # noqa: E731
 
 
@@ -38,8 +41,9 @@ class Evaluator:
     `metrics` are names of groups in `kinds`. `num` is the number of samples per evaluation. They are compared with
     `reference_num` rows of the split, by default all up to 60,000, whose features are computed once and cached; metrics
     of neighbours use as many of these as there are samples. `held_out` is a split that was not trained on, for the
-    memorization metric. `allow_few` admits fewer samples than a metric needs, and records it in the protocol. `advice`
-    has the options of the command that measures, for messages.
+    memorization metric. `allow_few` admits fewer samples than a metric needs, and records it in the protocol; it is
+    None in training, which has no such option. No more than `available` samples are evaluated by default. `more` says
+    how to evaluate more.
 
     Raises ConfigError if extractor, dataset and metrics do not fit together, DataError for too few samples.
     """
@@ -53,26 +57,27 @@ class Evaluator:
         num: int | None = None,
         reference_num: int | None = None,
         held_out: Samples | None = None,
-        allow_few: bool = False,
-        advice: Advice = EVALUATION,
+        allow_few: bool | None = False,
+        available: int | None = None,
+        more: str = MORE_SAMPLES,
         progress: Progress = SILENT,
     ) -> None:
         points = extractor.id == "points"
         if reference.spec.modality != ("points" if points else "image"):
-            accepted = "points" if points else "images"
-            raise ConfigError(
-                f"extractor {extractor.id} accepts {accepted}, and {reference.name} holds {reference.spec.modality}: "
-                "choose another with --extractor"
-            )
+            fault = f"accepts {'points' if points else 'images'}, and {reference.name} holds {reference.spec.modality}"
+            raise ConfigError(f"extractor {extractor.id} {fault}: leave --extractor out")
         # Features of one black image: an extractor that does not fit raises before anything is trained.
         dtype = torch.float32 if points else torch.uint8
         probe = extractor.extract_features(torch.zeros(1, *reference.spec.shape, dtype=dtype))
-        self.extractor, self.reference, self.progress, self.allow_few = extractor, reference, progress, allow_few
-        self.advice = advice
+        self.extractor, self.reference, self.progress = extractor, reference, progress
+        self.allow_few, self.more = allow_few, more
         self.dimensions = probe.values.shape[1]
         self.classes = 0 if probe.logits is None else probe.logits.shape[1]
-        self.num = (POINTS if points else default_num(self.dimensions)) if num is None else num
-        self.data = Reference(extractor, reference, reference_num or REFERENCE_NUM, progress)
+        own_num, own_reference_num = COUNTS.get(extractor.id, (default_num(self.dimensions), REFERENCE_NUM))
+        if extractor.id == "pixels":  # they are compared with equally many images, of which there may be a dozen
+            own_num = max(2, min(own_num, len(reference)))
+        self.num = num or min(own_num, own_num if available is None else available)
+        self.data = Reference(extractor, reference, reference_num or own_reference_num, progress)
         self.held_out = None if held_out is None else Reference(extractor, held_out, REFERENCE_NUM, progress)
         self.metrics: tuple[str, ...] = ()
         self.choose(metrics)
@@ -84,14 +89,22 @@ class Evaluator:
             if reason := self.unavailable_reason(group):
                 raise ConfigError(f"--metrics {group}: {reason}")
         for group in self.metrics:
-            if reason := self.shortage(group):
-                raise DataError(reason)
+            if shortage := self.shortage(group):
+                raise DataError("\n".join(shortage))
 
-    def shortage(self, group: str) -> str:
-        """Why there are too few samples or reference samples for a group, with the fix; empty if there are enough."""
-        images = f"images of {self.reference.name}"
-        counts = (self.num, "samples", self.advice.more), (self.data.num, images, "more of these images")
-        return shortage(group, counts, self.dimensions, few=self.allow_few, advice=self.advice)
+    def shortage(self, group: str, num: int | None = None) -> tuple[str, str] | None:
+        """The sentence that there are too few samples or reference samples for a group, and the remedy; None if not.
+
+        `num` is the number of samples, by default that of each evaluation.
+        """
+        num = self.num if num is None else num
+        counts = [(num, "samples", self.more)]
+        if group != "isc":
+            counts.append((self.data.num, f"images of {self.reference.name}", "use more of these images"))
+        for count, what, more in counts:
+            if reason := kinds.shortage(group, count, what, self.dimensions, few=bool(self.allow_few)):
+                return reason, kinds.remedy(group, min(num, self.data.num), more, few=self.allow_few)
+        return None
 
     @property
     def reference_num(self) -> int:
@@ -104,16 +117,22 @@ class Evaluator:
 
     def unavailable_reason(self, group: str) -> str:
         """Why this evaluator cannot measure a group; empty if it can."""
-        spec = self.reference.spec
+        spec, own = self.reference.spec, self.extractor.groups
+        if own and group not in own:
+            return f"it needs the features of a network, and {self.extractor.note}"
         if GROUPS[group].logits and not self.classes:
             return f"{self.extractor.id} is not a classifier, which {group} needs"
         if GROUPS[group].held_out and self.held_out is None:
             return f"{self.reference.name} has no held-out split, which {group} needs"
         if group == "modes" and not spec.classes:
             return f"{self.reference.name} has no labels, which {group} needs"
-        if group == "modes" and spec.modality != "points" and self.classes != spec.classes:
-            return f"{self.extractor.id} does not classify the {spec.classes} classes of {self.reference.name}"
+        if group == "modes" and spec.modality != "points":
+            return self._unfit
         return ""
+
+    @cached_property
+    def _unfit(self) -> str:
+        return unfit_reason(self.extractor, self.reference, self.classes)
 
     def measure(
         self, chunks: Iterable[Tensor], *, weights: str, seed: int | None, num: int | None = None
@@ -140,12 +159,16 @@ class Evaluator:
         """Metrics of samples from their features."""
         records = []
         for group in self.metrics:
+            if shortage := self.shortage(group, len(generated.values)):
+                raise DataError("\n".join(shortage))
             values = _COMPUTE[group](self, generated)
             for info, value in zip(GROUPS[group].values, values, strict=True):
                 stamp = self._protocol(info.name, group, len(generated.values), value.settings, weights, seed)
                 record = {"name": self._name(info.name), "value": value.value, "protocol": stamp}
                 if value.interval is not None:
                     record["interval"] = list(value.interval)
+                if value.data:
+                    record["data"] = dict(value.data)
                 records.append(record)
         return records
 
@@ -156,7 +179,7 @@ class Evaluator:
         self, metric: str, group: str, count: int, settings: Mapping[str, Any], weights: str, seed: int | None
     ) -> dict[str, Any]:
         least = min(count, self.data.num)
-        few = (group == "fid" and least <= self.dimensions) or (group == "kid" and least < fidelity.KID_LEAST)
+        few = bool(kinds.shortage(group, least, "samples", self.dimensions))
         no_reference = group == "isc"  # it depends on the samples only
         return protocol(
             metric=metric,
@@ -194,14 +217,12 @@ def _first(chunks: Iterable[Tensor], num: int, shape: tuple[int, ...]) -> Iterat
 
 
 def _fid(evaluator: Evaluator, generated: Features) -> Sequence[Value]:
-    few = evaluator.allow_few
+    few = bool(evaluator.allow_few)
     statistics = fidelity.statistics(generated.values, few=few)
     return [Value(fidelity.frechet(statistics, evaluator.data.statistics(few=few)))]
 
 
 def _kid(evaluator: Evaluator, generated: Features) -> Sequence[Value]:
-    if not evaluator.allow_few:
-        fidelity.check_kid_count(len(generated.values), "samples")
     return [fidelity.kid(generated.values, evaluator.data.features())]
 
 
@@ -220,33 +241,42 @@ def _dac(evaluator: Evaluator, generated: Features) -> Sequence[Value]:
 
 
 def _variance_ratio(evaluator: Evaluator, generated: Features) -> Sequence[Value]:
-    sigma = evaluator.data.statistics(few=True).sigma
-    return [Value(float(generated.values.double().var(0).sum() / sigma.trace()))]
+    total = evaluator.data.statistics(few=True).sigma.trace()
+    ratio, data = (
+        float(values.double().var(0).sum() / total)
+        for values in (generated.values, evaluator.data.features(len(generated.values)))
+    )
+    return [Value(ratio, data={"value": data})]
 
 
 def _duplicates(evaluator: Evaluator, generated: Features) -> Sequence[Value]:
-    rate = coverage.duplicate_rate(generated.values, evaluator.data.features(len(generated.values)))
-    return [Value(rate, settings={"near": coverage.NEAR})]
+    found = coverage.near_duplicates(generated.values, evaluator.data.features(len(generated.values)))
+    data = {"value": found.data} | ({"crowding": found.crowding} if found.data > coverage.REPEATS else {})
+    return [Value(found.rate, settings={"near": coverage.NEAR}, data=data)]
 
 
 def _modes(evaluator: Evaluator, generated: Features) -> Sequence[Value]:
     """Modes found and the divergence of their frequencies from the data's; a mode is a centre of points, or a class."""
     reference = evaluator.reference
     classes = reference.spec.classes
-    expected = (torch.tensor(reference.frequencies, dtype=torch.float64) * len(reference)).round()
+    expected = shown = (torch.tensor(reference.frequencies, dtype=torch.float64) * len(reference)).round()
     settings: dict[str, Any] = {"of": classes}
     if reference.spec.modality == "points":
         points = example(reference, len(reference))
         centres, std = coverage.mixture_of(points["real"], points["label"].argmax(1), classes)
         counts = coverage.mode_counts(generated.values, centres, std)
+        shown = coverage.mode_counts(points["real"], centres, std)
         settings |= {"least": coverage.LEAST, "sigmas": coverage.SIGMAS, "std": round(std, 4)}
     else:
         assert generated.logits is not None
-        counts = torch.bincount(generated.logits.argmax(1), minlength=classes)
+        counts = class_counts(evaluator.extractor, reference, generated.logits)
         settings["least"] = 1
-    divergence = coverage.divergence(counts, expected)
+    missing = coverage.expected_missing(shown, len(generated.values), len(reference), settings["least"])
     found = int((counts >= settings["least"]).sum())
-    return [Value(found, settings=settings), Value(divergence, settings=settings)]
+    return [
+        Value(found, settings=settings, data={"value": classes - missing}),
+        Value(coverage.divergence(counts, expected), settings=settings),
+    ]
 
 
 def _memorization(evaluator: Evaluator, generated: Features) -> Sequence[Value]:

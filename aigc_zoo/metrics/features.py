@@ -18,7 +18,6 @@ from torch import Tensor, nn
 from aigc_zoo.artefacts.checkpoint import digest
 from aigc_zoo.data.download import fetch
 from aigc_zoo.errors import ConfigError, DataError, ZooError
-from aigc_zoo.game import Spec
 from aigc_zoo.metrics.fidelity import library
 from aigc_zoo.metrics.protocol import versions_of
 from aigc_zoo.options import bind
@@ -46,7 +45,12 @@ def concatenate(parts: Sequence[Features]) -> Features:
 
 @dataclass(frozen=True)
 class Extractor:
-    """A frozen network in evaluation mode, with its entries of the protocol."""
+    """A frozen network in evaluation mode, with its entries of the protocol.
+
+    note      a sentence for the user on its weights or features
+    classes   names of the classes of its logits, as its component states them
+    groups    the only metric groups that its features are meant for; () for all
+    """
 
     id: str
     name: str
@@ -55,6 +59,8 @@ class Extractor:
     device: torch.device
     versions: dict[str, str]
     note: str = ""
+    classes: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
 
     @torch.no_grad()
     def extract_features(self, images: Tensor) -> Features:
@@ -77,25 +83,8 @@ class Extractor:
         for part in rebatch(chunks, batch):
             yield self.extract_features(part)
 
-    def classes(self, shape: tuple[int, ...]) -> int:
-        """Number of classes, 0 if it is not a classifier."""
-        logits = self.extract_features(torch.zeros(1, *shape, dtype=torch.uint8)).logits
-        return 0 if logits is None else logits.shape[1]
-
     def has_logits(self, shape: tuple[int, ...]) -> bool:
-        return self.classes(shape) > 0
-
-
-class _Coordinates(nn.Module):
-    """Identity: the coordinates of points are their features."""
-
-    def forward(self, points: Tensor) -> dict[str, Tensor]:
-        return {"features": points.flatten(1).float()}
-
-
-def coordinates() -> Extractor:
-    """The extractor for points: the identity, without a network."""
-    return Extractor("points", "points", _Coordinates(), "none", torch.device("cpu"), versions_of())
+        return self.extract_features(torch.zeros(1, *shape, dtype=torch.uint8)).logits is not None
 
 
 def rebatch(chunks: Iterable[Tensor], size: int) -> Iterator[Tensor]:
@@ -141,19 +130,8 @@ def load_extractor(
         # A plugin file is known by its content; a package's version is the one that is installed.
         versions=versions_of() | {entry.distribution if entry.file is None else entry.namespace: entry.version},
         note=" ".join(source.notes),
+        classes=entry.component.classes,
     )
-
-
-def extractor_advice(catalogue: Catalogue, spec: Spec, otherwise: str) -> str:
-    """How to choose an extractor for samples like `spec`; `otherwise` is the advice where no extractor reads them."""
-    fitting = [
-        entry.name if entry.namespace == "zoo" else entry.id
-        for entry in sorted(catalogue.items("extractor"), key=lambda entry: not entry.component.shapes)
-        if not entry.component.shapes or spec.shape in entry.component.shapes
-    ]
-    if spec.modality != "image" or not fitting:
-        return f"no installed extractor reads such samples ({spec.modality}): {otherwise}"
-    return f"choose one with --extractor ({', '.join(fitting)})"
 
 
 # --- weights that are not shipped -------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from aigc_zoo.errors import ConfigError, DataError
+from aigc_zoo.metrics.kinds import KID_LEAST, remedy, shortage
 from aigc_zoo.metrics.protocol import versions_of
 
 
@@ -26,11 +27,15 @@ class Library(NamedTuple):
 
 
 class Value(NamedTuple):
-    """A metric's value, its 95 % interval where there is one, and the settings that belong to its protocol."""
+    """A metric's value, its 95 % interval where there is one, and the settings that belong to its protocol.
+
+    `data` is what alarms are relative to: under "value" the value of equally many real samples, measured the same way.
+    """
 
     value: float
     interval: tuple[float, float] | None = None
     settings: Mapping[str, Any] = MappingProxyType({})
+    data: Mapping[str, float] = MappingProxyType({})
 
 
 def library() -> Library:
@@ -72,25 +77,23 @@ class Statistics:
 def statistics(features: Tensor, what: str = "samples", *, few: bool = False) -> Statistics:
     """Mean and covariance of features (N, D), as torch-fidelity computes them; float32 features keep a float32 mean.
 
-    Raises DataError for N <= D unless `few`, and for non-finite features.
+    Raises DataError for N <= D unless `few`, for N < 2, and for non-finite features.
     """
     count, dimensions = features.shape
-    if not few:
-        check_count(count, dimensions, what)
+    require("fid", count, what, dimensions, few=few)
     if not bool(torch.isfinite(features).all()):
         raise DataError(f"the features of these {what} are not finite: check the samples for NaN and infinity")
     found = library().statistics(features.cpu())
     return Statistics(torch.from_numpy(found["mu"]), torch.from_numpy(found["sigma"]), count)
 
 
-def check_count(count: int, dimensions: int, what: str) -> None:
-    """Raise DataError for N <= D: the covariance is singular and FID far too large (1.80 for 0 at N = 20, D = 64)."""
-    if count <= dimensions:
-        raise DataError(
-            f"{count:,} {what} are too few for FID with {dimensions:,} features: at least {dimensions + 1:,} are "
-            "needed\n"
-            "use more samples, or --allow-few of zoo eval, which the protocol records"
-        )
+def require(group: str, count: int, what: str, features: int = 0, *, few: bool = False) -> None:
+    """Raise DataError for too few samples. For N <= D the covariance is singular and FID far too large.
+
+    It was 1.80 for 0 at N = 20, D = 64.
+    """
+    if reason := shortage(group, count, what, features, few=few):
+        raise DataError(f"{reason}\n{remedy(group, count, 'use more samples', few=few)}")
 
 
 def frechet(generated: Statistics, reference: Statistics) -> float:
@@ -106,21 +109,11 @@ def frechet(generated: Statistics, reference: Statistics) -> float:
     return value
 
 
-KID_LEAST = 1_000
 KID_SUBSETS = 100
 ISC_SPLITS = 10
 PRC_NEIGHBOURS = 3
 SEED = 2020
 """Seed of the subsets and the shuffle, torch-fidelity's default."""
-
-
-def check_kid_count(count: int, what: str) -> None:
-    """Raise DataError for fewer samples than the usual size of a subset."""
-    if count < KID_LEAST:
-        raise DataError(
-            f"{count:,} {what} are too few for KID: at least {KID_LEAST:,} are needed\n"
-            "use more samples, or --allow-few of zoo eval, which the protocol records"
-        )
 
 
 def kid(generated: Tensor, reference: Tensor) -> Value:

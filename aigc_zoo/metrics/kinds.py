@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -23,7 +24,8 @@ class MetricInfo:
 class MetricGroup:
     """Metrics that are computed together, and whether they need `logits` of the samples or a `held_out` split.
 
-    `paired` groups compare neighbours and use as many reference samples as generated ones.
+    `paired` groups compare neighbours and use as many reference samples as generated ones. `least` samples and
+    reference samples are needed, given the number of features, and `fewest` with --allow-few.
     """
 
     name: str
@@ -31,6 +33,8 @@ class MetricGroup:
     logits: bool = False
     held_out: bool = False
     paired: bool = False
+    least: Callable[[int], int] = lambda features: 2
+    fewest: int = 2
 
 
 _FID, _KID = MetricInfo("fid", "FID", "lower", 0.0), MetricInfo("kid", "KID", "lower", 0.0)
@@ -42,21 +46,51 @@ _DUPLICATES = MetricInfo("duplicates", "near-duplicates", "lower", 0.01)
 _MODES = MetricInfo("modes", "modes found", "higher"), MetricInfo("kl", "KL of the modes", "lower", 0.0)
 _GAP = MetricInfo("gap", "training gap", "near", 1.0)
 
+KID_LEAST = 1_000
+"""The usual size of a subset for KID."""
+
 GROUPS: Mapping[str, MetricGroup] = {
     group.name: group
     for group in (
-        MetricGroup("fid", (_FID,)),
-        MetricGroup("kid", (_KID,)),
+        MetricGroup("fid", (_FID,), least=lambda features: features + 1),
+        MetricGroup("kid", (_KID,), least=lambda features: KID_LEAST, fewest=4),
         MetricGroup("isc", (_ISC,), logits=True),
-        MetricGroup("prc", _PRC, paired=True),
-        MetricGroup("dac", _DAC, paired=True),
+        MetricGroup("prc", _PRC, paired=True, least=lambda features: 4, fewest=4),
+        MetricGroup("dac", _DAC, paired=True, least=lambda features: 6, fewest=6),
         MetricGroup("variance-ratio", (_VARIANCE,)),
         MetricGroup("duplicates", (_DUPLICATES,), paired=True),
-        MetricGroup("modes", _MODES),
-        MetricGroup("memorization", (_GAP,), held_out=True),
+        MetricGroup("modes", _MODES, least=lambda features: 1, fewest=1),
+        MetricGroup("memorization", (_GAP,), held_out=True, least=lambda features: 1, fewest=1),
     )
 }
 METRICS: Mapping[str, MetricInfo] = {info.name: info for group in GROUPS.values() for info in group.values}
+
+MORE_SAMPLES = "use a larger --num"
+"""The remedy for too few samples in `zoo eval`."""
+
+
+def shortage(group: str, count: int, what: str, features: int, *, few: bool = False) -> str:
+    """The sentence that `count` samples are too few for a group; empty if they are enough. `what` is their name."""
+    info = GROUPS[group]
+    least = info.fewest if few else info.least(features)
+    if count >= least:
+        return ""
+    word, _, rest = what.partition(" ")
+    noun = " ".join(filter(None, (word.removesuffix("s") if count == 1 else word, rest)))
+    title = " and ".join(value.title for value in info.values)
+    title += f" with {features:,} features" if group == "fid" else ""
+    return f"{count:,} {noun} {'is' if count == 1 else 'are'} too few for {title}: at least {least:,} are needed"
+
+
+def remedy(group: str, count: int, more: str = MORE_SAMPLES, *, few: bool | None = False) -> str:
+    """The remedy for a shortage: `more` samples; with `count` samples, what else helps.
+
+    That is --allow-few unless it is set; in training, where `few` is None, metrics that need two samples.
+    """
+    if few is None:
+        return f"{more}, or --metrics variance-ratio,duplicates" if count >= 2 else more
+    return f"{more}, or --allow-few, which the protocol records" if not few and count >= GROUPS[group].fewest else more
+
 
 _SPELLINGS = {"memorisation": "memorization"}
 """Accepted spellings of group names."""
@@ -114,33 +148,73 @@ def leading(records: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 
 # --- collapse and memorization ----------------------------------------------------------------------------------------
 
-DUPLICATES, VARIANCE_RATIO, GAP = 0.1, 1 / 3, 0.5
-"""Thresholds of the warnings."""
+DUPLICATES, VARIANCE_RATIO, GAP, CROWDING = 0.1, 1 / 3, 0.5, 3.0
+"""Thresholds of the warnings, relative to the values of real samples."""
+
+ENOUGH = 20
+"""With fewer samples, or fewer of the data, the rate of near-duplicates is chance."""
+
+Record = Mapping[str, Any]
 
 
-def warnings(values: Mapping[str, float | None], modes: int | None = None) -> dict[str, str]:
-    """Warnings about collapse and memorization by metric; `modes` is the number of modes in the data.
+def warnings(records: Iterable[Record]) -> dict[str, str]:
+    """Warnings about collapse and memorization by metric, from records of one evaluation.
 
-    Real samples have values of 0.01, 1 and 1: a tenth of near-duplicates, a third of the variance or half of the
-    distance to training images are far beyond chance. Real images of a single digit of MNIST have 0.09 to 0.30 of the
-    variance; early samples of a generator that draws all ten digits were measured from 0.42 on.
+    Each value is compared with that of equally many real samples, which a record has as `data`; in records without it,
+    from earlier versions, real samples have 0.01 near-duplicates, all of the variance and all modes. A tenth more
+    near-duplicates, three times as many of each sample, a third of the variance or half of the distance to training
+    images are far beyond chance. Real images of a single digit of MNIST have 0.09 to 0.30 of the variance; early
+    samples of a generator that draws all ten digits were measured from 0.42 on.
     """
-    short = {short_name(name): value for name, value in values.items() if value is not None}
-    found = {}
-    if (duplicates := short.get("duplicates", 0.0)) > DUPLICATES:
-        found["duplicates"] = f"collapse: {duplicates:.0%} of the samples are near-duplicates"
-    if (ratio := short.get("variance-ratio", 1.0)) < VARIANCE_RATIO:
-        found["variance-ratio"] = f"collapse: the samples have {ratio:.0%} of the data's variance"
-    if modes and short.get("modes", modes) < modes:
-        found["modes"] = f"collapse: {short['modes']:,.0f} of {modes:,} modes found"
-    if (gap := short.get("gap", 1.0)) < GAP:
-        found["gap"] = f"memorization: samples are {gap:.0%} as far from the training images as held-out images are"
-    return found
+    found = {short_name(str(record["name"])): record for record in records if record["value"] is not None}
+    texts = {name: _WARNINGS[name](float(found[name]["value"]), found[name]) for name in _WARNINGS if name in found}
+    return {name: text for name, text in texts.items() if text}
 
 
-def modes_of(records: Iterable[Mapping[str, Any]]) -> int | None:
-    """The number of modes in the data, as the protocol of the `modes` metric states it; None if it was not measured."""
-    for record in records:
-        if short_name(str(record["name"])) == "modes":
-            return int(record["protocol"]["settings"]["of"])
-    return None
+def _data(record: Record, key: str, default: float) -> float:
+    data = record.get("data")
+    value = data.get(key) if isinstance(data, Mapping) else None
+    return float(value) if isinstance(value, int | float) else default
+
+
+def _duplicates(rate: float, record: Record) -> str:
+    stamp = record.get("protocol", {})
+    if min(stamp.get("num", ENOUGH), stamp.get("reference_num", ENOUGH)) < ENOUGH:
+        return ""
+    data, crowding = _data(record, "value", 0.0), _data(record, "crowding", 1.0)
+    least = DUPLICATES + max(0.0, data - (_DUPLICATES.ideal or 0.0))
+    if rate > least:
+        return f"collapse: {rate:.0%} of the samples are near-duplicates" + (
+            f", and {data:.0%} of the data" if data > DUPLICATES else ""
+        )
+    if rate > DUPLICATES and crowding > CROWDING:
+        return f"collapse: samples repeat {crowding:,.1f} times as often as the data, which repeat by nature"
+    return ""
+
+
+def _variance_ratio(ratio: float, record: Record) -> str:
+    below = ratio < VARIANCE_RATIO * _data(record, "value", 1.0)
+    return f"collapse: the samples have {ratio:.0%} of the data's variance" if below else ""
+
+
+def _modes(modes: float, record: Record) -> str:
+    """The number of modes that real samples miss varies by about its root."""
+    total = int(record["protocol"]["settings"]["of"])
+    missing = total - _data(record, "value", total)
+    if total - modes <= missing + 3 * math.sqrt(missing):
+        return ""
+    shown = f", and {total - missing:,.0f} in equally many real samples" if missing > 0.5 else ""
+    return f"collapse: {modes:,.0f} of {total:,} modes found{shown}"
+
+
+def _gap(gap: float, record: Record) -> str:
+    text = f"memorization: samples are {gap:.0%} as far from the training images as held-out images are"
+    return text if gap < GAP else ""
+
+
+_WARNINGS: Mapping[str, Callable[[float, Record], str]] = {
+    "duplicates": _duplicates,
+    "variance-ratio": _variance_ratio,
+    "modes": _modes,
+    "gap": _gap,
+}

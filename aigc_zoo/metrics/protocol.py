@@ -99,7 +99,7 @@ def describe(stamp: Mapping[str, Any]) -> str:
 
 
 def format_value(record: Mapping[str, Any]) -> str:
-    """The value of a record, with its interval if it has one."""
+    """The value of a record, with its interval and the value of real samples if it has them."""
     if record["value"] is None:
         return "not finite"
     text = f"{record['value']:.4g}"
@@ -107,4 +107,9 @@ def format_value(record: Mapping[str, Any]) -> str:
         low, high = record["interval"]
         text += f"  [{low:.4g}, {high:.4g}]"
     total = record["protocol"].get("settings", {}).get("of")
-    return f"{text} of {total:,}" if total and record["name"].startswith("modes") else text
+    if total and record["name"].startswith("modes"):
+        text += f" of {total:,}"
+    data = record.get("data")
+    if isinstance(data, Mapping) and isinstance(data.get("value"), int | float):
+        text += f"  (data: {data['value']:.4g})"
+    return text

@@ -53,8 +53,9 @@ class RunSettings:
     extractor: feature extractor for the metrics; the dataset's own by default.
     extractor_weights: file with the extractor's weights, instead of a download.
     metrics: comma-separated metrics, as in zoo eval; the first selects the best generator. By default fid (modes for
-        points), variance-ratio and duplicates, and modes where they are known.
-    eval_num: samples per evaluation; by default the larger of 2,048 and twice the feature dimension, 2,500 for points.
+        points), variance-ratio and duplicates, and modes where they are known; images without an extractor have no fid.
+    eval_num: samples per evaluation; by default the larger of 2,048 and twice the feature dimension, 2,500 for
+        points, and 512 for images without an extractor.
     deterministic: refuse operations whose results vary between executions.
     init: checkpoint or generator file from which the initial weights are loaded; random weights by default.
     """

@@ -97,7 +97,7 @@ def _evaluated(tree: ast.Module, found: ast.stmt, name: str, origin: str) -> Cal
     body = ast.fix_missing_locations(ast.Module([*_background(tree, shell), shell], []))
     exec(compile(body, origin, "exec"), space)
     made: Callable[..., Any] = space[found.name]  # type: ignore[attr-defined]
-    get_type_hints(vars(made)["__init__"] if isinstance(made, type) else made, include_extras=True)
+    get_type_hints(vars(made).get("__init__", made) if isinstance(made, type) else made, include_extras=True)
     return made
 
 
@@ -110,6 +110,10 @@ def _shell(node: ast.stmt) -> ast.stmt | None:
         return node
     if isinstance(node, ast.ClassDef) and not node.decorator_list:
         constructor = next((one for one in node.body if getattr(one, "name", None) == "__init__"), None)
+        inherited = [base for base in node.bases if getattr(base, "id", "") != "Modality"]  # which has no constructor
+        if constructor is None and not inherited and not node.keywords:
+            node.body, node.bases = [*_docstring(node), ast.Pass()], []
+            return node
         shell = _shell(constructor) if constructor is not None else None
         if shell is not None:
             node.body, node.bases, node.keywords = [*_docstring(node), shell], [], []

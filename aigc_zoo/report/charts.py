@@ -65,9 +65,9 @@ def _figure(width: float, height: float):  # type: ignore[no-untyped-def]  # mat
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained")
-    figure.patch.set_alpha(0)
+    figure.set_facecolor("none")
     axes = figure.add_subplot()
-    axes.patch.set_alpha(0)
+    axes.set_facecolor("none")
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     for side in ("left", "bottom"):

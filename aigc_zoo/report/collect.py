@@ -12,7 +12,7 @@ from aigc_zoo.artefacts.cards import units_of
 from aigc_zoo.artefacts.runs import RunDirectory, read_lines
 from aigc_zoo.bench.results import is_results, read_results
 from aigc_zoo.errors import DataError, StorageError, ZooError, in_a_line
-from aigc_zoo.metrics.kinds import improves, modes_of, short_name, warnings
+from aigc_zoo.metrics.kinds import improves, short_name, warnings
 from aigc_zoo.metrics.protocol import describe, differences
 
 PAGE_BYTES = 16 << 20
@@ -87,7 +87,7 @@ class RunReport:
         records += [record for record in self.held_out if record.get("which") == "final"]
         if not last:
             return other
-        return other | warnings({str(r["name"]): r["value"] for r in records}, modes_of(records))
+        return other | warnings(records)
 
     @property
     def seconds(self) -> float | None:

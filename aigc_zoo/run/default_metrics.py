@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 from aigc_zoo.metrics.evaluate import Evaluator
-from aigc_zoo.metrics.fidelity import KID_LEAST
+from aigc_zoo.metrics.kinds import KID_LEAST
 
 Purpose = Literal["training", "evaluation", "memorization"]
 
@@ -17,23 +17,23 @@ TRAINING: Mapping[str, tuple[str, ...]] = {
 """By modality. The first metric selects the best generator; the others cost little and detect mode collapse."""
 
 
-def default_metrics(
-    purpose: Purpose, evaluator: Evaluator, *, leading: str = "", num: int | None = None
-) -> tuple[str, ...]:
+def default_metrics(purpose: Purpose, evaluator: Evaluator, *, leading: str = "") -> tuple[str, ...]:
     """The metric groups that `evaluator` measures by default.
 
     purpose: "training" for evaluations during training; "evaluation" for `zoo eval` and for the held-out split at the
         end of a run; "memorization" for the comparison of training and held-out split.
-    leading: the first metric of an evaluation; FID by default, and the number of modes for points.
-    num: number of samples that are evaluated; `evaluator.num` by default.
+    leading: the first metric of an evaluation; by default FID, or the number of modes for points; where it cannot be
+        measured, the other metrics of evaluations during training.
     """
     modality = evaluator.reference.spec.modality
+    groups = TRAINING.get(modality, ())
     if purpose == "training":
-        return tuple(group for group in TRAINING.get(modality, ()) if not evaluator.unavailable_reason(group))
+        return tuple(group for group in groups if not evaluator.unavailable_reason(group))
     if purpose == "memorization":
         return ("memorization",) if modality == "image" else ()
-    if not leading and modality == "points":
-        return ("variance-ratio", "duplicates") if evaluator.unavailable_reason("modes") else ("modes",)
-    leading = leading or "fid"
-    enough = min(evaluator.num if num is None else num, evaluator.reference_num) >= KID_LEAST
+    if not leading:
+        leading = groups[0] if groups else "fid"
+        if groups and evaluator.unavailable_reason(leading):
+            return tuple(group for group in groups if not evaluator.unavailable_reason(group)) or (leading,)
+    enough = min(evaluator.num, evaluator.reference_num) >= KID_LEAST
     return (leading, "kid") if leading == "fid" and enough else (leading,)  # KID is unbiased with few samples

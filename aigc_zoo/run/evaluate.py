@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -13,14 +12,17 @@ import torch
 from torch import Tensor
 
 from aigc_zoo.data import resolve
+from aigc_zoo.data.channels import with_channels_of
 from aigc_zoo.data.entries import Wanted, wanted_entries
+from aigc_zoo.data.lossy import lossy_file
+from aigc_zoo.data.modalities import kinds
 from aigc_zoo.errors import ConfigError, DataError, UsageError
-from aigc_zoo.game import Samples, Spec
-from aigc_zoo.metrics.evaluate import SILENT, Evaluator, dataset_batches
-from aigc_zoo.metrics.features import Extractor, coordinates, extractor_advice, load_extractor
-from aigc_zoo.metrics.kinds import groups_of
+from aigc_zoo.game import Samples
+from aigc_zoo.metrics.evaluate import REFERENCE_NUM, SILENT, Evaluator, dataset_batches
+from aigc_zoo.metrics.features import Extractor, load_extractor
+from aigc_zoo.metrics.kinds import MORE_SAMPLES, groups_of
+from aigc_zoo.metrics.own_features import PIXELS, no_features, own_features
 from aigc_zoo.metrics.reference import Progress
-from aigc_zoo.metrics.shortage import EVALUATION
 from aigc_zoo.options import reader_of, references
 from aigc_zoo.options.values import flag_of, shown
 from aigc_zoo.plugins import Catalogue
@@ -59,7 +61,8 @@ def evaluate(
     """Metrics of a run, a generator file or a folder of images, as `zoo eval` documents them, each with its protocol.
 
     `against` is a name, a path, or data in memory; `against_options` are options of the dataset, over those of the run.
-    Raises DataError, ConfigError, UsageError.
+    Without `metrics`: FID, and KID from 1,000 samples on; modes of points; variance ratio and near-duplicates of images
+    that have no extractor. Raises DataError, ConfigError, UsageError.
     """
     size, num, seed = argument("--size", size), argument("--num", num), argument("--seed", seed)
     groups = groups_of(metrics) if metrics else ()
@@ -69,29 +72,18 @@ def evaluate(
     splits, size = _load_splits(catalogue, source, generator, against, size, split, against_options)
     for text in splits[split].notes:
         note(text)
-    images = (
-        None if generator is not None else _own_images(catalogue, source, splits[split].spec, size, allow_lossy, note)
-    )
-    network = _extractor(catalogue, extractor, splits[split], generator, extractor_weights, device, note)
-    held_out = held_out_split(splits) if split == "train" else splits[split]
-    advice = EVALUATION if images is None or num is not None else EVALUATION._replace(more="more images")
-    settings: dict[str, Any] = {
-        "num": num,
-        "held_out": held_out,
-        "allow_few": allow_few,
-        "advice": advice,
-        "progress": progress,
-    }
-    evaluator, memorization = (Evaluator(network, splits[name], metrics=(), **settings) for name in (split, "train"))
-    if images is not None:
-        evaluator.num = memorization.num = _count(source, len(images[0]), num, evaluator.num)
-    evaluator.choose(_measurable(evaluator, groups, note) if "all" in metrics else groups)
-    if split != "train" and "memorization" in evaluator.metrics:  # it compares with what was trained on
-        memorization.choose(("memorization",))
-    if images is not None:
-        return _evaluate_images(evaluator, memorization, *images)
+    files = None if generator else _load_images(catalogue, source, splits[split], size, num, allow_lossy, note)
+    network = _extractor(catalogue, extractor, splits[split], generator, extractor_weights, device)
+    if network.note and not (network.groups and metrics):
+        note(f"{PIXELS if network.groups else ''}{network.note}")
+    available = len(files[0]) if files else None
+    evaluators = _evaluators(network, splits, split, num=num, available=available, few=allow_few, progress=progress)
+    groups = _measurable(source, evaluators[0], groups, note) if "all" in metrics else groups
+    _choose(*evaluators, groups)
+    if files:
+        return _score(*evaluators, dataset_batches(files[0], evaluators[0].num), files[1], None)
     assert generator is not None
-    return _evaluate_generator(evaluator, memorization, generator, seed)
+    return _evaluate_generator(*evaluators, generator, seed)
 
 
 def source_of(catalogue: Catalogue, source: Path, best: bool = False) -> Path:
@@ -115,6 +107,41 @@ def source_of(catalogue: Catalogue, source: Path, best: bool = False) -> Path:
             "leave out --best to evaluate the final generator"
         )
     return generator
+
+
+def _evaluators(
+    network: Extractor,
+    splits: Mapping[str, Samples],
+    split: str,
+    *,
+    num: int | None,
+    available: int | None,
+    few: bool,
+    progress: Progress,
+) -> tuple[Evaluator, Evaluator]:
+    """One evaluator for the split, and one for memorization, which compares with all of the training split.
+
+    A held-out split is as near to itself as can be, so it says nothing about memorization of training samples.
+    """
+    all_used = available is not None and num in (None, available)
+    more = "use more images" if all_used else MORE_SAMPLES
+    held_out = held_out_split(splits) if split == "train" else splits[split]
+    first, second = (
+        Evaluator(
+            network, splits[name], metrics=(), num=num, reference_num=count, held_out=held_out, allow_few=few,
+            available=available, more=more, progress=progress,
+        )
+        for name, count in ((split, None), ("train", REFERENCE_NUM))
+    )  # fmt: skip
+    return first, second
+
+
+def _choose(evaluator: Evaluator, memorization: Evaluator, groups: tuple[str, ...]) -> None:
+    """Set the metric groups of both evaluators, by default those of an evaluation. Raises ConfigError, DataError."""
+    groups = groups or default_metrics("evaluation", evaluator)
+    evaluator.choose(groups)
+    memorization.choose(tuple(group for group in groups if group == "memorization"))
+    evaluator.choose(tuple(group for group in groups if group != "memorization"))
 
 
 def _load_splits(
@@ -169,7 +196,8 @@ def _load_own(
     if size not in (None, data["size"]) or options:
         return reference, splits
     if splits["train"].digest != data["digest"]:
-        words = [word for key, value in read_with.items() for word in _words(f"against.{key}", value)]
+        given = {key: value for key, value in read_with.items() if value is not None}
+        words = [word for key, value in given.items() for word in _words(f"against.{key}", value)]
         raise DataError(
             f"{source}: {reference} is not what it was trained on, as the digest of the data differs\n"
             f"to compare with it nevertheless: {zoo_command('eval', source, '--against', reference, *words)}"
@@ -193,92 +221,79 @@ def _extractor(
     generator: Generator | None,
     weights: Path | None,
     device: torch.device | str,
-    note: Note,
 ) -> Extractor:
-    """The extractor requested, else the dataset's own, else the run's; points are their own features."""
-    if reference.spec.modality == "points" and not requested:
-        return coordinates()
+    """The extractor requested, else the dataset's own, else the run's; without any, points or pixels themselves."""
     name = requested or reference.extractor or (generator.card["extractor"] if generator else "")
-    if not name:
-        advice = extractor_advice(catalogue, reference.spec, "evaluate images or points")
-        raise ConfigError(f"{reference.name} has no feature extractor of its own\n{advice}")
-    extractor = load_extractor(catalogue, name, weights=weights, device=torch.device(device))
-    if extractor.note:
-        note(extractor.note)
-    return extractor
+    own = None if name else own_features(catalogue, reference, weights)
+    if not name and own is None:
+        raise ConfigError(no_features(reference, "evaluate images or points"))
+    return own or load_extractor(catalogue, name, weights=weights, device=torch.device(device))
 
 
-def _measurable(evaluator: Evaluator, groups: tuple[str, ...], note: Note) -> tuple[str, ...]:
-    """The metric groups that can be measured here; `note` receives the reason for each other one."""
-    reasons = {group: evaluator.unavailable_reason(group) or evaluator.shortage(group) for group in groups}
-    for group, reason in reasons.items():
-        if reason:
-            note(f"left out {group}: {reason.splitlines()[0]}")
-    return tuple(group for group, reason in reasons.items() if not reason)
+def _measurable(source: Path, evaluator: Evaluator, groups: tuple[str, ...], note: Note) -> tuple[str, ...]:
+    """The metric groups that can be measured here; `note` receives the reasons for the others."""
+    short = {group: evaluator.shortage(group) or ("", "") for group in groups}
+    reasons = {group: evaluator.unavailable_reason(group) or short[group][0] for group in groups}
+    found = tuple(group for group, reason in reasons.items() if not reason)
+    for reason in dict.fromkeys(filter(None, reasons.values())):
+        note(f"left out {', '.join(group for group in groups if reasons[group] == reason)}: {reason}")
+    if not found:
+        fixes = (fix for group, (reason, fix) in short.items() if reason and reason == reasons[group])
+        fix = next(fixes, "choose another extractor with --extractor")
+        raise DataError(f"{source}: none of these metrics can be measured\n{fix}")
+    return found
 
 
 def _score(
-    evaluator: Evaluator, memorization: Evaluator, chunks: Iterable[Tensor], num: int, weights: str, seed: int | None
+    evaluator: Evaluator, memorization: Evaluator, chunks: Iterable[Tensor], weights: str, seed: int | None
 ) -> list[dict[str, Any]]:
-    """The metrics of `evaluator`; where `memorization` has a metric, it measures that one, against the training split.
-
-    A held-out split is as near to itself as can be, so it says nothing about memorization of training samples.
-    """
-    features = evaluator.extract_features(chunks, num)
-    records = memorization.score(features, weights=weights, seed=seed)
-    evaluator.choose(tuple(group for group in evaluator.metrics if group not in memorization.metrics))
-    return evaluator.score(features, weights=weights, seed=seed) + records
+    """The metrics of both evaluators."""
+    features = evaluator.extract_features(chunks)
+    return [record for one in (evaluator, memorization) for record in one.score(features, weights=weights, seed=seed)]
 
 
 def _evaluate_generator(
     evaluator: Evaluator, memorization: Evaluator, generator: Generator, seed: int
 ) -> list[dict[str, Any]]:
-    if not evaluator.metrics:
-        evaluator.choose(default_metrics("evaluation", evaluator))
     _check_shape(generator.spec.shape, evaluator.reference)
     inputs = inputs_of(generator.recipe, evaluator.reference, evaluator.extractor.device)
     chunks = evaluation_samples(
         generator.sampler(seed=evaluation_seed(seed), inputs=inputs), evaluator.reference, evaluator.num
     )
-    return _score(evaluator, memorization, chunks, evaluator.num, generator.weights, seed)
+    return _score(evaluator, memorization, chunks, generator.weights, seed)
 
 
-def _own_images(
-    catalogue: Catalogue, source: Path, like: Spec, size: int | None, allow_lossy: bool, note: Note
+def _load_images(
+    catalogue: Catalogue,
+    source: Path,
+    reference: Samples,
+    size: int | None,
+    num: int | None,
+    allow_lossy: bool,
+    note: Note,
 ) -> tuple[Samples, str]:
-    """The samples of a folder or an archive, read like those that they are compared with, and whether they are lossy.
+    """The samples of a folder or an archive, read like those of the reference, and their `weights` for the protocol.
 
-    Raises DataError.
+    Raises DataError, UsageError, ConfigError.
     """
-    lossy = _lossy(source)
+    lossy, kind = lossy_file(source, kinds(catalogue))
     if lossy and not allow_lossy:
         raise DataError(
-            f"{source} holds {lossy}: JPEG compression changes distances by more than models differ\n"
+            f"{source} holds {lossy} ({kind}): lossy compression changes distances by more than models differ\n"
             "write samples as PNG, or use --allow-lossy, which the protocol records"
         )
     own = os.path.join(".", source)
+    like = reference.spec
     fakes = resolve.load(catalogue, own, size=size, modality=like.modality, like=like)["train"]
     for text in fakes.notes:
         note(text)
     if size is None and fakes.resize != "none":
         raise DataError(f"{source} holds images of several sizes: use --size PIXELS to crop and resize all of them")
+    if num is not None and num > len(fakes):
+        raise UsageError(f"--num {num}: {source} has {len(fakes)} image{'' if len(fakes) == 1 else 's'}")
+    fakes = with_channels_of(fakes, reference)
+    _check_shape(fakes.spec.shape, reference)
     return fakes, "lossy files" if lossy else "files"
-
-
-def _count(source: Path, available: int, requested: int | None, usual: int) -> int:
-    """The number of images to evaluate, by default all of them up to the usual number of samples."""
-    if requested is not None and requested > available:
-        raise UsageError(f"--num {requested}: {source} has {available} images")
-    return requested or min(usual, available)
-
-
-def _evaluate_images(
-    evaluator: Evaluator, memorization: Evaluator, fakes: Samples, weights: str
-) -> list[dict[str, Any]]:
-    _check_shape(fakes.spec.shape, evaluator.reference)
-    if not evaluator.metrics:
-        evaluator.choose(default_metrics("evaluation", evaluator))
-    return _score(evaluator, memorization, dataset_batches(fakes, evaluator.num), evaluator.num, weights, None)
 
 
 def is_images(catalogue: Catalogue, source: Path) -> bool:
@@ -288,21 +303,13 @@ def is_images(catalogue: Catalogue, source: Path) -> bool:
     return source.suffix.lower() in FILES or reader_of(catalogue, str(source)) is not None
 
 
-def _lossy(source: Path) -> str:
-    """The first JPEG file of a folder or a zip; "" where there is none."""
-    if source.suffix.lower() == ".zip":
-        try:
-            with zipfile.ZipFile(source) as archive:
-                names = archive.namelist()
-        except (OSError, zipfile.BadZipFile):
-            return ""  # resolve.load reports it
-    else:
-        names = [str(path.relative_to(source)) for path in source.rglob("*")] if source.is_dir() else []
-    return next((name for name in sorted(names) if name.lower().endswith((".jpg", ".jpeg"))), "")
-
-
 def _check_shape(shape: tuple[int, ...], reference: Samples) -> None:
-    if shape != reference.spec.shape:
-        raise ConfigError(
-            f"samples of shape {shape} cannot be compared with {reference.name} of shape {reference.spec.shape}"
-        )
+    wanted = reference.spec.shape
+    if shape == wanted:
+        return
+    got, known = ("x".join(map(str, sides)) for sides in (shape, wanted))
+    grey = shape[1:] == wanted[1:] and shape[0] > wanted[0] == 1
+    fix = f"{'save them in grey, or ' if grey else ''}choose other data with --against"
+    if len(shape) == len(wanted) == 3 and shape[1:] != wanted[1:]:
+        fix = f"pass --size PIXELS, or {fix}"
+    raise ConfigError(f"samples of {got} cannot be compared with {reference.name} of {known}\n{fix}")

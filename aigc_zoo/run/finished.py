@@ -18,7 +18,6 @@ def finished(directory: RunDirectory) -> Result:
         reason=state["reason"],
         seconds=float(state["seconds"]),
         notes=("this run is finished; nothing was done (more --steps or --images continue it)",),
-        held_out=directory.read_held_out(),
         units=units_of(directory.read_card()),
-        **outcome(read_lines(directory.metrics_path)),
+        **outcome(read_lines(directory.metrics_path), directory.read_held_out()),
     )

@@ -17,7 +17,7 @@ from aigc_zoo.data.writers import save_image
 from aigc_zoo.errors import ConfigError, ZooError
 from aigc_zoo.game import Recipe, Samples
 from aigc_zoo.metrics.coverage import nearest
-from aigc_zoo.metrics.evaluate import Evaluator
+from aigc_zoo.metrics.evaluate import REFERENCE_NUM, Evaluator
 from aigc_zoo.metrics.reference import dataset_batches
 from aigc_zoo.modality import Modality
 from aigc_zoo.plugins import Catalogue
@@ -100,7 +100,15 @@ def _evaluators(evaluator: Evaluator, split: Samples) -> tuple[Evaluator, Evalua
     progress, allow_few = evaluator.progress, evaluator.allow_few
     held_out = Evaluator(extractor, split, metrics=(leading,), num=num, allow_few=allow_few, progress=progress)
     held_out.choose(default_metrics("evaluation", held_out, leading=leading))
-    memorization = Evaluator(extractor, evaluator.reference, metrics=(), num=num, held_out=split, progress=progress)
+    memorization = Evaluator(
+        extractor,
+        evaluator.reference,
+        metrics=(),
+        num=num,
+        reference_num=REFERENCE_NUM,
+        held_out=split,
+        progress=progress,
+    )
     memorization.choose(default_metrics("memorization", memorization))
     return held_out, memorization
 

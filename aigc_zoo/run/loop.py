@@ -300,7 +300,6 @@ class _Run:
             reason=reason,
             seconds=self.clock.seconds,
             signal=signal,
-            held_out=self.directory.read_held_out(),
             units=units_of(self.card),
-            **outcome(self.monitor.history),
+            **outcome(self.monitor.history, self.directory.read_held_out()),
         )

@@ -12,12 +12,12 @@ from torch import nn
 
 from aigc_zoo.artefacts.runs import RunDirectory, read_lines
 from aigc_zoo.engine.trainer import Trainer
-from aigc_zoo.errors import ConfigError, UsageError
+from aigc_zoo.errors import ConfigError, DataError, UsageError
 from aigc_zoo.metrics.evaluate import Evaluator
-from aigc_zoo.metrics.features import Extractor, coordinates, extractor_advice, load_extractor
+from aigc_zoo.metrics.features import Extractor, load_extractor
 from aigc_zoo.metrics.fidelity import library
-from aigc_zoo.metrics.kinds import groups_of, improves, modes_of, short_name, warnings
-from aigc_zoo.metrics.shortage import TRAINING
+from aigc_zoo.metrics.kinds import GROUPS, groups_of, improves, short_name, warnings
+from aigc_zoo.metrics.own_features import PIXELS, no_features, own_features
 from aigc_zoo.run.default_metrics import default_metrics
 from aigc_zoo.run.disk_full import TolerateFullDisk
 from aigc_zoo.run.evaluation_samples import EVALUATION_SEED, distributed_features, evaluation_seed
@@ -26,6 +26,10 @@ from aigc_zoo.run.held_out import evaluate_held_out, held_out_split
 from aigc_zoo.run.prepare import Prepared
 from aigc_zoo.run.progress import Progress
 from aigc_zoo.run.signals import Interrupted, Stop
+
+MORE_SAMPLES = "use a larger --eval-num"
+REQUESTS = ("until", "eval_every", "eval_num")
+"""Settings that request a measurement, beside `metrics`."""
 
 _COMPARE: Mapping[str, Callable[[float, float], bool]] = {
     "<=": operator.le, "<": operator.lt, ">=": operator.ge, ">": operator.gt,
@@ -52,8 +56,11 @@ class Target:
         return f"{self.metric}{self.comparison}{self.value:g}"
 
 
-def parse_target(text: str, names: tuple[str, ...]) -> Target:
-    """The target of `--until`, for one of the metrics `names` that this run measures."""
+def parse_target(text: str, names: tuple[str, ...], note: str = "") -> Target:
+    """The target of `--until`, for one of the metrics `names` that this run measures; `note` says how to measure more.
+
+    Raises UsageError.
+    """
     found = _TARGET.fullmatch(text)
     known = sorted({*names, *map(short_name, names)})
     try:
@@ -65,7 +72,8 @@ def parse_target(text: str, names: tuple[str, ...]) -> Target:
         raise UsageError(f'--until "{text}": this run measures nothing; choose an extractor with --extractor')
     reason = f"{found[1]} is not measured" if found else "not a comparison of a metric with a number"
     own = short_name(names[0])
-    raise UsageError(f'--until "{text}": {reason}; for example --until "{own}<=5" (measured: {", ".join(names)})')
+    hint = f"\n{note}" if note else ""
+    raise UsageError(f'--until "{text}": {reason}; for example --until "{own}<=5" (measured: {", ".join(names)}){hint}')
 
 
 class Monitor:
@@ -86,7 +94,7 @@ class Monitor:
         self.evaluator = self._evaluator()
         until = prepared.settings.until
         names = self.evaluator.names if self.evaluator is not None else ()
-        self.target = parse_target(until, names) if until else None
+        self.target = parse_target(until, names, self._hint(until)) if until else None
 
     @property
     def network(self) -> nn.Module | None:
@@ -122,7 +130,7 @@ class Monitor:
             with self.tolerate("best generator"):
                 save_generator(self.directory.best_path, trainer, card)
         if self.step:  # an untrained generator always looks collapsed
-            self._say(self.warnings.of_samples(values, modes_of(lines)))
+            self._say(self.warnings.of_samples(lines))
 
     def warn_of_terms(self, step: int, terms: Mapping[str, float]) -> None:
         """Warns where the logged losses show that a player has stopped learning."""
@@ -163,11 +171,38 @@ class Monitor:
             self.progress.say(f"step {self.step:,}: {text}")
 
     def _evaluator(self) -> Evaluator | None:
-        settings, train = self.prepared.settings, self.prepared.train
-        if not self.prepared.extractor and train.spec.modality != "points":
-            if flag := self.prepared.requested("metrics", "until", "eval_every", "eval_num", "extractor_weights"):
-                raise ConfigError(_nothing_to_measure(self.prepared, flag))
+        settings = self.prepared.settings
+        extractor = self._extractor()
+        if extractor is None:
             return None
+        own = not self.prepared.extractor
+        evaluator = Evaluator(
+            extractor, self.prepared.train, metrics=(), num=settings.eval_num, allow_few=None, more=MORE_SAMPLES,
+            progress=self._report_or_interrupt,
+        )  # fmt: skip
+        if extractor.note and not (own and settings.metrics):
+            self.progress.say(f"note: {PIXELS if own else ''}{extractor.note}")
+        evaluator.choose(groups_of(settings.metrics.split(",")) if settings.metrics else self._default(evaluator))
+        return evaluator if evaluator.metrics else None
+
+    def _hint(self, until: str) -> str:
+        """How to measure the metric of `--until`, where the data have too few samples for it or no extractor."""
+        if self.evaluator is None:
+            return ""
+        group = next((name for name in GROUPS if re.match(rf"\s*{name}\b", until)), "")
+        shortage = self.evaluator.shortage(group) if group and not self.evaluator.unavailable_reason(group) else None
+        return shortage[0] if shortage else self.evaluator.extractor.note if self.evaluator.extractor.groups else ""
+
+    def _extractor(self) -> Extractor | None:
+        """The extractor of the run, or own features, or None. Raises ConfigError if None and a metric is requested."""
+        prepared, settings = self.prepared, self.prepared.settings
+        own = None
+        if not prepared.extractor:
+            own = own_features(prepared.catalogue, prepared.train, settings.extractor_weights)
+            if own is None and (flag := prepared.requested("metrics", *REQUESTS, "extractor_weights")):
+                raise ConfigError(f"{flag}: {no_features(prepared.train, 'leave the option out')}")
+            if own is None:
+                return None
         try:
             library()
         except ConfigError as error:
@@ -175,40 +210,26 @@ class Monitor:
                 raise
             self.progress.say(f"nothing is measured: {error}")  # training needs no metric
             return None
-        evaluator = Evaluator(
-            self._extractor(),
-            train,
-            metrics=(),
-            num=settings.eval_num,
-            advice=TRAINING,
-            progress=self._report_or_interrupt,
+        return own or load_extractor(
+            prepared.catalogue, prepared.extractor, weights=settings.extractor_weights, device=prepared.device
         )
-        requested = groups_of(settings.metrics.split(",")) if settings.metrics else ()
-        evaluator.choose(requested or default_metrics("training", evaluator))
-        return evaluator if evaluator.metrics else None
 
-    def _extractor(self) -> Extractor:
-        prepared, weights = self.prepared, self.prepared.settings.extractor_weights
-        if not prepared.extractor:
-            return coordinates()
-        extractor = load_extractor(prepared.catalogue, prepared.extractor, weights=weights, device=prepared.device)
-        if extractor.note:
-            self.progress.say(f"note: {extractor.note}")
-        return extractor
+    def _default(self, evaluator: Evaluator) -> tuple[str, ...]:
+        """The default metrics for which there are enough images. Raises DataError for none if some are requested."""
+        groups = default_metrics("training", evaluator)
+        short = {group: shortage for group in groups if (shortage := evaluator.shortage(group))}
+        if groups and len(short) == len(groups) and (flag := self.prepared.requested(*REQUESTS)):
+            reason, fix = short[groups[0]]
+            raise DataError(f"{flag}: {reason}\n{fix}")
+        for reason, _ in dict.fromkeys(short.values()):
+            self.progress.say(f"note: {reason}")
+        return tuple(group for group in groups if group not in short)
 
     def _report_or_interrupt(self, samples: str, done: int, total: int) -> None:
         """Called during an evaluation, which can take an hour. Several ranks finish it: they wait for one another."""
         if self.stop and self.prepared.ranks.world == 1:
             raise Interrupted
         self.progress.evaluating(self.step, samples, done, total)
-
-
-def _nothing_to_measure(prepared: Prepared, requested: str) -> str:
-    """The message for a request to measure where no extractor reads the data."""
-    train = prepared.train
-    return f"{requested}: {train.name} has no feature extractor, so nothing can be measured\n" + extractor_advice(
-        prepared.catalogue, train.spec, "leave the option out"
-    )
 
 
 def best_of(history: Sequence[dict[str, Any]], name: str) -> dict[str, Any] | None:
@@ -222,10 +243,20 @@ def best_of(history: Sequence[dict[str, Any]], name: str) -> dict[str, Any] | No
     return best
 
 
-def outcome(history: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """`final`, the last value of each metric, and `best`, the best record of the first metric, for a Result."""
-    final = {record["name"]: float(record["value"]) for record in history if record["value"] is not None}
-    return {"final": final, "best": best_of(history, next(iter(final))) if final else None}
+def outcome(history: Sequence[dict[str, Any]], held_out: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """For a Result: the last value of each metric, the best record of the first one, and warnings of the final samples.
+
+    Only `held_out` has the training gap.
+    """
+    last = {record["name"]: record for record in history if record["value"] is not None}
+    final = {name: float(record["value"]) for name, record in last.items()}
+    gap = [record for record in held_out if record.get("which") == "final" and record["name"] not in last]
+    return {
+        "final": final,
+        "best": best_of(history, next(iter(final))) if final else None,
+        "warnings": tuple(warnings([*last.values(), *gap]).values()) if any(r["step"] for r in last.values()) else (),
+        "held_out": held_out,
+    }
 
 
 SATURATED_LOSS, LOGIT_MARGIN, SATURATED_LOGS = 0.01, 0.9, 3
@@ -238,9 +269,9 @@ class TrainingWarnings:
         self._known: set[str] = set()
         self._saturated: dict[str, int] = {}
 
-    def of_samples(self, values: Mapping[str, float], modes: int | None) -> list[str]:
-        """New warnings of mode collapse and memorization from the metrics of one evaluation."""
-        found = warnings(values, modes)
+    def of_samples(self, records: Sequence[Mapping[str, Any]]) -> list[str]:
+        """New warnings of mode collapse and memorization from the records of one evaluation."""
+        found = warnings(records)
         new = [text for kind, text in found.items() if kind not in self._known]
         self._known = set(found)
         return new

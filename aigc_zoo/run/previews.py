@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -40,12 +41,22 @@ def draw(sampler: Sampler, find: Find, samples: Tensor) -> Image.Image:
     if not sampler.recipe.inputs or sampler.inputs is None:
         return modality.preview(samples, spec)
     entries = sampler.inputs(torch.arange(len(samples)))
-    shown = [(find(spec.entries[name].modality), spec.entries[name], entries[name]) for name in sampler.recipe.inputs]
-    shown = [one for one, name in zip(shown, sampler.recipe.inputs, strict=True) if name != sampler.recipe.imitates]
+    names = [name for name in sampler.recipe.inputs if name != sampler.recipe.imitates]
+    shown = [(*_described(find, spec, name, entries[name]), entries[name]) for name in names]
     shown.append((modality, spec, samples))
     if sampler.recipe.imitates in entries:
         shown.append((modality, spec, entries[sampler.recipe.imitates]))
     return _tiled([side_by_side([m.preview(x[n : n + 1].cpu(), s) for m, s, x in shown]) for n in range(len(samples))])
+
+
+def _described(find: Find, spec: Spec, name: str, values: Tensor) -> tuple[Modality, Spec]:
+    """The modality and the spec of an entry. One that `spec.entries` does not describe is taken for a sample where it
+    has the shape of one, and for plain numbers otherwise.
+    """
+    if name in spec.entries:
+        return find(spec.entries[name].modality), spec.entries[name]
+    shape = tuple(values.shape[1:])
+    return (find(spec.modality), spec) if shape == spec.shape else (Modality(), replace(spec, shape=shape, range=None))
 
 
 def page(samples: Tensor, spec: Spec, modality: Modality) -> str:

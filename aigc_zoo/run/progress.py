@@ -49,5 +49,6 @@ class Result:
     final: Mapping[str, float] = field(default_factory=dict)
     best: Mapping[str, Any] | None = None
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     held_out: tuple[Mapping[str, Any], ...] = ()
     units: str = "images"

@@ -15,7 +15,6 @@ from typing import Any
 from aigc_zoo.artefacts.cards import units_of
 from aigc_zoo.artefacts.runs import RunDirectory
 from aigc_zoo.errors import printable
-from aigc_zoo.metrics.kinds import warnings
 from aigc_zoo.metrics.protocol import format_value
 from aigc_zoo.options.values import flag_of
 from aigc_zoo.run.bars import Bar, bars, tell
@@ -202,7 +201,7 @@ def summary(result: Result) -> str:
         if record["name"] in result.final:
             split = record["protocol"]["split"]
             lines.append(f"{record['name']}  {record['which']}, held-out split {split}: {format_value(record)}")
-    lines += warnings(result.final).values()
+    lines += result.warnings
     lines += [f"{what:<12} {directory / name}" for what, name in _FILES.items() if (directory / name).exists()]
     return printable("\n".join([*lines, "", "next", *(f"  {one}" for one in _next(result))]))
 
@@ -211,7 +210,8 @@ def _next(result: Result) -> Iterator[str]:
     """The commands that continue with a run: samples, an evaluation as in training, a report."""
     yield zoo_command("sample", result.folder, "-n", "64")
     if result.final:
-        split = next((str(record["protocol"]["split"]) for record in result.held_out if record["which"] == "final"), "")
+        splits = (str(one["protocol"]["split"]) for one in result.held_out if one["protocol"]["split"] != "train")
+        split = next(splits, "")
         words: list[str | Path] = ["--split", split] if split else []
         settings = RunDirectory(result.folder).read_card()["run"]
         for key in ("extractor", "extractor_weights"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import json
 import os
 import re
 import secrets
@@ -36,7 +37,23 @@ _SUMMARIES = {
     "augmentation": "Gaussian noise on the discriminator's inputs",
     "dataset": "Points on a spiral",
     "extractor": "Patch means as features",
+    "network": "Translator of images with one hidden layer",
+    "modality": "Rows of numbers from .csv files",
+    "metric": "Distance between the means of features",
 }
+_TAGS = {"extractor": ("image", "offline"), "network": ("pairs", "offline")}
+"""Tags of the dataset that a component of a kind is tried on; points where none are stated."""
+
+_SLOTS = {"network": "generator"}
+"""The option of the recipe that takes a component of a kind, where it is not called like the kind."""
+
+_MEASURED: dict[str, dict[str, int]] = {"network": {"eval_num": 256}, "modality": {}}
+"""Settings of the evaluation in the test, where 64 samples are too few or nothing can be measured."""
+
+_WITHOUT_SLOT = ("recipe", "dataset", "metric")
+
+_FILES = {"rows.csv": "tests/rows.csv"}
+"""Templates that are no module of the package: name -> path in the project."""
 _COMMON = {  # Files of every kind: template -> path in the project.
     "pyproject.toml": "pyproject.toml",
     "README.md": "README.md",
@@ -88,18 +105,22 @@ def write_project(
         raise StorageError(
             f"cannot write {directory}: {error.strerror}: choose another directory with --into"
         ) from error
-    return directory, values["command"].split()[1:]
+    words = values["command"].split()[1:]
+    return directory, [str(directory / word) if word in _FILES.values() else word for word in words]
 
 
 def _values(catalogue: Catalogue, distribution: str, kind: str, licence: str, author: str) -> dict[str, str]:
     """The values of the templates' placeholders."""
     short = distribution.removeprefix(PREFIX)
     own = f"{short}/{short}"
-    tag = "image" if kind == "extractor" else "points"
-    data = own if kind == "dataset" else _pick(catalogue, "dataset", tag, "offline")
-    recipe = own if kind == "recipe" else _pick(catalogue, "recipe", "any-shape")
-    slots = {} if kind in ("recipe", "dataset") else {kind: own}
+    data = own if kind == "dataset" else _pick(catalogue, "dataset", *_TAGS.get(kind, ("points", "offline")))
+    recipe = own if kind == "recipe" else _pick(catalogue, "recipe", "paired" if kind == "network" else "any-shape")
+    slots = {_SLOTS.get(kind, kind): own} if kind not in _WITHOUT_SLOT else {}
+    in_test = f'"{data}"'
+    if kind == "modality":
+        data, in_test = "tests/rows.csv", 'Path(__file__).with_name("rows.csv")'
     flags = "".join(f" --{slot} {reference}" for slot, reference in slots.items())
+    settings = {"steps": 2, "batch_size": 8} | _MEASURED.get(kind, {"eval_num": 64})
     major, minor, *_ = __version__.split(".")
     return {
         "distribution": distribution,
@@ -112,8 +133,11 @@ def _values(catalogue: Catalogue, distribution: str, kind: str, licence: str, au
         "core": f"aigc-zoo>={major}.{minor},<{int(major) + 1}",
         "loss": _pick(catalogue, "loss"),
         "data": data,
+        "data_in_test": in_test,
+        "settings": json.dumps(settings),
+        "sampled": "4, data=DATA" if kind == "network" else "4",
         "recipe": recipe,
-        "slots": repr(slots).replace("'", '"') if slots else "{}",
+        "slots": json.dumps(slots),
         "command": f"zoo train {recipe} --data {data}{flags}",
     }
 
@@ -135,7 +159,8 @@ def _texts(values: dict[str, str], kind: str, licence: str) -> list[tuple[str, s
     package = f"src/{values['package']}"
     texts = [(place, _filled(templates / "common" / f"{name}.in", values)) for name, place in _COMMON.items()]
     for template in sorted((templates / kind).iterdir(), key=lambda one: one.name):
-        texts.append((f"{package}/{template.name.removesuffix('.in')}", _filled(template, values)))
+        name = template.name.removesuffix(".in")
+        texts.append((_FILES.get(name, f"{package}/{name}"), _filled(template, values)))
     texts.append((f"{package}/py.typed", ""))
     text = (templates / "licences" / licence).read_text(encoding="utf-8")
     # Only the short licenses have placeholders; the Apache license is copied unchanged.

@@ -67,7 +67,10 @@ class Result:
 _REGISTRY: dict[str, Check] = {}
 _MODULES: Mapping[Tier, tuple[str, ...]] = {
     "static": ("manifest",),
-    "cpu": ("networks", "losses", "penalties", "augmentations", "extractors", "datasets", "recipes", "samples", "runs"),
+    "cpu": (
+        *("networks", "losses", "penalties", "augmentations", "extractors", "datasets", "recipes", "samples", "runs"),
+        *("plain_networks", "modalities", "metrics"),
+    ),
     "gpu": ("gpu",),
 }
 

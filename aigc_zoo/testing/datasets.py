@@ -14,7 +14,7 @@ from torch import Tensor
 from aigc_zoo.data.pool import Pool
 from aigc_zoo.data.resolve import where
 from aigc_zoo.errors import ConfigError, DataError, StorageError
-from aigc_zoo.game import Samples
+from aigc_zoo.game import Samples, Spec
 from aigc_zoo.testing.assertions import equal, offline, require, require_finite
 from aigc_zoo.testing.checks import CheckFailed, check
 from aigc_zoo.testing.fixtures import target_of
@@ -77,27 +77,34 @@ def has_splits(subject: ComponentSubject) -> str | None:
 
 @check("T-BATCH", needs="cpu", kinds=("dataset",))
 def batches_match_the_spec(subject: ComponentSubject) -> str | None:
-    """Decoded samples are finite and have the shape, range and dtype of `spec`; labels are one-hot."""
+    """Decoded samples are finite and have the shape, range and dtype of `spec`, and so have the entries that
+    `spec.entries` describes; labels are one-hot.
+    """
     splits = _splits(subject)
     if splits is None:
         return ABSENT
     for samples in splits.values():
         spec, batch = samples.spec, Pool(samples, "cpu").batch(0, 0, min(64, len(samples)))
         fitting = (name for name, value in batch.items() if value.shape[1:] == spec.shape)
-        real = batch["real" if "real" in batch else next(fitting)]
-        require(
-            real.shape[1:] == spec.shape, f"samples have shape {tuple(real.shape[1:])}, but spec.shape {spec.shape}"
-        )
-        require(str(real.dtype) == f"torch.{spec.dtype}", f"samples are {real.dtype}, but spec.dtype {spec.dtype}")
-        if real.is_floating_point():
-            require_finite(real, f"a sample of {samples.split}")
-        if spec.range is not None:
-            low, high = spec.range
-            inside = real.min() >= low and real.max() <= high
-            require(inside, f"samples span {real.min()} to {real.max()}, but spec.range is {spec.range}")
+        _require_spec(samples.split, "samples", spec, batch["real" if "real" in batch else next(fitting)])
+        for name, entry in spec.entries.items():
+            require(name in batch, f"spec.entries describes {name}, which decode does not return")
+            _require_spec(samples.split, name, entry, batch[name])
         if spec.classes:
             _require_labels(samples, batch.get("label"))
     return None
+
+
+def _require_spec(split: str, name: str, spec: Spec, values: Tensor) -> None:
+    """Raises CheckFailed unless the values of an entry have the shape, dtype and range of its spec."""
+    require(values.shape[1:] == spec.shape, f"{name} have shape {tuple(values.shape[1:])}, but spec.shape {spec.shape}")
+    require(str(values.dtype) == f"torch.{spec.dtype}", f"{name} are {values.dtype}, but spec.dtype {spec.dtype}")
+    if values.is_floating_point():
+        require_finite(values, f"{name} of {split}")
+    if spec.range is not None:
+        low, high = spec.range
+        inside = values.min() >= low and values.max() <= high
+        require(inside, f"{name} span {values.min()} to {values.max()}, but spec.range is {spec.range}")
 
 
 def _require_labels(samples: Samples, label: Tensor | None) -> None:

@@ -82,6 +82,21 @@ def extractors_return_features(subject: ComponentSubject) -> str | None:
     return None
 
 
+@check("E-CLASSES", needs="cpu", kinds=("extractor",))
+def extractors_name_the_classes_of_their_logits(subject: ComponentSubject) -> str | None:
+    """It returns one logit for each of the classes that its component states."""
+    classes = subject.entry.component.classes
+    if not classes:
+        return None
+    module, _ = _build(subject)
+    if module is None:
+        return NOT_PACKAGED
+    for _, output in _outputs(subject, module):
+        found = output["logits"].shape[1] if "logits" in output else 0
+        require(found == len(classes), f"it states {len(classes)} classes and returns {found} logits")
+    return None
+
+
 @check("E-WEIGHTS", needs="cpu", kinds=("extractor",))
 def extractors_have_fixed_weights(subject: ComponentSubject) -> str | None:
     """Its weights are in its package and always the same, or are requested by an https URL, SHA-256 and size."""

@@ -119,7 +119,8 @@ def states_its_licence(plugin: PluginSubject) -> None:
 def wheel_contains_its_targets(plugin: PluginSubject) -> str | None:
     """The wheel, or what pip installed from it, contains the module of every target."""
     files, note = files_of_wheel(plugin.distribution)
-    targets = (entry.target.partition(":")[0] for entry in plugin.entries)
+    # That of a recipe which extends another is in the other's package.
+    targets = (entry.component.target.partition(":")[0] for entry in plugin.entries if entry.component.target)
     modules = dict.fromkeys([*targets, *(module.__name__ for module in plugin.modules)])
     missing = [module for module in modules if not _contains(files, module.replace(".", "/"))]
     if missing:

@@ -28,10 +28,12 @@ DATASETS = (
     ("grey-cifar", "edges:grey_cifar", GREY, "image", "download", ""),
 )
 
+MORE_TAGS = {"stacked-mnist": ("mnist-files",), "digits-edges": ("pairs",), "grey-cifar": ("pairs",)}
+
 
 @hookimpl
 def zoo_components() -> Iterable[Component]:
     for name, target, summary, sample, origin, paper in DATASETS:
         names = {"kind": "dataset", "name": name, "target": f"{__name__}.{target}"}
-        tags = (sample, "labels", origin, *(["mnist-files"] if name == "stacked-mnist" else []))
+        tags = (sample, "labels", origin, *MORE_TAGS.get(name, ()))
         yield Component(**names, summary=summary, paper=paper, tags=tags)

@@ -40,7 +40,8 @@ class Grey28(nn.Module):
             dtype = str(images.dtype).removeprefix("torch.")
             raise ConfigError(
                 f"zoo-grey28 accepts grey 28x28 images, (N, 1, 28, 28) uint8, not {tuple(images.shape)} "
-                f"{dtype}: choose another extractor, as in --extractor inception-v3-compat"
+                f"{dtype}: "
+                "use --extractor inception-v3-compat, with --extractor-weights FILE where it cannot be downloaded"
             )
         features = self.body(images.float() / 255).mean((2, 3))
         return {"features": features, "logits": self.head(features)}

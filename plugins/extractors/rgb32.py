@@ -40,7 +40,8 @@ class Rgb32(nn.Module):
             dtype = str(images.dtype).removeprefix("torch.")
             raise ConfigError(
                 f"zoo-rgb32 accepts colour 32x32 images, (N, 3, 32, 32) uint8, not {tuple(images.shape)} "
-                f"{dtype}: choose another extractor, as in --extractor inception-v3-compat"
+                f"{dtype}: "
+                "use --extractor inception-v3-compat, with --extractor-weights FILE where it cannot be downloaded"
             )
         features = self.body(images.float() / 127.5 - 1).mean((2, 3))
         return {"features": features, "logits": self.head(features)}

@@ -25,7 +25,8 @@ class Stacked28(nn.Module):
             dtype = str(images.dtype).removeprefix("torch.")
             raise ConfigError(
                 f"zoo-stacked28 accepts three stacked digits, (N, 3, 28, 28) uint8, not {tuple(images.shape)} "
-                f"{dtype}: choose another extractor with --extractor NAME"
+                f"{dtype}: "
+                "use --extractor inception-v3-compat, with --extractor-weights FILE where it cannot be downloaded"
             )
         output = self.digit(images.flatten(0, 1)[:, None])
         first, second, third = output["logits"].log_softmax(1).view(-1, 3, 10).unbind(1)

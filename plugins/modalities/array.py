@@ -28,3 +28,7 @@ class Array(Modality):
         high = max(float(values.max()) for values in arrays.values())
         bounds = next((unit for unit in UNITS if unit[0] <= low and high <= unit[1]), None)
         return Adopted(arrays, Spec(shape=first.shape[1:], range=bounds, modality="array"))
+
+    def example(self) -> tuple[Spec, Values]:
+        values = np.random.default_rng(0).uniform(-1, 1, (6, 3, 2)).astype(np.float32)
+        return Spec(shape=(3, 2), modality="array"), values

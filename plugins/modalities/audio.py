@@ -21,8 +21,8 @@ from aigc_zoo.spec import Range
 
 from . import wav
 
-FULL = 32_767
-"""The int16 value of 1."""
+FULL = 32_768
+"""The int16 value of 1, which is stored as 32,767: the scale of WAV and FLAC files, so that they are read exactly."""
 
 MOST = 65_536
 """Samples of a recording where no length is given, at most."""
@@ -110,13 +110,17 @@ class Audio(Modality):
             window = mono[number * length : (number + 1) * length]
             padded = np.zeros(length)
             padded[: len(window)] = window
-            yield np.clip(np.rint(padded * FULL), -FULL, FULL).astype(np.int16)[None]
+            yield np.clip(np.rint(padded * FULL), -FULL, FULL - 1).astype(np.int16)[None]
+
+    def example(self) -> tuple[Spec, Values]:
+        noise = np.random.default_rng(0).integers(-FULL, FULL, (6, 1, 256), dtype=np.int16)
+        return Spec(shape=(1, 256), modality="audio", rate=8_000.0), noise
 
     def decode(self, rows: Tensor, draw: Draw, spec: Spec) -> Tensor:
         return rows.to(torch.float32).mul_(1 / FULL) if rows.dtype == torch.int16 else rows.to(torch.float32)
 
     def quantize(self, x: Tensor, spec: Spec) -> Tensor:
-        return (x.float() * FULL).round_().clamp_(-FULL, FULL).to(torch.int16)
+        return (x.float() * FULL).round_().clamp_(-FULL, FULL - 1).to(torch.int16)
 
     @property
     def one(self) -> Mapping[str, Writer]:

@@ -86,6 +86,9 @@ class Image(Modality):
         shape = tuple(next(iter(found.values.values())).shape[1:])
         return Adopted(found.values, Spec(shape=shape, range=found.bounds or (-1.0, 1.0)))
 
+    def example(self) -> tuple[Spec, Values]:
+        return Spec(shape=(3, 8, 8)), np.random.default_rng(0).integers(0, 256, (6, 3, 8, 8), dtype=np.uint8)
+
     def decode(self, rows: Tensor, draw: Draw, spec: Spec) -> Tensor:
         if rows.dtype != torch.uint8:
             return rows.to(torch.float32)

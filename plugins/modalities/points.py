@@ -36,6 +36,10 @@ class Points(Modality):
         margin = (high - low) / 2 or 1.0
         return Adopted(arrays, Spec(shape=(2,), range=(low - margin, high + margin), modality="points"))
 
+    def example(self) -> tuple[Spec, Values]:
+        points = np.random.default_rng(0).uniform(-1, 1, (6, 2)).astype(np.float32)
+        return Spec(shape=(2,), modality="points"), points
+
     @property
     def many(self) -> Mapping[str, Writer]:
         return {".png": lambda x, spec: png(self.preview(x, spec)), ".npy": npy}

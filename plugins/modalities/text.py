@@ -100,6 +100,13 @@ class Text(Modality):
         for number in range(max(1, len(whole) // length)):
             yield _indices(whole[number * length : (number + 1) * length], length, index)
 
+    def example(self) -> tuple[Spec, Values]:
+        texts = ("red", "green <b>", "blue & so on", "\u00e4\u4e2d'\"")
+        scans = [Scan(len(text), frozenset(text), 0) for text in texts]
+        spec = self.plan(scans)
+        index = {symbol: number for number, symbol in enumerate(spec.symbols)}
+        return spec, np.stack([_indices(text, spec.shape[0], index) for text in texts])
+
     def decode(self, rows: Tensor, draw: Draw, spec: Spec) -> Tensor:
         return rows.to(torch.int64)
 

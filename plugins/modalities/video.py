@@ -1,4 +1,4 @@
-"""Clips from animated GIF, PNG and WebP files, and from MP4 and other films where PyAV is installed."""
+"""Clips from animated GIF, PNG and WebP files, and from MP4 and other containers where PyAV is installed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from aigc_zoo.modality import Modality, Values, Writer, npy, png, to_uint8
 from aigc_zoo.spec import Range
 
 ANIMATIONS = (".gif", ".apng", ".png", ".webp")
-FILMS = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi")
+CONTAINERS = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi")
 MOST_FRAMES = 100_000
 FRAMES = 16
 """Frames of a clip where no number is given, at most."""
@@ -45,12 +45,12 @@ class Video(Modality):
 
     noun: ClassVar[str] = "clip"
     units: ClassVar[str] = "clips"
-    suffixes: ClassVar[tuple[str, ...]] = (*ANIMATIONS, *FILMS)
+    suffixes: ClassVar[tuple[str, ...]] = (*ANIMATIONS, *CONTAINERS)
     rank: ClassVar[int] = 3
     previews: ClassVar[int] = STRIPS
 
     def scan(self, file: IO[bytes], name: str) -> Iterator[Header]:
-        yield _film_header(file) if _is_film(name) else _animation_header(file)
+        yield _container_header(file) if _is_container(name) else _animation_header(file)
 
     def plan(
         self,
@@ -101,9 +101,9 @@ class Video(Modality):
 
     def read(self, file: IO[bytes], name: str, spec: Spec) -> Iterator[Values]:
         channels, count, height, width = spec.shape
-        header = _film_header(file) if _is_film(name) else _animation_header(file)
+        header = _container_header(file) if _is_container(name) else _animation_header(file)
         clips, frames = max(1, header.frames // count), []
-        for image in _film(file) if _is_film(name) else _animation(file):
+        for image in _container(file) if _is_container(name) else _animation(file):
             flat = image.convert("L" if channels == 1 else "RGB")
             values = np.asarray(pixels.square(flat, width) if (flat.width, flat.height) != (width, height) else flat)
             frames.append(values[None] if channels == 1 else values.transpose(2, 0, 1))
@@ -119,6 +119,10 @@ class Video(Modality):
     def strict(self) -> AbstractContextManager[None]:
         return pixels.strict()
 
+    def example(self) -> tuple[Spec, Values]:
+        clips = np.random.default_rng(0).integers(0, 256, (6, 3, 4, 8, 8), dtype=np.uint8)
+        return Spec(shape=(3, 4, 8, 8), modality="video", rate=10.0), clips
+
     def decode(self, rows: Tensor, draw: Draw, spec: Spec) -> Tensor:
         return rows.to(torch.float32).mul_(2 / 255).add_(-1.0) if rows.dtype == torch.uint8 else rows.to(torch.float32)
 
@@ -128,16 +132,16 @@ class Video(Modality):
     @property
     def one(self) -> Mapping[str, Writer]:
         return {
-            ".gif": lambda x, spec: self._gif(x[None], spec),
-            ".apng": lambda x, spec: self._apng(x[None], spec),
+            ".gif": lambda x, spec: _gif(self._pictures(x, spec), spec),
+            ".apng": lambda x, spec: _animated(self._pictures(x, spec), "PNG", spec),
             ".npy": npy,
         }
 
     @property
     def many(self) -> Mapping[str, Writer]:
         return {
-            ".gif": self._gif,
-            ".apng": self._apng,
+            ".gif": lambda x, spec: _gif(self._sheets(x, spec), spec),
+            ".apng": lambda x, spec: _animated(self._sheets(x, spec), "PNG", spec),
             ".png": lambda x, spec: png(self.preview(x, spec)),
             ".npy": npy,
         }
@@ -149,7 +153,7 @@ class Video(Modality):
         return Image.fromarray(_tiled(frames[:, chosen]))
 
     def html(self, x: Tensor, spec: Spec) -> str:
-        data = base64.b64encode(self.one[".gif"](x, spec)).decode()
+        data = base64.b64encode(_gif(self._sheets(x[None], spec), spec)).decode()
         return f'<img alt="clip" class="clip" src="data:image/gif;base64,{data}">'
 
     def _frames(self, x: Tensor, spec: Spec) -> Values:
@@ -157,16 +161,11 @@ class Video(Modality):
         values = self.quantize(x.detach().cpu(), spec).permute(0, 2, 3, 4, 1)
         return (values if values.shape[-1] == 3 else values[..., 0]).contiguous().numpy()
 
-    def _gif(self, x: Tensor, spec: Spec) -> bytes:
-        images = self._images(x, spec)
-        if images[0].mode == "RGB":
-            images = [image.quantize(256, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE) for image in images]
-        return _animated(images, "GIF", spec)
+    def _pictures(self, x: Tensor, spec: Spec) -> list[Image.Image]:
+        """The frames of one clip, in their own size."""
+        return [Image.fromarray(frame) for frame in self._frames(x[None], spec)[0]]
 
-    def _apng(self, x: Tensor, spec: Spec) -> bytes:
-        return _animated(self._images(x, spec), "PNG", spec)
-
-    def _images(self, x: Tensor, spec: Spec) -> list[Image.Image]:
+    def _sheets(self, x: Tensor, spec: Spec) -> list[Image.Image]:
         """All clips beside each other, a picture for each frame."""
         frames = self._frames(x, spec)
         columns = min(4, math.ceil(math.sqrt(len(frames))))
@@ -192,6 +191,12 @@ def _tiled(images: Values) -> Values:
                 images[row, column].repeat(scale, 0).repeat(scale, 1)
             )
     return canvas
+
+
+def _gif(images: Sequence[Image.Image], spec: Spec) -> bytes:
+    if images[0].mode == "RGB":
+        images = [image.quantize(256, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE) for image in images]
+    return _animated(images, "GIF", spec)
 
 
 def _animated(images: Sequence[Image.Image], kind: str, spec: Spec) -> bytes:
@@ -246,11 +251,11 @@ def _grey(frame: Image.Image) -> bool:
     return bool((values == values[..., :1]).all())
 
 
-# --- films ------------------------------------------------------------------------------------------------------------
+# --- containers -------------------------------------------------------------------------------------------------------
 
 
-def _is_film(name: str) -> bool:
-    return name.lower().endswith(FILMS)
+def _is_container(name: str) -> bool:
+    return name.lower().endswith(CONTAINERS)
 
 
 def _av() -> Any:
@@ -261,7 +266,7 @@ def _av() -> Any:
     return av
 
 
-def _film_header(file: IO[bytes]) -> Header:
+def _container_header(file: IO[bytes]) -> Header:
     file.seek(0)
     with _av().open(file) as container:
         stream = container.streams.video[0]
@@ -271,7 +276,7 @@ def _film_header(file: IO[bytes]) -> Header:
         return Header(stream.width, stream.height, frames, float(stream.average_rate or 8), False)
 
 
-def _film(file: IO[bytes]) -> Iterator[Image.Image]:
+def _container(file: IO[bytes]) -> Iterator[Image.Image]:
     file.seek(0)
     with _av().open(file) as container:
         for frame in container.decode(container.streams.video[0]):

@@ -14,7 +14,6 @@ SMALL = {
     "generator": "unet.narrow",
     "discriminator": "patch.narrow",
     "batch_size": 16,
-    "lr_schedule": "linear",
     "steps": 5_000,
 }
 

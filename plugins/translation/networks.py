@@ -76,8 +76,7 @@ def unet(
     ValueError for data without a source image.
 
     width: channels after the first convolution; they double per level, up to eight times as many.
-    levels: convolutions of stride 2; none reaches at most 4 pixels in the smaller side (8 levels at 256 pixels in the
-        paper reach one).
+    levels: convolutions of stride 2; none chooses as many as leave 4 pixels of the smaller side (the paper leaves one).
     norm: instance normalization, batch as in the paper's training (its batch size of 1 makes both equal), or none.
     up: nearest-neighbour resizing and a 3x3 convolution, which leaves no checkerboard, or transposed as in the paper.
     dropout: of the three innermost upward levels, while training only; it is the paper's only noise.
@@ -112,13 +111,15 @@ def patch(
     """(N, C, H, W) -> logits (N, 1, h, w): `depth` 4x4 convolutions of stride 2, then two of stride 1.
 
     A logit of depth 3 depends on 70x70 pixels, of depth 2 on 34x34, of depth 1 on 16x16 (section 6.1.2). LeakyReLU of
-    slope 0.2, no norm after the first convolution, weights from N(0, 0.02). Labels are not used. Raises ValueError for
-    images that are too small.
+    slope 0.2, no norm after the first convolution, weights from N(0, 0.02). Raises ValueError for images that are too
+    small, and for data with labels, which it does not read.
 
     width: channels after the first convolution; they double per level, up to eight times as many.
     depth: convolutions of stride 2.
     norm: instance normalization, batch as in the paper, or none.
     """
+    if spec.classes:
+        raise ValueError("a patch discriminator reads no labels: leave --conditional out, or choose another one")
     if len(spec.shape) != 3 or min(spec.shape[1:]) >> depth < 3:
         raise ValueError(
             f"a patch discriminator of depth {depth} needs images of at least {3 << depth} pixels a side, not "

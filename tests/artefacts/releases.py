@@ -14,7 +14,7 @@ from PIL import Image
 import aigc_zoo
 from aigc_zoo.api import Run
 from aigc_zoo.artefacts.runs import RunDirectory
-from aigc_zoo.data.writers import to_uint8
+from aigc_zoo.modality import to_uint8
 
 FOLDER = Path(__file__).parent.parent / "golden" / "releases"
 LIMIT = 200_000  # bytes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,10 +12,11 @@ from torch import Tensor
 
 from aigc_zoo.data.samples import image_samples
 from aigc_zoo.game import Samples
-from aigc_zoo.metrics.coverage import density_coverage, duplicate_rate, nearest, training_gap
+from aigc_zoo.metrics.coverage import density_coverage, near_duplicates, nearest, training_gap
 from aigc_zoo.metrics.evaluate import Evaluator
-from aigc_zoo.metrics.features import coordinates, load_extractor
+from aigc_zoo.metrics.features import load_extractor
 from aigc_zoo.metrics.kinds import METRICS, groups_of, warnings
+from aigc_zoo.metrics.own_features import coordinates
 from aigc_zoo.plugins import catalogue
 from aigc_zoo.random import generator
 from aigc_zoo.run.monitor import TrainingWarnings
@@ -43,9 +45,16 @@ def evaluator_of(name: str, reference: Tensor, held_out: Tensor | None = None, *
     return Evaluator(extractor, samples, num=400, held_out=test, allow_few=True, **more)  # type: ignore[arg-type]
 
 
-def measure(evaluator: Evaluator, images: Tensor) -> dict[str, float]:
-    records = evaluator.measure([images], weights="files", seed=None, num=len(images))
-    return {record["protocol"]["metric"]: float(record["value"]) for record in records}
+class Measured(dict[str, float]):
+    """Values by metric, with the warnings about them."""
+
+    def __init__(self, records: list[dict[str, Any]]) -> None:
+        super().__init__({record["protocol"]["metric"]: float(record["value"]) for record in records})
+        self.warnings = warnings(records)
+
+
+def measure(evaluator: Evaluator, images: Tensor) -> Measured:
+    return Measured(evaluator.measure([images], weights="files", seed=None, num=len(images)))
 
 
 NOISES = {"zoo-grey28": (40, 60), "zoo-rgb32": (25, 40)}
@@ -75,8 +84,8 @@ def test_worse_samples_have_worse_values_in_every_metric(name: str, images: Tens
         assert len(set(values)) == 4, (metric, values)
     # Noisy images are not near-duplicates.
     assert [one["duplicates"] < 0.1 for one in found] == [True, True, True, False]
-    assert not warnings(found[0])
-    assert {"duplicates", "variance-ratio"} <= set(warnings(found[3]))
+    assert not found[0].warnings
+    assert {"duplicates", "variance-ratio"} <= set(found[3].warnings)
 
 
 @pytest.mark.parametrize("name", EXTRACTORS)
@@ -96,20 +105,20 @@ def test_generators_that_repeat_ten_images_or_one_are_detected(name: str, images
     for metric in ("recall", "coverage"):
         assert good[metric] > ten[metric] >= one[metric], metric
     assert heavy["isc"] > one["isc"] == pytest.approx(1)
-    assert {"duplicates", "variance-ratio"} <= set(warnings(one))
+    assert {"duplicates", "variance-ratio"} <= set(one.warnings)
     assert ten["fid"] > 10 * good["fid"]
     assert ten["kid"] > good["kid"]
     assert ten["recall"] < 0.1 < good["recall"]
     assert ten["coverage"] < 0.3 < good["coverage"]
     assert ten["duplicates"] == 1
-    assert "duplicates" in warnings(ten)
+    assert "duplicates" in ten.warnings
 
 
 def test_a_generator_of_one_digit_has_low_variance(digits: tuple[Tensor, Tensor]) -> None:
     images, labels = digits
     evaluator = evaluator_of("zoo-grey28", images[:400], metrics=("variance-ratio",))
     for digit in range(10):
-        assert "variance-ratio" in warnings(measure(evaluator, images[labels == digit][:100])), digit
+        assert "variance-ratio" in measure(evaluator, images[labels == digit][:100]).warnings, digit
 
 
 @pytest.mark.parametrize("name", EXTRACTORS)
@@ -118,11 +127,11 @@ def test_memorized_training_images_are_detected_and_new_images_are_not(name: str
     evaluator = evaluator_of(name, train, held_out, metrics=("memorization",))
     unseen = measure(evaluator, new)
     assert unseen["gap"] == pytest.approx(1, abs=0.25)
-    assert not warnings(unseen)
+    assert not unseen.warnings
     memorized = train[torch.randperm(500, generator=generator("copies"))[:400]]
     noise = torch.randint(-2, 3, memorized.shape, generator=generator("hiss"))
     for copies in (memorized, (memorized + noise).clamp(0, 255).byte()):
-        assert "gap" in warnings(measure(evaluator, copies))
+        assert "gap" in measure(evaluator, copies).warnings
 
 
 def test_the_nearest_training_image_of_a_copy_is_its_original(digits: tuple[Tensor, Tensor]) -> None:
@@ -140,7 +149,7 @@ def test_density_coverage_duplicates_and_gap_match_closed_forms() -> None:
     assert covered == 1
     assert density == pytest.approx(1, abs=0.2)
     assert density_coverage(line + 100, line, neighbours=1) == (0, 0)
-    assert duplicate_rate(line[[0, 0, 5]], line) == pytest.approx(2 / 3)
+    assert near_duplicates(line[[0, 0, 5]], line).rate == pytest.approx(2 / 3)
     assert training_gap(line[:5], line, line + 0.25) == 0
 
 
@@ -155,11 +164,11 @@ def test_the_features_of_points_are_their_coordinates() -> None:
     good = measure(evaluator, data.fields["real"][:2_500])
     assert good["modes"] == 8
     assert good["kl"] < 0.01
-    assert not warnings(good, 8)
+    assert not good.warnings
     one = data.fields["real"][data.fields["label"] == 0][:2_500]
     collapsed = measure(evaluator, one)
     assert (collapsed["modes"], round(collapsed["kl"], 2)) == (1, 2.08)
-    assert {"modes", "variance-ratio"} <= set(warnings(collapsed, 8))
+    assert {"modes", "variance-ratio"} <= set(collapsed.warnings)
 
 
 def test_modes_are_measured_on_the_entries_of_a_batch_not_on_stored_fields() -> None:
@@ -218,12 +227,16 @@ def test_groups_are_named_by_their_metrics_and_in_both_spellings() -> None:
 # --- while training ---------------------------------------------------------------------------------------------------
 
 
+def records_of(**values: float) -> list[dict[str, Any]]:
+    return [{"name": f"{name.replace('_', '-')}-x", "value": value} for name, value in values.items()]
+
+
 def test_a_warning_is_given_once_until_it_recurs() -> None:
     watch = TrainingWarnings()
-    assert len(watch.of_samples({"duplicates-x": 0.5}, None)) == 1
-    assert watch.of_samples({"duplicates-x": 0.6}, None) == []
-    assert watch.of_samples({"duplicates-x": 0.01}, None) == []
-    assert len(watch.of_samples({"duplicates-x": 0.5, "variance-ratio-x": 0.1}, None)) == 2
+    assert len(watch.of_samples(records_of(duplicates=0.5))) == 1
+    assert watch.of_samples(records_of(duplicates=0.6)) == []
+    assert watch.of_samples(records_of(duplicates=0.01)) == []
+    assert len(watch.of_samples(records_of(duplicates=0.5, variance_ratio=0.1))) == 2
 
 
 def test_a_saturated_discriminator_is_warned_of_after_three_logs() -> None:

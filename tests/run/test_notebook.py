@@ -21,7 +21,7 @@ import aigc_zoo
 from aigc_zoo.api import Run
 from aigc_zoo.artefacts.runs import RunDirectory
 from aigc_zoo.cli import main
-from aigc_zoo.errors import ConfigError, DataError, UsageError, ZooError
+from aigc_zoo.errors import ConfigError, DataError, ZooError
 from aigc_zoo.run import bars
 from aigc_zoo.run.progress import Progress
 
@@ -213,13 +213,11 @@ def test_samples_can_be_changed_and_read_by_numpy(done: Run) -> None:
     assert [one.shape for one in samples] == [(1, 28, 28)] * 2
 
 
-def test_points_are_shown_as_a_scatter_plot_and_arrays_as_numbers(points: Run, tmp_path: Path) -> None:
+def test_points_are_shown_as_a_scatter_plot_and_arrays_as_a_heat_map(points: Run, tmp_path: Path) -> None:
     assert points.sample(20)[:10]._repr_png_()[:4] == b"\x89PNG"  # type: ignore[index]
     rows = {"arrays": torch.rand(40, 8, generator=torch.Generator().manual_seed(0)) * 2 - 1}
     run = aigc_zoo.train("vanilla", rows, out=tmp_path, steps=1, batch_size=8)
-    assert run.sample(3)._repr_png_() is None
-    with pytest.raises(UsageError, match="samples of modality 'array' have no grid: use sample"):
-        run.grid()
+    assert run.sample(3)._repr_png_()[:4] == b"\x89PNG"
 
 
 # --- progress ---------------------------------------------------------------------------------------------------------

@@ -19,9 +19,9 @@ from forked import ended, fork
 from aigc_zoo import options, plugins
 from aigc_zoo.artefacts import checkpoint
 from aigc_zoo.artefacts.runs import RunDirectory, read_lines
-from aigc_zoo.data import pool, writers
+from aigc_zoo.data import pool
 from aigc_zoo.engine import trainer
-from aigc_zoo.run import loop, monitor
+from aigc_zoo.run import loop, monitor, previews
 from aigc_zoo.run.prepare import prepare
 from aigc_zoo.run.signals import stopping
 
@@ -72,7 +72,7 @@ def test_handlers_are_restored() -> None:
 PHASES: dict[str, tuple[Any, str, int]] = {
     "data wait": (pool.Pool, "batch", 13),
     "step": (trainer, "turn", 24),
-    "grid": (writers, "save_all", 4),
+    "grid": (previews, "save", 4),
     "evaluation": (monitor, "distributed_features", 3),
     "save": (checkpoint, "save", 4),
 }

@@ -62,6 +62,7 @@ def test_every_kind_is_a_complete_distribution(kind: str, tmp_path: Path) -> Non
         text = path.read_text() if path.is_file() else ""
         assert not re.search(r"\$(?!\{\{)", text), f"{path.name} has an unfilled placeholder"
         assert ".in" not in path.suffixes
+        assert not re.search(r"(pypi|pythonhosted|anaconda|conda-forge)\.", text), f"{path.name} links to a registry"
     manifest = (directory / "src" / "aigc_zoo_acme" / "__init__.py").read_text()
     assert f'kind="{kind}"' in manifest
     assert "ZOO_API = 1" in manifest
@@ -110,8 +111,18 @@ def test_the_command_prints_the_next_steps(tmp_path: Path) -> None:
     assert len(again.stderr.splitlines()) == 1
 
 
+def test_the_printed_command_names_the_data_of_a_new_modality(tmp_path: Path) -> None:
+    directory, words = write_project(catalogue(), "acme", "modality", into=tmp_path / "in")
+    assert Path(words[words.index("--data") + 1]).is_relative_to(directory)
+    assert Path(words[words.index("--data") + 1]).is_file()
+    assert words[words.index("--modality") + 1] == "acme/acme"
+    readme = (directory / "README.md").read_text()
+    assert "--data tests/rows.csv --modality acme/acme" in readme
+
+
 @pytest.mark.slow
-def test_what_the_command_prints_can_be_typed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["loss", "modality", "network"])
+def test_what_the_command_prints_can_be_typed(kind: str, tmp_path: Path) -> None:
     """In a directory whose name a shell would split; pip installs beside the tests instead of into the environment."""
     (tmp_path / "my plugins").mkdir()
     prefix = tmp_path / "prefix"
@@ -126,7 +137,7 @@ def test_what_the_command_prints_can_be_typed(tmp_path: Path) -> None:
         assert done.returncode == 0, f"{line}: {done.stdout}{done.stderr}"
         return done.stdout
 
-    printed = shell("zoo new acme --kind loss --into 'my plugins'").partition("next\n")[2].splitlines()
+    printed = shell(f"zoo new acme --kind {kind} --into 'my plugins'").partition("next\n")[2].splitlines()
     commands = [line.strip() for line in printed if line.strip().startswith(("python ", "zoo "))]
     assert [command.split()[0] for command in commands] == ["python", "zoo", "zoo"]
     for command in commands:

@@ -1,15 +1,19 @@
 """A plugin that passes every conformance check. The tests make faulty copies of it."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from html import escape
 from pathlib import Path
-from typing import Annotated, Any
+from typing import IO, Annotated, Any
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from aigc_zoo.data.samples import point_samples
 from aigc_zoo.game import Adversarial, Nets, Noisy, Player, Recipe, Samples, Spec, adam
+from aigc_zoo.modality import Measured, Metric, Modality, Value, View, Writer
 from aigc_zoo.spec import Component, Range, Slot, hookimpl
 from aigc_zoo.two_player import two_player
 
@@ -28,6 +32,9 @@ def zoo_components() -> Iterable[Component]:
     yield component("augmentation", "dim", "dim")
     yield component("dataset", "cross", "cross")
     yield component("extractor", "mean", "mean")
+    yield component("network", "mapping", "Mapped")
+    yield component("modality", "bits", "Bits")
+    yield component("metric", "gap", "gap")
     yield component("recipe", "game", "game", presets={"small": {"latent": 4}})
     yield component("recipe", "own", "own", tags=("conditional",))
 
@@ -115,6 +122,87 @@ class Mean(nn.Module):
 def mean() -> nn.Module:
     """Two features, without weights."""
     return Mean()
+
+
+class Mapped(nn.Module):
+    """z (N, 4) -> w (N, 4), with a running mean of w."""
+
+    def __init__(self, spec: Spec, *, width: int = 4) -> None:
+        super().__init__()
+        self.layer = nn.Linear(4, width)
+        self.register_buffer("mean", torch.zeros(width))
+
+    def example_inputs(self, rows: int) -> tuple[Tensor, ...]:
+        return (torch.linspace(-1, 1, 4 * rows).view(rows, 4),)
+
+    def forward(self, z: Tensor) -> Tensor:
+        w = self.layer(z) + self.mean
+        if self.training:
+            self.mean.lerp_(w.detach().mean(0), 0.1)
+        return w
+
+
+class Bits(Modality):
+    """Lines of two symbols, in [0, 1], stored as uint8."""
+
+    noun, units, suffixes, previews = "line", "lines", (".bits",), 5
+
+    def scan(self, file: IO[bytes], name: str) -> Iterator[int]:
+        yield from map(len, _lines(file))
+
+    def plan(self, scans: Sequence[int]) -> Spec:
+        (length,) = set(scans)
+        return Spec(shape=(length,), range=(0.0, 1.0), modality="local/bits", symbols=("-", "+"))
+
+    def stored(self, spec: Spec) -> tuple[str, tuple[int, ...]]:
+        return "uint8", spec.shape
+
+    def read(self, file: IO[bytes], name: str, spec: Spec) -> Iterator[np.ndarray]:
+        for line in _lines(file):
+            yield np.array([("-", "+").index(letter) for letter in line], np.uint8)
+
+    def example(self) -> tuple[Spec, np.ndarray]:
+        return self.plan([3]), np.array([[0, 0, 1], [0, 1, 0], [1, 1, 0], [1, 0, 1]], np.uint8)
+
+    def decode(self, rows: Tensor, draw: Any, spec: Spec) -> Tensor:
+        return rows.float()
+
+    def quantize(self, x: Tensor, spec: Spec) -> Tensor:
+        return (x > 0.5).to(torch.uint8)
+
+    @property
+    def one(self) -> Mapping[str, Writer]:
+        return {".bits": lambda x, spec: self.text(x[None], spec)}
+
+    @property
+    def many(self) -> Mapping[str, Writer]:
+        return {".bits": lambda x, spec: self.text(x, spec)}
+
+    def text(self, x: Tensor, spec: Spec) -> bytes:
+        return "".join("".join("-+"[bit] for bit in row) + "\n" for row in self.quantize(x, spec).tolist()).encode()
+
+    def preview(self, x: Tensor, spec: Spec) -> Image.Image:
+        return Image.fromarray(255 * self.quantize(x, spec).numpy()).resize((8 * x.shape[1], 8 * len(x)))
+
+    def html(self, x: Tensor, spec: Spec) -> str:
+        return f"<pre>{escape(''.join(spec.symbols[bit] for bit in self.quantize(x, spec).tolist()))}</pre>"
+
+
+def _lines(file: IO[bytes]) -> list[str]:
+    file.seek(0)
+    return file.read().decode("ascii").split()
+
+
+def gap() -> Metric:
+    """The distance between the means of the first coordinates."""
+    values = (Value("gap", "Gap of means", "lower", ideal=0.0), Value("first", "Mean of the first", "near", ideal=0.0))
+    return Metric(values=values, measure=measure, modalities=("points",), needs=frozenset({"features", "samples"}))
+
+
+def measure(view: View) -> Mapping[str, Measured]:
+    total = sum(float(chunk["fake"][:, 0].sum()) for chunk in view.chunks("fake"))
+    apart = view.features("generated").mean(0) - view.features("reference").mean(0)
+    return {"gap": Measured(float(apart.norm())), "first": Measured(total / view.num)}
 
 
 def game(

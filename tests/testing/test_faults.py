@@ -229,6 +229,193 @@ FAULTS = {
         "extractor mean",
         {"E-FEATURES": "depend on the other samples of its batch"},
     ),
+    "an extractor with other classes than logits": (
+        [('"extractor", "mean", "mean")', '"extractor", "mean", "mean", classes=("cat", "dog"))')],
+        "extractor mean",
+        {"E-CLASSES": "it states 2 classes and returns 0 logits"},
+    ),
+    # --- modalities
+    "a file of several samples that lacks one": (
+        [('{".bits": lambda x, spec: self.text(x, spec)}', '{".bits": lambda x, spec: self.text(x[1:], spec)}')],
+        "modality bits",
+        {"M-FILES": "4 samples written to .bits are read as 3"},
+    ),
+    "a file that inverts its samples": (
+        [('"".join("-+"[bit]', '"".join("+-"[bit]')],
+        "modality bits",
+        {"M-FILES": "samples change when they are written to .bits"},
+    ),
+    "a plan that forgets the range": (
+        [("range=(0.0, 1.0), modality", "range=None if scans == [3] * 4 else (0.0, 1.0), modality")],
+        "modality bits",
+        {"M-FILES": "`plan` states range None"},
+    ),
+    "a count that is too large": (
+        [
+            (
+                "    def example(self)",
+                "    def count(self, scans, spec):\n        return 1 + len(scans)\n\n    def example(self)",
+            )
+        ],
+        "modality bits",
+        {"M-FILES": "`count` states 2 samples", "M-DAMAGED": "`count` states"},
+    ),
+    "a sample of an empty file": (
+        [("yield from map(len, _lines(file))", "yield from map(len, _lines(file) or ['---'])")],
+        "modality bits",
+        {"M-DAMAGED": "finds 1 samples in an empty .bits file"},
+    ),
+    "damaged files that give samples of another shape": (
+        [("in line], np.uint8)", "in line[: 3 if file.getbuffer().nbytes > 3 else 2]], np.uint8)")],
+        "modality bits",
+        {"M-DAMAGED": "`read` yields uint8 (2,)"},
+    ),
+    "a preview that grows with its content": (
+        [("8 * len(x)))", "8 * len(x) + int(x.sum())))")],
+        "modality bits",
+        {"M-PREVIEW": "they cannot be animated"},
+    ),
+    "a preview that is an array": (
+        [
+            (
+                "return Image.fromarray(255 * self.quantize(x, spec).numpy()).resize((8 * x.shape[1], 8 * len(x)))",
+                "return 255 * self.quantize(x, spec).numpy()",
+            )
+        ],
+        "modality bits",
+        {"M-PREVIEW": "not a Pillow image", "M-PURE": "not a Pillow image", "M-FILES": "it raises"},
+    ),
+    "html with a font of a server": (
+        [('return f"<pre>', 'return "<style>@import \'https://example.org/f.css\'</style>" f"<pre>')],
+        "modality bits",
+        {"M-HTML": "a style that requests a file"},
+    ),
+    "html with an image of a server": (
+        [('return f"<pre>', 'return \'<img src="//example.org/x.png">\' f"<pre>')],
+        "modality bits",
+        {"M-HTML": "embed it as data:"},
+    ),
+    "html that runs a script": (
+        [('return f"<pre>', 'return f"<pre onclick=play()>')],
+        "modality bits",
+        {"M-HTML": "runs a script"},
+    ),
+    "html that is not escaped": (
+        [
+            (
+                "{escape(''.join(spec.symbols[bit] for bit in self.quantize(x, spec).tolist()))}",
+                "{''.join(spec.symbols[bit] for bit in self.quantize(x, spec).tolist())}",
+            )
+        ],
+        "modality bits",
+        {"M-HTML": ""},
+    ),
+    "html that stays open": ([("</pre>", "")], "modality bits", {"M-HTML": "leaves <pre> open"}),
+    "decoding with random numbers of its own": (
+        [("return rows.float()\n", "return rows.float() * (1 - 0.1 * torch.rand(1))\n")],
+        "modality bits",
+        {"M-PURE": "`decode` gives two results"},
+    ),
+    "decoding that leaves the range": (
+        [("return rows.float()\n", "return 2 * rows.float()\n")],
+        "modality bits",
+        {"M-DECODE": "leave the range"},
+    ),
+    "quantizing in place": (
+        [("(x > 0.5)", "(x.clamp_(0.1, 0.9) > 0.5)")],
+        "modality bits",
+        {"M-PURE": "`quantize` changes its argument"},
+    ),
+    "quantizing by the batch": (
+        [("return (x > 0.5)", "return (x > (0.5 if len(x) > 1 else 1.5))")],
+        "modality bits",
+        {"M-PURE": "depends on the other samples", "M-FILES": "samples change"},
+    ),
+    "arrays that raise": (
+        [
+            (
+                "    def example(self)",
+                "    def adopt(self, arrays, kind, where):\n        return 1 + None\n\n    def example(self)",
+            )
+        ],
+        "modality bits",
+        {"M-ADOPT": "it raises"},
+    ),
+    "a suffix without a dot": (
+        [('(".bits",), 5', '("bits",), 5')],
+        "modality bits",
+        {"M-STATES": "lower case with a dot"},
+    ),
+    "equal examples": (
+        [("[0, 1, 0], [1, 1, 0]", "[0, 0, 1], [1, 1, 0]")],
+        "modality bits",
+        {
+            f"M-{name}": "are equal"
+            for name in ("STATES", "FILES", "DAMAGED", "ADOPT", "DECODE", "PURE", "PREVIEW", "HTML")
+        },
+    ),
+    # --- networks of other kinds
+    "a mapping with noise": (
+        [("self.layer(z) + self.mean", "self.layer(z) + self.mean + torch.rand(1)")],
+        "network mapping",
+        {"N-SEED": "the same inputs give another output"},
+    ),
+    "a mapping that keeps its mean outside the buffers": (
+        [('self.register_buffer("mean", torch.zeros(width))', "self.mean = torch.rand(width)")],
+        "network mapping",
+        {"N-SAVE": "keep all state in weights and buffers"},
+    ),
+    "a mapping that counts in evaluation mode": (
+        [("        if self.training:\n            self.mean", "        if True:\n            self.mean")],
+        "network mapping",
+        {"N-ONE": "changes mean", "N-SEED": "the same inputs"},
+    ),
+    "a mapping whose inputs are not stated": (
+        [("def example_inputs(", "def inputs(")],
+        "network mapping",
+        {f"N-{name}": "has a method `example_inputs(rows)`" for name in ("RUNS", "SEED", "SAVE", "ONE")},
+    ),
+    # --- metrics
+    "two values of one name": (
+        [('Value("first", "Mean', 'Value("gap", "Mean')],
+        "metric gap",
+        {"V-STATES": "two of its values are called gap", "V-IDEAL": "`measure` returns"},
+    ),
+    "an ideal that is missing": (
+        [('"near", ideal=0.0', '"near"')],
+        "metric gap",
+        {"V-STATES": "state the ideal"},
+    ),
+    "a value that is not returned": (
+        [('"first": Measured(total', '"mean": Measured(total')],
+        "metric gap",
+        {"V-IDEAL": "`measure` returns gap, mean, not gap, first"},
+    ),
+    "a distance with an offset": (
+        [("float(apart.norm())", "1 + float(apart.norm())")],
+        "metric gap",
+        {"V-IDEAL": "gap of cross against itself is 1, not its ideal 0"},
+    ),
+    "a mean over chunks": (
+        [
+            (
+                'total = sum(float(chunk["fake"][:, 0].sum()) for chunk in view.chunks("fake"))',
+                'total = view.num / 1e3 / len(list(view.chunks("fake")))',
+            )
+        ],
+        "metric gap",
+        {"V-IDEAL": "in chunks of 7"},
+    ),
+    "a modality that is not installed": (
+        [('modalities=("points",)', 'modalities=("pointz",)')],
+        "metric gap",
+        {"V-STATES": "unknown modality", "V-IDEAL": "unknown modality"},
+    ),
+    "a need that does not exist": (
+        [('{"features", "samples"}', '{"features", "images"}')],
+        "metric gap",
+        {"V-STATES": "it needs images"},
+    ),
     "a preset of an unknown option": (
         [('{"small": {"latent": 4}}', '{"small": {"latents": 4}}')],
         "recipe game",

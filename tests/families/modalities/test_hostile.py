@@ -118,9 +118,9 @@ VIDEO: Mapping[str, Case] = {
     "JPEG as GIF": ("a.gif", lambda: saved("JPEG"), "cannot be read as a clip"),
     "TIFF as PNG": ("a.png", lambda: saved("TIFF"), "cannot be read as a clip"),
     "truncated PNG": ("a.apng", lambda: clip(kind="PNG")[:-40], "cannot be read as a clip"),
-    "damaged film": ("a.mp4", lambda: bytes(500), "cannot be read as a clip"),
-    "text as film": ("a.webm", lambda: b"WEBM but no film", "cannot be read as a clip"),
-    "a film without pictures": ("a.avi", lambda: wav(), "cannot be read as a clip"),
+    "damaged container": ("a.mp4", lambda: bytes(500), "cannot be read as a clip"),
+    "text as container": ("a.webm", lambda: b"WEBM but no container", "cannot be read as a clip"),
+    "a container without pictures": ("a.avi", lambda: wav(), "cannot be read as a clip"),
     "no time between frames": ("a.gif", lambda: clip().replace(b"\x0a\x00", b"\x00\x00"), 2),
 }
 

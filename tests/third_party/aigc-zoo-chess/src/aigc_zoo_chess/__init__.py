@@ -20,6 +20,7 @@ def zoo_components() -> Iterable[Component]:
         name="chess",
         extends="zoo/gan",
         summary="A dense GAN on chess positions",
+        notes="The perceptrons of Goodfellow et al. (2014) without dropout, on one-hot planes.",
         defaults={
             "generator": "zoo/vanilla",
             "discriminator": "zoo/vanilla",

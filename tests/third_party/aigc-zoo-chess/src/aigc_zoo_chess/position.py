@@ -37,6 +37,10 @@ class Position(Modality):
     def read(self, file: IO[bytes], name: str, spec: Spec) -> Iterator[np.ndarray[Any, Any]]:
         yield from _boards(file)
 
+    def example(self) -> tuple[Spec, np.ndarray[Any, Any]]:
+        boards = np.random.default_rng(0).integers(0, len(PIECES), (6, 8, 8), dtype=np.uint8)
+        return self.plan([]), boards
+
     def decode(self, rows: Tensor, draw: Draw, spec: Spec) -> Tensor:
         return torch.nn.functional.one_hot(rows.long(), len(PIECES)).permute(0, 3, 1, 2).float()
 

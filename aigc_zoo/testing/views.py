@@ -1,0 +1,76 @@
+"""A view in memory, through which checks and tests of metrics measure samples without a run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+
+import torch
+from torch import Tensor
+
+from aigc_zoo.game import Spec
+from aigc_zoo.modality import Part
+from aigc_zoo.testing.fixtures import noise
+
+DIMENSIONS = 64
+"""Features of a sample, at most: its first stored values."""
+
+CERTAIN = 10.0
+"""The logit of the right class."""
+
+
+class MemoryView:
+    """An `aigc_zoo.modality.View` of entries (N, ...) by name, with the precision of files.
+
+    entries   of the generated samples; "fake" are the samples themselves, which have to be there
+    real      the reference, stored samples (N, ...)
+    held_out  other real samples, for metrics that need them
+    labels    (N,) int64 of the reference, if it has any
+    chunk     rows at a time, at most 64
+
+    Features are the first stored values of a sample. Logits are those of a classifier that knows the labels; without
+    labels they are a fixed projection of the features.
+    """
+
+    def __init__(
+        self,
+        spec: Spec,
+        entries: Mapping[str, Tensor],
+        real: Tensor,
+        *,
+        held_out: Tensor | None = None,
+        labels: Tensor | None = None,
+        classes: tuple[str, ...] = (),
+        chunk: int = 64,
+        few: bool = False,
+    ) -> None:
+        self.spec, self.classes, self.few = spec, classes, few
+        self.num = len(entries["fake"])
+        self._entries, self._labels, self._chunk = dict(entries), labels, min(chunk, 64)
+        self._parts: dict[str, Tensor] = {"generated": entries["fake"], "reference": real}
+        if held_out is not None:
+            self._parts["held_out"] = held_out
+
+    def features(self, which: Part = "generated", count: int | None = None) -> Tensor:
+        values = self._parts[which].flatten(1)[:, :DIMENSIONS].float()
+        if count is None or count >= len(values):
+            return values
+        return values[torch.randperm(len(values), generator=torch.Generator().manual_seed(0))[:count]]
+
+    def logits(self, which: Part = "generated") -> Tensor:
+        features = self.features(which)
+        if self._labels is not None and len(self._labels) == len(features):
+            return CERTAIN * torch.nn.functional.one_hot(self._labels, max(2, len(self.classes))).float()
+        return features @ (noise(features.shape[1], max(2, len(self.classes))) / math.sqrt(features.shape[1]))
+
+    def labels(self) -> Tensor:
+        if self._labels is None:
+            raise ValueError("the reference has no labels")
+        return self._labels
+
+    def chunks(self, *names: str) -> Iterator[Mapping[str, Tensor]]:
+        for start in range(0, self.num, self._chunk):
+            yield {name: self._entries[name][start : start + self._chunk] for name in names}
+
+    def cached(self, name: str, compute: Callable[[], Mapping[str, Tensor]]) -> Mapping[str, Tensor]:
+        return compute()
