@@ -80,6 +80,14 @@ class Modality:
         """How samples are changed to fit the spec, for the protocols of metrics; "none" where they are not."""
         return "none"
 
+    def alike(self, spec: Spec, reference: Spec) -> Spec:
+        """The spec to read files with that are compared with samples of `reference`; `spec` is the plan for them."""
+        return spec
+
+    def notes(self, scans: Sequence[Any], spec: Spec) -> Sequence[str]:
+        """Sentences for the user on what samples lose when they are read, such as channels or the ends of lines."""
+        return ()
+
     def stored(self, spec: Spec) -> tuple[str, tuple[int, ...]]:
         """The numpy dtype and the shape in which one sample is stored."""
         return spec.dtype, spec.shape

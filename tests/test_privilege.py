@@ -27,7 +27,7 @@ def family_names() -> set[str]:
     """Names of families and their components, without common words.
 
     Common words are the names of datasets, such as `ring` and `grid`, of modalities, such as `text`, and of families
-    that are named after a kind, such as `losses`.
+    that are named after a kind, such as `losses`. That the core does not branch on a modality is tested below.
     """
     kinds = {kind for kind in KINDS if kind not in ("dataset", "modality")}
     names = {entry.name for entry in catalogue().items(None, "zoo/*") if entry.kind in kinds}
@@ -58,6 +58,53 @@ def test_the_core_names_no_family() -> None:
         for line, word in mentions(path.read_text(encoding="utf-8"), forbidden)
     ]
     assert found == []
+
+
+MEASURING = (
+    "metrics/evaluate.py",
+    "metrics/features.py",
+    "run/evaluate.py",
+    "run/monitor.py",
+    "run/default_metrics.py",
+)
+"""Files that still know which metrics images and points have."""
+
+
+def branches_on_modalities(tree: ast.AST) -> Iterator[int]:
+    """The lines that compare a modality, or what is called so, with names that are written there."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Compare):
+            sides = [node.left, *node.comparators]
+            constants = [one.value for side in sides for one in ast.walk(side) if isinstance(one, ast.Constant)]
+            literal = any(value not in (None, "", "none") for value in constants)
+            named = any(
+                getattr(one, "attr", getattr(one, "id", None)) == "modality" for side in sides for one in ast.walk(side)
+            )
+            if literal and named:
+                yield node.lineno
+        elif isinstance(node, ast.Match) and "modality" in ast.unparse(node.subject):
+            yield node.lineno
+
+
+@pytest.mark.parametrize(
+    ("source", "count"),
+    [
+        ('x = spec.modality == "image"', 1),
+        ('y = modality in ("audio", "video")', 1),
+        ('if "text" != a.b.modality: pass', 1),
+        ("match spec.modality:\n    case _: pass", 1),
+        ("z = wanted and find(modality) is not find(own)", 0),
+        ('w = {"modality": spec.modality}', 0),
+    ],
+)
+def test_branches_on_modalities_are_found(source: str, count: int) -> None:
+    assert len(list(branches_on_modalities(ast.parse(source)))) == count
+
+
+def test_the_core_does_not_branch_on_a_modality() -> None:
+    names = {str(path.relative_to(ROOT / "aigc_zoo")): path for path in CORE}
+    found = {name for name, path in names.items() if list(branches_on_modalities(ast.parse(path.read_text("utf-8"))))}
+    assert found <= set(MEASURING)
 
 
 def test_no_template_of_the_core_names_a_family() -> None:

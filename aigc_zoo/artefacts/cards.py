@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -11,11 +12,11 @@ from aigc_zoo.artefacts.slots import short_key
 
 IGNORED = frozenset(
     {"started", "host", "set_by", "notes", "why", "run.data", "data.reference", "run.device", "run.precision"}
-    | {"run.engine", "run.keep", "run.skip_bad", "inexact", "extended", "files", "directory"}
+    | {"run.engine", "run.keep", "run.skip_bad", "inexact", "extended", "files", "directory", "units"}
 )
 """Keys that may differ when a run resumes: where and by whom it was configured, where the data are (their digest is
 compared), the requested device, precision and engine (the chosen ones are compared), how many checkpoints are kept,
-where the run and its files are (`moves` compares the content of files)."""
+where the run and its files are (`moves` compares the content of files), and what its samples are called."""
 
 MACHINE = frozenset({"device", "threads", "world", "precision", "engine", "versions"})
 """Keys that describe the machine. Another machine rounds differently, and the run can resume inexactly on it."""
@@ -40,6 +41,15 @@ _MISSING = object()
 
 Changes = Mapping[str, tuple[Any, Any]]
 """The values of two cards, by keys such as "run.until"."""
+
+
+def units_of(card: Mapping[str, Any]) -> str:
+    """What several samples of a run are called, "images" on cards of versions that did not record it.
+
+    Cards are untrusted: what is no short word is replaced by "samples".
+    """
+    units = card.get("units", "images")
+    return units if isinstance(units, str) and re.fullmatch(r"\w[\w -]{0,30}", units) else "samples"
 
 
 def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> Changes:

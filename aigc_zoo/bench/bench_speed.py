@@ -104,10 +104,10 @@ def add(suite: Suite, group: str, name: str, seconds: list[float], base: list[fl
     """Add the times of rounds, and of the baseline beside each, as an entry."""
     ratios = [one / other for one, other in zip(seconds, base, strict=True)]
     median = statistics.median(seconds)
-    images = more.pop("images", None)
+    count = more.pop("count", None)
     entry = {"name": name, "group": group, "median": median, "interval": list(interval(seconds)), "seconds": seconds}
     entry |= {"baseline": BASELINE, "relative": ratios}
-    suite.add(entry | ({"images_per_second": images / median} if images else {}) | more)
+    suite.add(entry | ({"images_per_second": count / median} if count else {}) | more)
 
 
 def bench_train_step(suite: Suite, benchmark: Any, recipe: str) -> None:
@@ -133,7 +133,7 @@ def bench_train_step(suite: Suite, benchmark: Any, recipe: str) -> None:
     seconds, base = time_rounds(suite, benchmark, group, step_of_each, trainer.device)
     rounds = times[-len(seconds) :]
     about = {"data": run.train.name, "batch_size": trainer.batch_size, "parameters": count_parameters(trainer.nets)}
-    about["images"] = trainer.batch_size * trainer.recipe.rounds
+    about |= {"count": trainer.batch_size * trainer.recipe.rounds, "units": run.modality.units}
     add(suite, group, recipe, [mean(steps.stages, each) for each in rounds], base, **about)
     # The losses reveal a step that became faster by computing something else.
     terms = {name: value.item() for name, value in trainer.train_step().items()}
@@ -150,7 +150,8 @@ def bench_sampling(suite: Suite, benchmark: Any, recipe: str) -> None:
     inputs = run.rows if run.recipe.inputs else None
     sampler = run.trainer().sampler(seed=0, frequencies=run.train.frequencies, inputs=inputs)
     numbers = itertools.count()
-    measure(suite, benchmark, group, recipe, lambda: sampler.chunk(next(numbers)), run.device, images=CHUNK)
+    about = {"count": CHUNK, "units": run.modality.units}
+    measure(suite, benchmark, group, recipe, lambda: sampler.chunk(next(numbers)), run.device, **about)
 
 
 def bench_data(suite: Suite, benchmark: Any, recipe: str) -> None:
@@ -162,7 +163,8 @@ def bench_data(suite: Suite, benchmark: Any, recipe: str) -> None:
     def batch() -> object:
         return run.pool.batch(0, next(numbers), run.batch_size)
 
-    measure(suite, benchmark, group, recipe, batch, run.device, images=run.batch_size, data=run.train.name)
+    about = {"count": run.batch_size, "units": run.modality.units, "data": run.train.name}
+    measure(suite, benchmark, group, recipe, batch, run.device, **about)
 
 
 def bench_checkpoint(suite: Suite, benchmark: Any, recipe: str) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 from aigc_zoo import options
 from aigc_zoo.artefacts import migration
 from aigc_zoo.artefacts.atomic import make_folder, write_json
+from aigc_zoo.artefacts.cards import units_of
 from aigc_zoo.artefacts.checkpoint import json_object
 from aigc_zoo.artefacts.runs import RunDirectory, nulled, read_lines
 from aigc_zoo.bench.identity import identity_of
@@ -101,7 +102,7 @@ class Cell:
             return self._save({"diverged": str(error).splitlines()[0]})
         if result.reason == "stopped":
             raise KeyboardInterrupt
-        return self._save(history_of(self.directory))
+        return self._save(history_of(self.directory) | {"units": result.units})
 
     def _prepared(self, catalogue: Catalogue) -> Prepared:
         length = {"images": self.images} if self.images else {}
@@ -220,6 +221,7 @@ def summary(name: str, records: Sequence[Mapping[str, Any]], target: float | Non
         "reached": sum(one["seconds"] is not None for one in reached),
         "seconds": statistics.fmean(float(r["seconds"]) for r in good),
         "images": good[0]["images"],
+        "units": units_of(good[0]),
         "runs": [record["folder"] for record in records],
         "identity": good[0].get("identity", {}),
     }

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from aigc_zoo.artefacts.cards import units_of
+
 
 def times_line(entry: Mapping[str, Any]) -> str:
     """The median time of an entry with its interval."""
@@ -12,7 +14,7 @@ def times_line(entry: Mapping[str, Any]) -> str:
     if "skipped" in entry:
         return f"{label} left out: {entry['skipped']}"
     low, high = (1e3 * bound for bound in entry["interval"])
-    rate = f"  {entry['images_per_second']:,.0f} images/s" if "images_per_second" in entry else ""
+    rate = f"  {entry['images_per_second']:,.0f} {units_of(entry)}/s" if "images_per_second" in entry else ""
     return f"{label} {1e3 * entry['median']:8.3f} ms  [{low:.3f}, {high:.3f}]{rate}"
 
 
@@ -27,10 +29,8 @@ def summary_line(entry: Mapping[str, Any]) -> str:
         return text
     if entry["seconds_to_target"] is None:
         return f"{text}, target missed by most ({entry['reached']} of {len(entry['seeds'])} reached it)"
-    return (
-        f"{text}, target after {entry['seconds_to_target']:.1f} s and {entry['images_to_target']:,.0f} images "
-        f"({entry['reached']} of {len(entry['seeds'])})"
-    )
+    after = f"{entry['seconds_to_target']:.1f} s and {entry['images_to_target']:,.0f} {units_of(entry)}"
+    return f"{text}, target after {after} ({entry['reached']} of {len(entry['seeds'])})"
 
 
 def row_line(row: Mapping[str, Any], kind: str) -> str:

@@ -52,38 +52,42 @@ def list_(zoo: Globals, as_json: bool) -> None:
         click.echo(f"\nfiles are read from $ZOO_DATA/NAME if it exists, otherwise from {cache_folder() / 'data'}/NAME")
 
 
+MODALITY = "Read files at a path as this modality, as in zoo train."
+SIZE = "Center-crop and resize images and frames to squares of this side."
+SIZED = click.option("--size", type=click.IntRange(1), metavar="PIXELS", help=SIZE)
+
+
 @command.command("prepare", cls=DatasetCommand)
 @click.argument("data", metavar="ID|PATH")
-@click.option(
-    "--size", type=click.IntRange(1), metavar="PIXELS", help="Center-crop and resize images to squares of this side."
-)
+@click.option("--modality", default="", show_default="the first that reads any file", metavar="NAME", help=MODALITY)
+@SIZED
 @click.option(
     "--skip-bad",
     type=click.IntRange(0),
     default=0,
     show_default=True,
     metavar="N",
-    help="Skip up to N images that cannot be read.",
+    help="Skip up to N files that cannot be read.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 @click.pass_obj
 def prepare(
-    zoo: Globals, data: str, size: int | None, skip_bad: int, as_json: bool, dataset_options: Mapping[str, Any]
+    zoo: Globals, /, data: str, skip_bad: int, as_json: bool, dataset_options: Mapping[str, Any], **settings: Any
 ) -> None:
     """Download, read and check a dataset.
 
     It prints the properties of each split; training can then start at once.
 
-    The dataset is an id, a folder or zip of images, or a .npy, .npz or IDX file. The options of a named dataset are
-    --data.OPTION; `zoo data prepare ID --help` lists them. Folders and zips of images are decoded
-    once into the cache, with a manifest of their files: path, size, SHA-256 and pixel mode.
+    The dataset is an id, a folder or zip of images, sounds, clips or texts, one such file, or a .npy, .npz or IDX file.
+    The options of a named dataset, and those that files are read with, are --data.OPTION;
+    `zoo data prepare ID|PATH --help` lists them. Folders and zips are decoded once into the cache, with a manifest of
+    their files: path, size, SHA-256 and pixel mode.
     """
     from aigc_zoo.data import resolve
     from aigc_zoo.run.terminal import ReadingProgress
 
-    splits = resolve.load(
-        zoo.catalogue(), data, size=size, options=dataset_options, progress=ReadingProgress(), skip_bad=skip_bad
-    )
+    how: dict[str, Any] = {"options": dataset_options, "progress": ReadingProgress(), "skip_bad": skip_bad, **settings}
+    splits = resolve.load(zoo.catalogue(), data, **how)
     for note in splits["train"].notes:
         click.echo(printable(f"note: {note}"), err=True)
     if as_json:
@@ -95,26 +99,28 @@ def prepare(
         click.echo(printable(table(rows, cut=1)))
 
 
-@command.command("verify")
-@click.argument("path", type=click.Path(path_type=Path))
+@command.command("verify", cls=DatasetCommand)
+@click.argument("data", metavar="PATH")
+@click.option("--modality", default="", metavar="NAME", help="Modality that the dataset was prepared with.")
 @click.option("--size", type=click.IntRange(1), metavar="PIXELS", help="Size that the dataset was prepared with.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 @click.pass_obj
-def verify_(zoo: Globals, path: Path, size: int | None, as_json: bool) -> None:
-    """Compare image files with their manifest.
+def verify_(
+    zoo: Globals, data: str, modality: str, size: int | None, as_json: bool, dataset_options: Mapping[str, Any]
+) -> None:
+    """Compare files with their manifest.
 
-    PATH is a folder or zip of images that was prepared or trained on. The exit code is 65 if files were changed, added
-    or removed.
+    PATH is a folder or zip that was prepared or trained on, with the same --modality, --size and --data.OPTION. The
+    exit code is 65 if files were changed, added or removed.
     """
-    path = path.expanduser()
+    path = Path(data).expanduser()
     if not (path.is_dir() or path.suffix.lower() == ".zip"):
-        raise UsageError(
-            f"{path}: not a folder or zip of images; only these have a manifest\ngive a folder or a .zip file"
-        )
+        raise UsageError(f"{path}: not a folder or zip; only these have a manifest\ngive a folder or a .zip file")
     from aigc_zoo.data.files import preparing, verify
     from aigc_zoo.data.modalities import kinds
 
-    changes = verify(path, kinds(zoo.catalogue(), size=size))
+    read_as = kinds(zoo.catalogue(), modality, size=size, **dataset_options)
+    changes = verify(path, read_as)
     if as_json:
         print_json({"schema": 1, **changes._asdict()})
     if changes:
@@ -122,7 +128,7 @@ def verify_(zoo: Globals, path: Path, size: int | None, as_json: bool) -> None:
                 for what, names in changes._asdict().items() if names]  # fmt: skip
         raise DataError(
             f"{path} differs from its manifest: {'; '.join(differences)}\n"
-            f"restore these files, or read them again with {preparing(path, size)}"
+            f"restore these files, or read them again with {preparing(path, read_as)}"
         )
     if not as_json:
         click.echo(f"{path}: all files match the manifest")
@@ -145,6 +151,8 @@ def _facts(samples: Samples) -> dict[str, Any]:
         "shape": list(spec.shape),
         "modality": spec.modality,
         "range": None if spec.range is None else list(spec.range),
+        "rate": spec.rate or None,
+        "symbols": len(spec.symbols) or None,
         "classes": list(samples.classes),
         "resize": samples.resize,
         "extractor": samples.extractor,

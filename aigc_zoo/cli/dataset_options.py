@@ -1,4 +1,6 @@
-"""Commands with the options of the dataset that their command line names: `zoo data prepare ring --data.modes 3`."""
+"""Commands with options of their data: those of the dataset that is named, `zoo data prepare ring --data.modes 3`, or
+of files at a path, `zoo data prepare ./lines.txt --data.length 64`.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +20,14 @@ from aigc_zoo.options.files_of import options_of_files
 from aigc_zoo.options.values import checked
 from aigc_zoo.run.recorded import recorded_card
 
+_HEADING = f"{__name__} heading"
+
 
 class DatasetCommand(click.Command):
-    """A command whose parameter `named_by` names a dataset; it is called with `dataset_options`."""
+    """A command whose parameter `named_by` names a dataset or a path; it is called with `dataset_options`.
+
+    Where it has a parameter `modality`, the options of files are those of that modality.
+    """
 
     def __init__(self, *args: Any, named_by: str = "data", **keywords: Any) -> None:
         super().__init__(*args, **keywords)
@@ -45,8 +52,7 @@ class DatasetCommand(click.Command):
         ctx.meta[__name__] = ()
         super().format_options(ctx, formatter)
         if found:
-            owner = found[0][1].owner.removeprefix("zoo/")
-            with formatter.section(f"Options of the dataset {owner}" if owner else "Options of files at a path"):
+            with formatter.section(ctx.meta.get(_HEADING, "Options of the data")):
                 formatter.write_dl([help_row(option, None) for _, option in found])
 
     def _options(self, ctx: click.Context, args: Sequence[str]) -> list[tuple[click.Option, Option]]:
@@ -63,8 +69,10 @@ class DatasetCommand(click.Command):
         if found is None:
             return []
         if found.entry is None:
-            options = [replace(option, owner="") for option in options_of_files(catalogue)]
+            ctx.meta[_HEADING] = "Options of files"
+            options = options_of_files(catalogue, parsed.get("modality"))
         else:
+            ctx.meta[_HEADING] = f"Options of the dataset {found.entry.id.removeprefix('zoo/')}"
             reference = f"{found.entry.id}.{found.preset}" if found.preset else found.entry.id
             options = component_options(catalogue, "dataset", reference)
         named_options = [replace(option, key=prefix + option.key) for option in options]

@@ -1,4 +1,4 @@
-"""Classes of image files, by tables of labels or by the names of the folders that hold them."""
+"""Classes of files, by tables of labels or by the names of the folders that hold them."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from aigc_zoo.text import natural_key
 
 Parts = tuple[str, ...]
 Found = tuple[dict[str, str], tuple[str, ...]]
-"""Class names by image, and sentences for the user."""
+"""Class names by file, and sentences for the user."""
 
 
 def labels_of(
     path: Path, members: Mapping[str, Sequence[str]], folders: Mapping[str, Parts], metadata: Metadata
 ) -> Found:
-    """The classes of images, all of a split or none of it; `folders` are those of each image below its split.
+    """The classes of files, all of a split or none of it; `folders` are those of each file below its split.
 
     Tables of labels take precedence over folders. Where the training split has no labels, no split has them.
     """
@@ -35,8 +35,8 @@ def labels_of(
     if len(covered) < len(members["train"]):
         missing = next(name for name in members["train"] if name not in tables)
         return {}, (
-            f"no labels: the tables have labels of {len(covered):,} of {len(members['train']):,} training images "
-            f"(none of {plain(missing)}); add the others, or remove these images",
+            f"no labels: the tables have labels of {len(covered):,} of {len(members['train']):,} training files "
+            f"(none of {plain(missing)}); add the others, or remove these files",
         )
     return _complete(members, tables)
 
@@ -45,7 +45,7 @@ def _complete(members: Mapping[str, Sequence[str]], labels: Mapping[str, str]) -
     """The labels of the splits that are labelled as a whole, and a sentence on those that are not."""
     whole = [split for split, names in members.items() if all(name in labels for name in names)]
     rest = tuple(
-        f"the split {split} has no labels: {sum(name not in labels for name in names):,} of its {len(names):,} images "
+        f"the split {split} has no labels: {sum(name not in labels for name in names):,} of its {len(names):,} files "
         "have none"
         for split, names in members.items()
         if split not in whole
@@ -59,7 +59,7 @@ def _complete(members: Mapping[str, Sequence[str]], labels: Mapping[str, str]) -
 def _of_folders(
     path: Path, members: Mapping[str, Sequence[str]], folders: Mapping[str, Parts], metadata: Metadata
 ) -> Found:
-    """Class folders, the first level below the splits; or the one folder that holds all images."""
+    """Class folders, the first level below the splits; or the one folder that holds all files."""
     unlabelled = [name for name, parts in folders.items() if not parts]
     if len(unlabelled) == len(folders):
         only = _only_folder(path, members)
@@ -72,7 +72,7 @@ def _of_folders(
 
 
 def _only_folder(path: Path, members: Mapping[str, Sequence[str]]) -> str:
-    """The class of images that are all in one folder: its name, unless that is the dataset's, a split's or neutral."""
+    """The class of files that are all in one folder: its name, unless that is the dataset's, a split's or neutral."""
     holding = {split_name(name)[-2:-1] for name in members["train"]}
     if len(members) > 1 or len(holding) > 1 or holding == {()}:
         return ""
@@ -82,17 +82,17 @@ def _only_folder(path: Path, members: Mapping[str, Sequence[str]]) -> str:
 
 
 def _outside(unlabelled: Sequence[str], count: int) -> str:
-    """A sentence that says why there are no labels although some images are in class folders."""
+    """A sentence that says why there are no labels although some files are in class folders."""
     verb, them = ("is", "it") if len(unlabelled) == 1 else ("are", "them")
     first = f"{plain(unlabelled[0])}{', ...' if unlabelled[1:] else ''}"
     return (
-        f"no labels: {len(unlabelled):,} of {count:,} images {verb} outside the class folders ({first}); "
+        f"no labels: {len(unlabelled):,} of {count:,} files {verb} outside the class folders ({first}); "
         f"remove {them} or move {them} into a class folder"
     )
 
 
 def _shards(folders: Mapping[str, str], sharded: bool) -> str:
-    """The numbered folders into which many images are divided, as text; "" where folders are classes.
+    """The numbered folders into which many files are divided, as text; "" where folders are classes.
 
     The folders have numbers of one length, and the numbers of the files continue from one folder to the next, as in
     00000/img00000999.png and 00001/img00001000.png. Beside a dataset.json (`sharded`), the files may have any names.
@@ -102,8 +102,8 @@ def _shards(folders: Mapping[str, str], sharded: bool) -> str:
         return ""
     if not sharded:
         numbers: dict[str, list[int]] = {name: [] for name in names}
-        for image, folder in folders.items():
-            found = re.findall(r"[0-9]+", split_name(image)[-1].rpartition(".")[0])
+        for file, folder in folders.items():
+            found = re.findall(r"[0-9]+", split_name(file)[-1].rpartition(".")[0])
             if len(found) != 1:
                 return ""
             numbers[folder].append(int(found[0]))

@@ -57,7 +57,7 @@ def wanted_entries(recipe: Recipe, folders: Sequence[str] = ()) -> Wanted | None
 
 
 def open_entries(
-    path: Path, kinds: Kinds, wanted: Wanted, *, progress: Progress | None = None, skip_bad: int = 0
+    path: Path, kinds: Kinds, wanted: Wanted, *, progress: Progress | None = None, skip_bad: int | None = None
 ) -> dict[str, Samples]:
     """The splits of a folder or zip of pairs or domains. Raises DataError that names the folders that are missing."""
     names = _names(path, kinds)
@@ -149,7 +149,9 @@ def _require_pairs(path: Path, views: Mapping[str, View], names: Sequence[str]) 
             )
 
 
-def _side_by_side(path: Path, kinds: Kinds, side: str, progress: Progress | None, skip_bad: int) -> dict[str, Samples]:
+def _side_by_side(
+    path: Path, kinds: Kinds, side: str, progress: Progress | None, skip_bad: int | None
+) -> dict[str, Samples]:
     found = {}
     view = _view(side)
     for entry, letter in LETTERS.items():

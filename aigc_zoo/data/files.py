@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
 import itertools
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -21,22 +18,18 @@ from aigc_zoo.data.cache import CachedPool, Plan, cached_pool, file_state, manif
 from aigc_zoo.data.download import Progress
 from aigc_zoo.data.kinds import Kinds
 from aigc_zoo.data.left_out import UNREADABLE, LeftOut
+from aigc_zoo.data.reading import FAILURES, Damaged, Reader, Steps, refusal
 from aigc_zoo.data.samples import samples_of, spec_from
 from aigc_zoo.errors import DataError
 from aigc_zoo.game import Samples, Spec
-from aigc_zoo.text import with_article, zoo_command
+from aigc_zoo.options.settings import RUN_SETTINGS
+from aigc_zoo.options.values import flag_of
+from aigc_zoo.text import zoo_command
 
-VERSION = 5
+VERSION = 6
 """Version of the conversion from files to splits and samples; pools that another version cached are not used."""
 
-CHUNK = 64
-"""Files that a thread processes in a row."""
-
-FAILURES = 100
-"""Number of damaged files after which reading stops."""
-
 Array = np.ndarray[Any, Any]
-T = TypeVar("T")
 
 
 def open_files(
@@ -45,27 +38,30 @@ def open_files(
     *,
     view: layout.View = layout.EVERYTHING,
     progress: Progress | None = None,
-    skip_bad: int = 0,
+    skip_bad: int | None = None,
 ) -> dict[str, Samples]:
     """The splits in a folder, a zip or one file: "train", and "test" and "val" where there are such folders.
 
     The first modality that has any of the files reads the data. `view` selects some of the files. Up to `skip_bad`
-    files that cannot be read are left out and recorded. Raises DataError that names the files that cannot be read and
-    the fix.
+    files that cannot be read are left out and recorded; where it is None, messages do not name --skip-bad. Raises
+    DataError that names the files that cannot be read and the fix.
     """
     name, source = _identity(path, kinds, view)
+    allowed = skip_bad or 0
     bad: dict[str, str] = {}
     while True:
         try:
-            pool, notes = _pool(path, name, source, kinds, view, progress, skip_bad, bad)
-        except _Damaged as damaged:  # reading finds more damaged files than scanning
+            pool, notes = _pool(path, name, source, kinds, view, progress, allowed, bad)
+        except Damaged as damaged:  # reading finds more damaged files than scanning
             bad |= damaged.failed
-            if len(bad) > skip_bad:
-                raise _refusal(path, bad, skip_bad, damaged.noun, damaged.all_found) from damaged.__cause__
+            if len(bad) > allowed:
+                raise refusal(
+                    path, bad, skip_bad, damaged.noun, damaged.all_found, damaged.none_left
+                ) from damaged.__cause__
             continue
         skipped = json.loads(pool.notes["skipped"])
-        if len(skipped) > skip_bad:  # the pool was cached by a run with a higher `skip_bad`
-            raise _refusal(path, skipped, skip_bad, pool.notes["noun"])
+        if len(skipped) > allowed:  # the pool was cached by a run with a higher `skip_bad`
+            raise refusal(path, skipped, skip_bad, pool.notes["noun"])
         return _samples(name, pool, kinds, tuple(skipped), [*notes, *json.loads(pool.notes["notes"])])
 
 
@@ -73,22 +69,25 @@ def verify(path: Path, kinds: Kinds) -> manifest.Changes:
     """Compares the files of a folder or zip with the manifest of its pool. Raises DataError where there is none."""
     found = manifest_of(*_identity(path, kinds))
     if found is None:
-        size = kinds.options.get("size")
-        raise DataError(f"{path} has no manifest yet, which is written at first reading:\n{preparing(path, size)}")
+        raise DataError(f"{path} has no manifest yet, which is written at first reading:\n{preparing(path, kinds)}")
     with opened(path, kinds) as files:
         return manifest.compare(manifest.read(found), [*files.names, *files.metadata], files.open)
 
 
-def preparing(path: Path, size: int | None) -> str:
+def preparing(path: Path, kinds: Kinds) -> str:
     """The command that reads a dataset and writes its manifest; a bare name could be that of another dataset."""
     reference = str(path) if path.is_absolute() else os.path.join(".", path)
-    return zoo_command("data", "prepare", reference, *(("--size", str(size)) if size else ()))
+    words = [] if len(kinds.of) > 1 else ["--modality", *kinds.of]
+    for key, value in kinds.options.items():
+        words += [flag_of(key if key in RUN_SETTINGS else f"data.{key}"), str(value)]
+    return zoo_command("data", "prepare", reference, *words)
 
 
 def _identity(path: Path, kinds: Kinds, view: layout.View = layout.EVERYTHING) -> tuple[str, str]:
     """The name of the dataset, and the key of its pool in the cache."""
     name = path.absolute().name if path.is_dir() else path.stem
     key = f"files {VERSION} {path.resolve()} {','.join(kinds.of)} {sorted(kinds.options.items())}"
+    key += f" like {json.dumps(asdict(kinds.like), sort_keys=True)}" if kinds.like is not None else ""
     return name, f"{key} {view.key}" if view.key else key
 
 
@@ -143,8 +142,8 @@ def _pool(
     def plan(files: layout.Files, notes: Sequence[str] = ()) -> Plan:
         names = [name for name in files.names if name not in bad]
         if bad and not names:
-            raise _refusal(path, bad, 0, kinds.of[files.modality].noun)
-        reader = _Reader(files, kinds, _Steps(progress, len(names)), max(FAILURES, skip_bad + 1))
+            raise refusal(path, bad, skip_bad, kinds.of[files.modality].noun, none_left=True)
+        reader = Reader(files, kinds, Steps(progress, len(names)), max(FAILURES, skip_bad + 1))
         modality = kinds.of[files.modality]
         found = splits.arrange(
             path, names, files.notes, metadata.read(files), suffixes=modality.suffixes, units=modality.units
@@ -165,12 +164,12 @@ def _pool(
         return cached_pool(name, source, file_state(path.stat()), plan_file), ()
 
 
-def _plan(path: Path, found: splits.Layout, names: Sequence[str], reader: _Reader, bad: Mapping[str, str]) -> Plan:
+def _plan(path: Path, found: splits.Layout, names: Sequence[str], reader: Reader, bad: Mapping[str, str]) -> Plan:
     """The arrays of the pool, by the scans of its files, and the function that reads the files into them."""
     modality = reader.modality
     scans = dict(zip(names, reader.each(names, reader.scan), strict=True))
     every = [scan for some in scans.values() for scan in some]
-    spec = replace(_planned(path, reader.kinds, reader.files.modality, every), modality=reader.files.modality)
+    spec = _planned(path, reader.kinds, reader.files.modality, every)
     counts = {name: modality.count(some, spec) for name, some in scans.items()}
     dtype, shape = modality.stored(spec)
     arrays: dict[str, tuple[str, tuple[int, ...]]] = {}
@@ -199,117 +198,13 @@ def _plan(path: Path, found: splits.Layout, names: Sequence[str], reader: _Reade
         "resize": modality.conversion(every, spec),
         "skipped": json.dumps(bad),
         "noun": modality.noun,
-        "notes": json.dumps(found.notes),
+        "notes": json.dumps([*found.notes, *modality.notes(every, spec)]),
     }
     return Plan(arrays, notes, fill, lambda: manifest.text(lines))
 
 
 def _planned(path: Path, kinds: Kinds, modality: str, scans: Sequence[Any]) -> Spec:
     try:
-        return kinds.of[modality].plan(scans, **kinds.options_of(modality))
+        return kinds.plan(modality, scans)
     except ValueError as error:
         raise DataError(f"{path}: {' '.join(str(error).split())}") from error
-
-
-class _Steps:
-    """Reports progress in files. Each file is opened twice, to scan and to read it, and each time counts half."""
-
-    def __init__(self, progress: Progress | None, files: int) -> None:
-        self.progress, self.files, self.opened = progress, files, 0
-
-    def add(self, opened: int) -> None:
-        self.opened += opened
-        if self.progress is not None:
-            self.progress(self.opened // 2, self.files)
-
-
-@dataclass(frozen=True)
-class _Reader:
-    """Reads files in threads, until about `most` of them have failed."""
-
-    files: layout.Files
-    kinds: Kinds
-    steps: _Steps
-    most: int
-
-    @property
-    def modality(self) -> Any:
-        return self.kinds.of[self.files.modality]
-
-    def scan(self, number: int, name: str, file: IO[bytes]) -> list[Any]:
-        """The scans of the samples in a file."""
-        found = list(self.modality.scan(file, name))
-        if not found:
-            raise ValueError(f"it has no {self.modality.noun}")
-        return found
-
-    def into(self, rows: Array, starts: Sequence[int], spec: Spec) -> Callable[[int, str, IO[bytes]], tuple[int, str]]:
-        """A function that reads a file into its rows, and returns the size and SHA-256 of the very bytes it read."""
-
-        def read(number: int, name: str, file: IO[bytes]) -> tuple[int, str]:
-            data = file.read()
-            start, stop = starts[number], starts[number + 1]
-            done = start
-            for sample in self.modality.read(io.BytesIO(data), name, spec):
-                if done == stop:
-                    raise ValueError(f"it has more {self.modality.units} than it seemed at first")
-                rows[done] = sample
-                done += 1
-            if done < stop:
-                raise ValueError(f"it has fewer {self.modality.units} than it seemed at first")
-            return len(data), hashlib.sha256(data).hexdigest()
-
-        return read
-
-    def each(self, names: Sequence[str], function: Callable[[int, str, IO[bytes]], T]) -> list[T]:
-        """`function(number, name, file)` of every file, in order. Raises _Damaged with the files that failed."""
-        failed: dict[int, str] = {}
-
-        def some(numbers: range) -> list[T]:
-            results = []
-            for number in numbers:
-                if len(failed) >= self.most:
-                    break
-                try:
-                    with self.files.open(names[number]) as file:
-                        results.append(function(number, names[number], file))
-                # Decoders can raise any exception on hostile bytes, and it concerns this file alone.
-                except Exception as error:
-                    failed[number] = " ".join(str(error).split()) or type(error).__name__
-            return results
-
-        chunks = [range(first, min(first + CHUNK, len(names))) for first in range(0, len(names), CHUNK)]
-        results: list[T] = []
-        with self.modality.strict(), ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-            try:
-                for chunk, some_results in zip(chunks, pool.map(some, chunks), strict=True):
-                    results += some_results
-                    self.steps.add(len(chunk))
-            except BaseException:
-                pool.shutdown(cancel_futures=True)  # otherwise Ctrl-C would wait for everything in the queue
-                raise
-        if failed:
-            names_ = {names[number]: failed[number] for number in sorted(failed)}
-            raise _Damaged(names_, len(failed) < self.most, self.modality.noun)
-        return results
-
-
-class _Damaged(Exception):
-    """Names of damaged files with the reasons, whether all other files were tried, and what a sample is called."""
-
-    def __init__(self, failed: Mapping[str, str], all_found: bool, noun: str) -> None:
-        super().__init__(failed)
-        self.failed, self.all_found, self.noun = dict(failed), all_found, noun
-
-
-def _refusal(path: Path, bad: Mapping[str, str], skip_bad: int, noun: str, all_found: bool = True) -> DataError:
-    first, *more = bad
-    lines = [f"{path}: {layout.plain(first)} cannot be read as {with_article(noun)}: {layout.plain(bad[first])}"]
-    if more:
-        others = ", ".join(layout.plain(name) for name in more[:3])
-        count = f"{len(more):,}{'' if all_found else ' or more'}"
-        lines.append(f"{count} of its other files cannot be read either: {others}{', ...' if more[3:] else ''}")
-    fix = "replace or remove the damaged files"
-    if all_found:
-        fix += f", or leave them out with --skip-bad {len(bad)}" + (f" (now {skip_bad})" if skip_bad else "")
-    return DataError("\n".join([*lines, fix]))

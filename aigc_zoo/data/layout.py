@@ -27,7 +27,7 @@ BOMB_BYTES, BOMB_RATIO = 16 << 20, 100
 
 
 METADATA = re.compile(r"dataset\.json|(metadata|([a-z0-9]+[_-]?)?labels?)\.(csv|tsv|jsonl)", re.IGNORECASE)
-"""Names of tables that are read for the labels of images (aigc_zoo.data.metadata)."""
+"""Names of tables that are read for the labels of files (aigc_zoo.data.metadata)."""
 
 
 class Files(NamedTuple):

@@ -13,7 +13,7 @@ from aigc_zoo.text import natural_key
 SHOWN = 3
 """Names that a sentence lists."""
 
-RUN = ("run directory, whose images are not data", "run directories, whose images are not data")
+RUN = ("run directory, whose samples are not data", "run directories, whose samples are not data")
 OWN = ("entry that the run in this directory wrote", "entries that the run in this directory wrote")
 UNREADABLE = ("file that cannot be read (--skip-bad)", "files that cannot be read (--skip-bad)")
 BROKEN = ("broken link", "broken links")

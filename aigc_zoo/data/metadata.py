@@ -1,4 +1,4 @@
-"""Tables of labels beside image files: dataset.json (StyleGAN), metadata.csv or .jsonl (Hugging Face), labels.csv."""
+"""Tables of labels beside files: dataset.json (StyleGAN), metadata.csv or .jsonl (Hugging Face), labels.csv."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Parts = tuple[str, ...]
 
 
 class Metadata(NamedTuple):
-    """What tables say of images: their classes and splits by file name, and sentences for the user.
+    """What tables say of files: their classes and splits by file name, and sentences for the user.
 
     `sharded` is True where there is a dataset.json as StyleGAN's tool writes it: folders with numbers are then shards.
     """
@@ -50,31 +50,31 @@ class _Table(NamedTuple):
 
 
 def read(files: Files) -> Metadata:
-    """Labels and splits from the tables among the files of a dataset; a table counts for the images below its folder.
+    """Labels and splits from the tables among the files of a dataset; a table counts for the files below its folder.
 
-    Of two tables for the same image, the one in the deeper folder counts.
+    Of two tables for the same file, the one in the deeper folder counts.
     """
     labels: dict[str, str] = {}
     splits: dict[str, str] = {}
     notes: list[str] = []
     sharded = False
-    images = [(name, split_name(name)) for name in files.names] if files.metadata else []
+    samples = [(name, split_name(name)) for name in files.names] if files.metadata else []
     for name in sorted(files.metadata, key=lambda name: (-len(split_name(name)), natural_key(name))):
         folder = split_name(name)[:-1]
-        below = _Index([(image, parts[len(folder) :]) for image, parts in images if parts[: len(folder)] == folder])
+        below = _Index([(file, parts[len(folder) :]) for file, parts in samples if parts[: len(folder)] == folder])
         table = _parse(name, files, below)
         sharded |= table.sharded
         found, note = _labels_of(plain(name), table, below, labels)
         labels |= found
         notes += [note] if note else []
         for written, split in table.splits.items():
-            if (image := below.find(written)) is not None and split:
-                splits.setdefault(image, split)
+            if (file := below.find(written)) is not None and split:
+                splits.setdefault(file, split)
     return Metadata(labels, splits, tuple(notes), sharded)
 
 
-def _labels_of(name: str, table: _Table, images: _Index, known: Mapping[str, str]) -> tuple[dict[str, str], str]:
-    """The labels of a table by image, without those that are known, and a sentence about it."""
+def _labels_of(name: str, table: _Table, index: _Index, known: Mapping[str, str]) -> tuple[dict[str, str], str]:
+    """The labels of a table by file, without those that are known, and a sentence about it."""
     if table.reason:
         return {}, f"labels are not read from {name}: {table.reason}"
     classes, reason = _classes(table.labels)
@@ -82,22 +82,20 @@ def _labels_of(name: str, table: _Table, images: _Index, known: Mapping[str, str
         return {}, f"labels are not read from {name}: {reason}"
     found, unknown = {}, []
     for written, label in classes.items():
-        image = images.find(written)
-        if image is None:
+        file = index.find(written)
+        if file is None:
             unknown.append(written)
-        elif image not in known:
-            found[image] = label
+        elif file not in known:
+            found[file] = label
     if not found:
-        reason = (
-            "its images have labels from another table" if len(unknown) < len(classes) else "it names no image here"
-        )
+        reason = "its files have labels from another table" if len(unknown) < len(classes) else "it names no file here"
         return {}, f"labels are not read from {name}: {reason}"
     column = f"column {plain(table.column)} of " if table.column else ""
     count = len(set(found.values()))
     note = f"labels are read from {column}{name}: {count:,} class{'es' if count > 1 else ''}"
     if unknown:
         more = ", ..." if unknown[1:] else ""
-        note += f" ({len(unknown):,} of its rows name no image here, or several: {plain(unknown[0])}{more})"
+        note += f" ({len(unknown):,} of its rows name no file here, or several: {plain(unknown[0])}{more})"
     return found, note
 
 
@@ -105,25 +103,25 @@ def _labels_of(name: str, table: _Table, images: _Index, known: Mapping[str, str
 
 
 class _Index:
-    """Finds the image that a table names: by its path below the table, by the end of it, with or without suffix."""
+    """Finds the file that a table names: by its path below the table, by the end of it, with or without suffix."""
 
-    def __init__(self, images: Iterable[tuple[str, Parts]]) -> None:
+    def __init__(self, files: Iterable[tuple[str, Parts]]) -> None:
         self._paths: dict[Parts, str] = {}
         self._ends: dict[str, list[tuple[Parts, str]]] = defaultdict(list)
-        for image, parts in images:
-            self._paths[parts] = image
-            self._ends[parts[-1]].append((parts, image))
+        for file, parts in files:
+            self._paths[parts] = file
+            self._ends[parts[-1]].append((parts, file))
             stem = parts[-1].rpartition(".")[0]
-            self._ends[stem].append(((*parts[:-1], stem), image))
+            self._ends[stem].append(((*parts[:-1], stem), file))
 
     def find(self, written: str) -> str | None:
-        """The image with that name; None where there is none, or several."""
+        """The file with that name; None where there is none, or several."""
         parts = tuple(part for part in split_name(written.strip()) if part != ".")
         if parts in self._paths or not parts:
             return self._paths.get(parts)
         found = {
-            image
-            for known, image in self._ends.get(parts[-1], ())
+            file
+            for known, file in self._ends.get(parts[-1], ())
             if known[-len(parts) :] == parts or parts[-len(known) :] == known
         }
         return found.pop() if len(found) == 1 else None
@@ -132,14 +130,14 @@ class _Index:
 # --- tables -----------------------------------------------------------------------------------------------------------
 
 
-def _parse(name: str, files: Files, images: _Index) -> _Table:
+def _parse(name: str, files: Files, index: _Index) -> _Table:
     try:
         with files.open(name) as file:
             text = file.read().decode("utf-8-sig")
         if name.lower().endswith(".json"):
             return _stylegan(json.loads(text))
-        rows = _json_rows(text) if name.lower().endswith(".jsonl") else _csv_rows(text, images)
-        return _of_rows(rows, images, "label" in split_name(name)[-1].lower())
+        rows = _json_rows(text) if name.lower().endswith(".jsonl") else _csv_rows(text, index)
+        return _of_rows(rows, index, "label" in split_name(name)[-1].lower())
     # A damaged member of an archive, text that is not UTF-8, JSON that is damaged or nested too deeply.
     except Exception as error:
         return _Table(reason=f"it is damaged ({plain(' '.join(str(error).split()) or type(error).__name__)})")
@@ -170,28 +168,28 @@ def _json_rows(text: str) -> list[Row]:
     return rows
 
 
-def _csv_rows(text: str, images: _Index) -> list[Row]:
+def _csv_rows(text: str, index: _Index) -> list[Row]:
     """The rows of a table whose columns commas, semicolons or tabs separate; the first line may have their names."""
     first = text.lstrip().partition("\n")[0]
     delimiter = max(",;\t", key=first.count)
     rows = [row for row in csv.reader(io.StringIO(text), delimiter=delimiter, strict=True) if any(row)]
     if not rows:
         return []
-    named = all(images.find(cell) is None for cell in rows[0])
+    named = all(index.find(cell) is None for cell in rows[0])
     names = rows.pop(0) if named else [f"{number + 1}" for number in range(len(rows[0]))]
     return [dict(zip(names, row, strict=False)) for row in rows]
 
 
-def _of_rows(rows: Sequence[Row], images: _Index, of_labels: bool) -> _Table:
+def _of_rows(rows: Sequence[Row], index: _Index, of_labels: bool) -> _Table:
     """The columns of file names, which is found by its content, of labels and of splits, which are found by name.
 
     In a file that is called labels, a single other column is that of the labels, whatever its name.
     """
     columns = list(dict.fromkeys(column for row in rows for column in row))
-    named = {column: _images_in(column, rows[:MOST_ROWS_TO_CHOOSE], images) for column in columns}
+    named = {column: _files_in(column, rows[:MOST_ROWS_TO_CHOOSE], index) for column in columns}
     name = max(columns, key=lambda column: named[column], default="")
     if not named.get(name):
-        return _Table(reason="none of its columns names an image here")
+        return _Table(reason="none of its columns names a file here")
     others = {re.sub(r"[\W_]", "", column).lower(): column for column in columns if column != name}
     split = next((others.pop(one) for one in _SPLITS if one in others), None)
     label = next((others[one] for one in _LABELS if one in others), None)
@@ -205,11 +203,11 @@ def _of_rows(rows: Sequence[Row], images: _Index, of_labels: bool) -> _Table:
     return _Table({written: row.get(label) for written, row in pairs}, splits, column=label)
 
 
-def _images_in(column: str, rows: Sequence[Row], images: _Index) -> int:
-    """How many different images a column names; a name with its suffix counts twice, as an index may look like one."""
+def _files_in(column: str, rows: Sequence[Row], index: _Index) -> int:
+    """How many different files a column names; a name with its suffix counts twice, as an index may look like one."""
     cells = {row[column] for row in rows if isinstance(row.get(column), str)}
     return sum(
-        1 + (re.search(r"\.[A-Za-z]\w{1,4}$", cell) is not None) for cell in cells if images.find(cell) is not None
+        1 + (re.search(r"\.[A-Za-z]\w{1,4}$", cell) is not None) for cell in cells if index.find(cell) is not None
     )
 
 
@@ -217,7 +215,7 @@ def _images_in(column: str, rows: Sequence[Row], images: _Index) -> int:
 
 
 def _classes(values: Mapping[str, Any]) -> tuple[dict[str, str], str]:
-    """Labels as names of classes, without images that have none; or the reason why they are no classes."""
+    """Labels as names of classes, without files that have none; or the reason why they are no classes."""
     given = {name: value for name, value in values.items() if value is not None and value != ""}
     if any(isinstance(value, list) for value in given.values()):
         return _of_lists(given)
@@ -242,7 +240,7 @@ def _of_lists(values: Mapping[str, Any]) -> tuple[dict[str, str], str]:
     if len(lengths) == 1 and all(_one_hot(value) for value in values.values()):
         return {name: str(value.index(1)) for name, value in values.items()}, ""
     length = max(lengths)
-    return {}, f"it has up to {length:,} values for each image, and only one-hot rows of them are classes"
+    return {}, f"it has up to {length:,} values for each file, and only one-hot rows of them are classes"
 
 
 def _one_hot(row: Any) -> bool:

@@ -22,7 +22,7 @@ def open_path(
     *,
     wanted: Wanted | None = None,
     progress: Progress | None = None,
-    skip_bad: int = 0,
+    skip_bad: int | None = None,
 ) -> dict[str, Samples]:
     """The splits of the dataset at `path`, "train" among them, with the `wanted` entries where there are several.
 

@@ -17,7 +17,7 @@ from aigc_zoo.data.modalities import modality as find
 from aigc_zoo.data.open import open_path, resized
 from aigc_zoo.data.place import cache_folder
 from aigc_zoo.errors import ConfigError, DataError
-from aigc_zoo.game import Samples
+from aigc_zoo.game import Samples, Spec
 from aigc_zoo.options import bind, references
 from aigc_zoo.options.references import IN_MEMORY
 from aigc_zoo.plugins import Catalogue, catalogue
@@ -31,38 +31,40 @@ def load(
     modality: str = "",
     options: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
-    skip_bad: int = 0,
+    skip_bad: int | None = None,
     wanted: Wanted | None = None,
+    like: Spec | None = None,
     namespace: str | None = None,
 ) -> dict[str, Samples]:
     """The splits of the dataset with that name or id, otherwise of the file or folder at that path, or in memory.
 
     `reference` is a name, an id, a path, or data that `memory.open_data` takes. The split "train" is always among the
-    splits. `size` resizes images to squares of that many pixels a side; `modality` is that of files at a path, by
-    default the first of the zoo's own that reads any of them; `options` are those of a named dataset, of the one that
-    reads the file by its suffix, or of the modality; `progress(done, all)` is called from time to time while files are
-    read, of which up to `skip_bad` that cannot be read are left out; `wanted` are entries that files are read for;
+    splits. `size` resizes images to squares of that many pixels a side; `modality` is the one that files at a path are
+    read as, by default the first of the zoo's own that reads any of them, and that a dataset must be of; `options` are
+    those of a named dataset, of the one that reads the file by its suffix, or of the modality; `progress(done, all)` is
+    called from time to time while files are read, of which up to `skip_bad` that cannot be read are left out; `wanted`
+    are entries that files are read for; `like` is the spec of samples that those in files are compared with;
     `namespace` is that of the plugin that states the reference. The extractor of the samples is a full id. Raises
     DataError and ConfigError that name the fix.
     """
     if not memory.is_reference(reference):
         of = kinds(catalogue, modality, size=size)
-        return _quantized(catalogue, memory.open_data(reference, of, progress=progress, skip_bad=skip_bad))
+        return _quantized(catalogue, memory.open_data(reference, of, progress=progress, skip_bad=skip_bad or 0))
     data = references.find_data(catalogue, os.fspath(reference), namespace)
     if data.full == IN_MEMORY:
         raise DataError(
             f"{IN_MEMORY} was passed to aigc_zoo.train in Python, and no run stores it:\n"
             "name a dataset instead (--against, --data), or pass it again, as in load_run(PATH).evaluate(data)"
         )
-    by_dataset = data.path is None or (data.entry is not None and data.path.is_file())
-    if by_dataset and modality:
-        raise ConfigError(f"--modality {modality}: {reference} is a dataset, whose modality is known")
     if data.path is None:
         splits, note = _named(catalogue, data.full, size, options), data.note.removeprefix("note: ")
+        _require_modality(catalogue, reference, splits, modality)
         return {name: replace(one, notes=(note, *one.notes)) if note else one for name, one in splits.items()}
     if data.entry is not None and data.path.is_file():
-        return _named(catalogue, data.entry.id, size, options, data.path)
-    of = kinds(catalogue, modality, **{"size": size, **(options or {})})
+        splits = _named(catalogue, data.entry.id, size, options, data.path)
+        _require_modality(catalogue, reference, splits, modality)
+        return splits
+    of = replace(kinds(catalogue, modality, **{"size": size, **(options or {})}), like=like)
     return open_path(data.path, of, wanted=wanted, progress=progress, skip_bad=skip_bad)
 
 
@@ -100,6 +102,16 @@ def _quantized(catalogue: Catalogue, splits: Mapping[str, Samples]) -> dict[str,
             of = find(catalogue, samples.spec.modality)
             found[name] = replace(samples, quantize=partial(of.quantize, spec=samples.spec))
     return found
+
+
+def _require_modality(catalogue: Catalogue, reference: Any, splits: Mapping[str, Samples], wanted: str) -> None:
+    """ConfigError where a dataset holds samples of another modality than the wanted one, if there is one."""
+    own = splits["train"].spec.modality
+    if wanted and catalogue.find("modality", wanted).entry is not catalogue.find("modality", own).entry:
+        raise ConfigError(
+            f"{reference} holds {find(catalogue, own).units}, and {find(catalogue, wanted).units} are needed "
+            f"(--modality {wanted})\nchoose other data, or a recipe for {find(catalogue, own).units}"
+        )
 
 
 def where(name: str, namespace: str = "zoo") -> Path:

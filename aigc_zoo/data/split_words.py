@@ -24,6 +24,8 @@ NEUTRAL = {
     "picture",
     "pictures",
 }
+NEUTRAL |= {"audio", "audios", "recording", "recordings", "sound", "sounds", "wav", "wavs"}
+NEUTRAL |= {"clip", "clips", "video", "videos", "frame", "frames", "gif", "gifs", "text", "texts", "txt"}
 NEUTRAL |= {"file", "files", "folder", "split", "samples", "jpg", "jpeg", "png"}
 """Words that a folder name may have beside that of its split."""
 DOMAINS = {("a",), ("b",)}

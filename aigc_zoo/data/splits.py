@@ -1,4 +1,4 @@
-"""Splits and classes of image files, by the names of the folders that hold them and by tables of labels."""
+"""Splits and classes of files, by the names of the folders that hold them and by tables of labels."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ def arrange(
     r"""Splits and classes: the folders of one level are the splits, the first other level is classes.
 
     Folders around everything are skipped, and a backslash separates folders as a slash does. Without splits, everything
-    is for training. `metadata` is what tables say of the images, which takes precedence over class folders. `notes` say
-    which files were left out. Raises DataError where there are no images, and where folders look like splits but are
+    is for training. `metadata` is what tables say of the files, which takes precedence over class folders. `notes` say
+    which files were left out. Raises DataError where there are no files, and where folders look like splits but are
     not understood.
     """
     if not names:
@@ -66,7 +66,7 @@ def arrange(
 def _stated_splits(
     path: Path, names: Sequence[str], found: Sequence[tuple[str, Parts]], stated: Mapping[str, str]
 ) -> list[tuple[str, Parts]]:
-    """The splits that a table of labels states. Raises DataError for images without one, and for unclear ones."""
+    """The splits that a table of labels states. Raises DataError for files without one, and for unclear ones."""
     result = []
     for name, (_, parts) in zip(names, found, strict=True):
         word = stated.get(name, "")
@@ -75,11 +75,11 @@ def _stated_splits(
             said = f"is in the split {plain(word)!r}" if word else "is in no split"
             raise DataError(
                 f"{path}: {plain(name)} {said} of the table of labels\n"
-                "correct the column to train, test or val for every image, or remove it"
+                "correct the column to train, test or val for every file, or remove it"
             )
         result.append((read.split, parts))
     if all(split != "train" for split, _ in result):
-        raise DataError(f"{path} has no image in the split train of its table of labels, which training needs")
+        raise DataError(f"{path} has no file in the split train of its table of labels, which training needs")
     return result
 
 
@@ -166,7 +166,7 @@ def _is_split_level(
 
 def _refuse_beside(path: Path, train: str, level: Collection[str], beside: Sequence[str]) -> NoReturn:
     raise DataError(
-        f"{path} has a folder {plain(train)}, but {len(beside):,} images are in none of train, test and val: "
+        f"{path} has a folder {plain(train)}, but {len(beside):,} files are in none of train, test and val: "
         f"{plain(beside[0])}{', ...' if beside[1:] else ''}\n"
         f"beside each other are {_listed(level)}\n"
         f"move them into train, test and val, or rename {plain(train)} if it is a class"

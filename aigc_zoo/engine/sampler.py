@@ -82,7 +82,8 @@ class Sampler:
 
     def _real(self, inputs: Mapping[str, Tensor], rows: Tensor, shape: tuple[int, ...]) -> dict[str, Tensor]:
         """The entries of the data that `draw` and `generate` get for samples of one chunk."""
-        real = {self.recipe.imitates: torch.zeros(1, *shape).expand(len(rows), *shape), **inputs}
+        template = torch.zeros(1, *shape, dtype=getattr(torch, self.spec.dtype))
+        real = {self.recipe.imitates: template.expand(len(rows), *shape), **inputs}
         if self.spec.classes and (self.label is not None or "label" not in real):
             labels = self.labels(int(rows[0]) // CHUNK)[rows % CHUNK]
             real["label"] = torch.nn.functional.one_hot(labels, self.spec.classes).float()

@@ -27,15 +27,16 @@ class RunSettings:
     `Annotated` is the placeholder that help shows for the value. None means that the recipe, the dataset or the length
     of the run provides the value; `resolve` fills in what the recipe provides.
 
-    data: dataset name, or path to a folder or zip of images, .npy, .npz or IDX; the recipe's dataset by default. The
-        options of a named dataset are --data.OPTION.
-    modality: read the files at --data as this modality; by default the first that reads any of them, of image, audio,
-        video and text.
+    data: dataset name, or path to a folder or zip of images, sounds, clips or texts, .npy, .npz or IDX; the recipe's
+        dataset by default. The options of a named dataset, and those that files are read with, are --data.OPTION.
+    modality: modality that files at --data are read as, and that a dataset must be of; by default the first that reads
+        any of the files, of image, audio, video and text.
     entry: folder of an entry at --data, for recipes that read several; folders called like the entries by default.
-    size: side in pixels to which images are center-cropped and resized; unchanged by default.
-    skip_bad: maximum number of unreadable images to leave out before failing.
+    size: side in pixels to which images and frames are center-cropped and resized; unchanged by default.
+    skip_bad: maximum number of unreadable files to leave out before failing.
     steps: number of training steps, instead of --images; the recipe's length by default.
-    images: number of real images to train on, repetitions included, instead of --steps; the recipe's length by default.
+    images: number of real samples to train on, repetitions included, instead of --steps; the recipe's length by
+        default.
     batch_size: samples per training step, summed over all ranks; the recipe's batch size by default.
     seed: random seed for weights, noise and data order.
     device: device to train on; auto takes CUDA where it is available, else the CPU.

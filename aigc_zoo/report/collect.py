@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from aigc_zoo.artefacts.cards import units_of
 from aigc_zoo.artefacts.runs import RunDirectory, read_lines
 from aigc_zoo.bench.results import is_results, read_results
 from aigc_zoo.errors import DataError, StorageError, ZooError, in_a_line
@@ -99,8 +100,13 @@ class RunReport:
         return int(self.log[-1]["images"]) if self.log else 0
 
     @property
+    def units(self) -> str:
+        """What several samples of the run are called."""
+        return units_of(self.card)
+
+    @property
     def speed(self) -> float | None:
-        """Images per second over all of training."""
+        """Samples per second over all of training."""
         return self.images / self.seconds if self.seconds else None
 
     @property
@@ -126,6 +132,11 @@ class Leaderboard:
     protocol: Mapping[str, Any]
     runs: Sequence[RunReport]
     difference: str = ""
+
+    @property
+    def units(self) -> str:
+        """What several samples of these runs are called."""
+        return common_units(run.card for run in self.runs)
 
 
 def collect(sources: Sequence[Path]) -> ReportData:
@@ -238,6 +249,12 @@ def leaderboards(runs: Sequence[RunReport]) -> list[Leaderboard]:
         difference = "; ".join(differences(groups[0][0], protocol)[:4]) if tables else ""
         tables.append(Leaderboard(metric, protocol, ordered, difference))
     return tables
+
+
+def common_units(about: Iterable[Mapping[str, Any]]) -> str:
+    """What several samples are called on all of these cards, or entries of results; "samples" where they differ."""
+    found = {units_of(one) for one in about}
+    return "samples" if len(found) > 1 else next(iter(found), "images")
 
 
 def group_by_protocol(entries: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[Mapping[str, Any]]]]:

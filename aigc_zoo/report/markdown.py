@@ -8,7 +8,7 @@ from typing import Any
 
 from aigc_zoo.metrics.kinds import SMALL, leading
 from aigc_zoo.metrics.protocol import describe, format_value
-from aigc_zoo.report.collect import Leaderboard, ReportData, RunReport, group_by_protocol, leaderboards
+from aigc_zoo.report.collect import Leaderboard, ReportData, RunReport, common_units, group_by_protocol, leaderboards
 from aigc_zoo.report.page import count, duration, number
 
 
@@ -45,8 +45,8 @@ def _leaderboard(board: Leaderboard) -> list[str]:
                 count(run.images), duration(run.seconds), count(run.speed), "; ".join(run.flags.values()) or "-",
             ]
         )  # fmt: skip
-    heads = ["run", "recipe", "data", "final", "best", "held out, final", "held out, best", "images", "training"]
-    return [*lines, "", *table([*heads, "images/s", "warnings"], rows), ""]
+    heads = ["run", "recipe", "data", "final", "best", "held out, final", "held out, best"]
+    return [*lines, "", *table([*heads, board.units, "training", f"{board.units}/s", "warnings"], rows), ""]
 
 
 def _result(result: Mapping[str, Any]) -> list[str]:
@@ -85,7 +85,8 @@ def _speed(entries: Sequence[Any]) -> list[str]:
         median, rate = 1e3 * entry["median"], count(entry.get("images_per_second"))
         rows.append([entry["name"], entry.get("group", ""), number(median), f"{low:.4g} to {high:.4g}", rate, ""])
         rows[-1][-1] = str(len(entry["seconds"]))
-    return table(["name", "group", "median, ms", "95 % interval", "images/s", "rounds"], rows)
+    units = common_units(entry for entry in entries if "images_per_second" in entry)
+    return table(["name", "group", "median, ms", "95 % interval", f"{units}/s", "rounds"], rows)
 
 
 def _quality(entries: Sequence[Any]) -> list[str]:
@@ -104,8 +105,8 @@ def _quality(entries: Sequence[Any]) -> list[str]:
         rows.append([entry["name"], entry["metric"], middle, number(best["mean"]), f"{entry['collapse_rate']:.0%}"])
         others = ", ".join(f"{name} {number(one['mean'])}" for name, one in entry.get("others", {}).items())
         rows[-1] += [str(len(entry["seeds"])), seconds, images, others]
-    heads = ["name", "metric", "final", "best", "collapsed", "seeds", "seconds to target", "images to target", "others"]
-    return table(heads, rows)
+    target = ["seconds to target", f"{common_units(entry for entry in entries if 'metric' in entry)} to target"]
+    return table(["name", "metric", "final", "best", "collapsed", "seeds", *target, "others"], rows)
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:

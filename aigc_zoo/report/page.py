@@ -18,7 +18,7 @@ from aigc_zoo import __version__
 from aigc_zoo.metrics.kinds import SMALL, leading, metric_info
 from aigc_zoo.metrics.protocol import describe, format_value
 from aigc_zoo.report import charts
-from aigc_zoo.report.collect import Leaderboard, ReportData, RunReport, group_by_protocol, leaderboards
+from aigc_zoo.report.collect import Leaderboard, ReportData, RunReport, common_units, group_by_protocol, leaderboards
 
 SHOWN_TERMS = 8
 SHORT = {
@@ -39,7 +39,7 @@ def page(data: ReportData, title: str = "") -> str:
     environment.filters |= {
         "describe": describe, "format_value": format_value, "number": number, "count": count, "duration": duration,
         "data": data_url, "sort": sort_key, "kind": lambda name: metric_info(name).title, "leading": leading, "id": id,
-        "framed": framed,
+        "framed": framed, "units": common_units,
     }  # fmt: skip
     tables = leaderboards(data.runs)
     text = environment.get_template("page.html").render(
@@ -72,7 +72,7 @@ def _title(data: ReportData) -> str:
 
 
 def _overview(tables: Sequence[Leaderboard]) -> list[Markup]:
-    """For each leaderboard of two runs or more, a chart of their main metric over training images."""
+    """For each leaderboard of two runs or more, a chart of their main metric over training samples."""
     found = []
     for board in tables:
         series = {
@@ -80,7 +80,7 @@ def _overview(tables: Sequence[Leaderboard]) -> list[Markup]:
             for run in board.runs[: len(charts.COLOURS)]
         }
         found.append(
-            Markup(charts.curves(series, x="images", y=board.metric, log=True, width=7.4))
+            Markup(charts.curves(series, x=board.units, y=board.metric, log=True, width=7.4))
             if len(board.runs) > 1
             else Markup("")
         )
@@ -94,7 +94,7 @@ def _curves(run: RunReport) -> list[tuple[str, Markup]]:
         points = [(float(line["images"]), float(line["value"])) for line in run.history(name)]
         if len(points) > 1 and name == run.main_metric:
             log = metric_info(name).better == "lower"
-            found.append((name, Markup(charts.curves({name: points}, x="images", y=name, log=log))))
+            found.append((name, Markup(charts.curves({name: points}, x=run.units, y=name, log=log))))
     terms = list(dict.fromkeys(term for line in run.log for term in line["terms"] if "/_" not in term))[:SHOWN_TERMS]
     losses = {
         term: [
@@ -105,10 +105,11 @@ def _curves(run: RunReport) -> list[tuple[str, Markup]]:
         for term in terms
     }
     if any(len(points) > 1 for points in losses.values()):
-        found.append(("losses", Markup(charts.curves(losses, x="images", y="loss", marks=False))))
+        found.append(("losses", Markup(charts.curves(losses, x=run.units, y="loss", marks=False))))
     rates = [(float(line["images"]), float(line["images_per_second"])) for line in run.log[1:]]
     if len(rates) > 1:
-        found.append(("speed", Markup(charts.curves({"speed": rates}, x="images", y="images/s", marks=False))))
+        chart = charts.curves({"speed": rates}, x=run.units, y=f"{run.units}/s", marks=False)
+        found.append(("speed", Markup(chart)))
     return found
 
 

@@ -47,6 +47,7 @@ def card_of(prepared: Prepared, engine: fast.Choice) -> dict[str, Any]:
             "classes": list(train.classes),
             "frequencies": list(train.frequencies),
         },
+        "units": prepared.modality.units,
         "files": {key: [_content(path) for path in paths] for key, paths in prepared.configuration.files.items()},
         "batch_size": prepared.batch_size,
         "steps": prepared.steps,

@@ -59,10 +59,10 @@ def dry_run(
 
 def _speed(prepared: Prepared, stages: Sequence[Stage], seconds: Mapping[Losses, float]) -> Iterator[str]:
     """The speed of each stage if there are several, and of the whole run."""
-    images = prepared.batch_size * prepared.recipe.rounds
+    samples, units = prepared.batch_size * prepared.recipe.rounds, prepared.modality.units
 
     def line(name: str, steps: int, each: float, of: str) -> str:
-        return f"  {name:<16} {images / each:,.0f} images/s; about {timedelta(seconds=round(each * steps))} {of}"
+        return f"  {name:<16} {samples / each:,.0f} {units}/s; about {timedelta(seconds=round(each * steps))} {of}"
 
     for stage in stages if len(stages) > 1 else ():
         yield line("stage", stage.steps, stage.mean(seconds), f"for {stage}")

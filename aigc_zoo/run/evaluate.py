@@ -227,15 +227,19 @@ def _load_images(
     allow_lossy: bool,
     note: Note,
 ) -> tuple[Samples, str]:
-    """The images of a folder or an archive, in grey or in colours like the reference, and their `weights` for the
-    protocol. Raises DataError, UsageError, ConfigError."""
+    """The samples of a folder or an archive, read like those of the reference, and their `weights` for the protocol.
+
+    Raises DataError, UsageError, ConfigError.
+    """
     lossy, kind = lossy_file(source, kinds(catalogue))
     if lossy and not allow_lossy:
         raise DataError(
             f"{source} holds {lossy} ({kind}): lossy compression changes distances by more than models differ\n"
             "write samples as PNG, or use --allow-lossy, which the protocol records"
         )
-    fakes = resolve.load(catalogue, os.path.join(".", source), size=size)["train"]
+    own = os.path.join(".", source)
+    like = reference.spec
+    fakes = resolve.load(catalogue, own, size=size, modality=like.modality, like=like)["train"]
     for text in fakes.notes:
         note(text)
     if size is None and fakes.resize != "none":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from aigc_zoo.artefacts.cards import units_of
 from aigc_zoo.artefacts.runs import RunDirectory, read_lines
 from aigc_zoo.run.monitor import outcome
 from aigc_zoo.run.progress import Result
@@ -17,5 +18,6 @@ def finished(directory: RunDirectory) -> Result:
         reason=state["reason"],
         seconds=float(state["seconds"]),
         notes=("this run is finished; nothing was done (more --steps or --images continue it)",),
+        units=units_of(directory.read_card()),
         **outcome(read_lines(directory.metrics_path), directory.read_held_out()),
     )

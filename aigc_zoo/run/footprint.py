@@ -18,6 +18,7 @@ from torch.utils import _pytree as pytree
 from aigc_zoo.engine.guard import HostGuard
 from aigc_zoo.engine.live_bytes import LiveBytes, fake_copy, without_values
 from aigc_zoo.engine.networks import build_networks
+from aigc_zoo.engine.progress_watch import ProgressWatch
 from aigc_zoo.engine.sampler import CHUNK
 from aigc_zoo.engine.stages import StageSteps
 from aigc_zoo.engine.trainer import Trainer
@@ -85,6 +86,13 @@ class _Unguarded(HostGuard):
         return True
 
 
+class _Unwatched(ProgressWatch):
+    """A watch that notes nothing, as fake tensors cannot be those of another class."""
+
+    def watched(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return dict(batch)
+
+
 def footprint(
     prepared: Prepared, batch_size: int, row: Mapping[str, Tensor], extractor: nn.Module | None = None
 ) -> Footprint:
@@ -126,7 +134,7 @@ def _footprint(
             precision=prepared.precision.name,
         )
         trainer.guard = _Unguarded(tuple(recipe.players), trainer.nets, trainer.device)
-        trainer.format_is_checked = True
+        trainer.watch, trainer.format_is_checked = _Unwatched(), True
         if contiguous:
             trainer.use_contiguous()
         step = _steps(trainer, live)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from aigc_zoo import devices
+from aigc_zoo.artefacts.cards import units_of
 from aigc_zoo.artefacts.resume import RECORDS
 from aigc_zoo.artefacts.runs import RunDirectory
 from aigc_zoo.data import writers
@@ -299,5 +300,6 @@ class _Run:
             reason=reason,
             seconds=self.clock.seconds,
             signal=signal,
+            units=units_of(self.card),
             **outcome(self.monitor.history, self.directory.read_held_out()),
         )

@@ -48,7 +48,7 @@ def own_splits(
         modality=data.get("modality") or "",
         wanted=wanted,
         options={**read_with, **(options or {})},
-        skip_bad=len(data.get("skipped") or ()),  # the run left out as many unreadable images of this dataset
+        skip_bad=len(data.get("skipped") or ()) or None,  # the run left out as many unreadable images of this dataset
     )
     if size not in (None, data["size"]) or options:
         return reference, splits

@@ -35,7 +35,10 @@ class Progress:
 
 @dataclass(frozen=True)
 class Result:
-    """The end of a run. `reason` is done, target or stopped; `signal` is the number of the signal that stopped it."""
+    """The end of a run. `reason` is done, target or stopped; `signal` is the number of the signal that stopped it.
+
+    `images` is the number of real samples that it was trained on, and `units` what they are called.
+    """
 
     folder: Path
     step: int
@@ -48,3 +51,4 @@ class Result:
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     held_out: tuple[Mapping[str, Any], ...] = ()
+    units: str = "images"

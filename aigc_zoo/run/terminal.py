@@ -12,6 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from aigc_zoo.artefacts.cards import units_of
 from aigc_zoo.artefacts.runs import RunDirectory
 from aigc_zoo.errors import printable
 from aigc_zoo.metrics.protocol import format_value
@@ -88,8 +89,8 @@ class TerminalProgress(Progress):
         self._bar: Bar | None = None
         self._step = self._total = 0
         self._printed, self._waited_from = 0.0, time.monotonic()
-        self._losses = ""
-        self._speed = ""
+        self._losses = self._speed = ""
+        self._units = "samples"
         self._eta = _Eta()
 
     def start(self, directory: Path, card: Mapping[str, Any], step: int, parameters: Mapping[str, int]) -> None:
@@ -103,7 +104,7 @@ class TerminalProgress(Progress):
         why = card["why"]
         self.say(f"precision {card['precision']} ({why['precision']}); engine {card['engine']} ({why['engine']})")
         self.say(f"resuming at step {step:,} in {directory}" if step else f"run directory: {directory}")
-        self._total = int(card["steps"])
+        self._total, self._units = int(card["steps"]), units_of(card)
         if self._kind is not None:
             self._bar = self._kind("step {done}/{total}", self._total)
             self._show(step, "")
@@ -126,14 +127,14 @@ class TerminalProgress(Progress):
         step = int(line["step"])
         losses = {name: value for name, value in line["terms"].items() if "/_" not in name}
         self._losses = ", ".join(f"{name.removesuffix('/loss')} {value:.3f}" for name, value in losses.items())
-        self._speed = f"{line['images_per_second']:,.0f} images/s"
+        self._speed = f"{line['images_per_second']:,.0f} {self._units}/s"
         if self._bar is not None:
             self._show(step, self._losses, now=True)
         elif time.monotonic() - self._printed >= LINE_SECONDS or step >= self._total:
             self._printed = time.monotonic()
             left = f", {self._left(step)}" if self._left(step) else ""
-            images = f"{line['images']:,} images"
-            self.say(f"step {step:,}/{self._total:,}, {images}, {self._speed}, {self._losses}{left}")
+            count = f"{line['images']:,} {self._units}"
+            self.say(f"step {step:,}/{self._total:,}, {count}, {self._speed}, {self._losses}{left}")
 
     def metric(self, record: Mapping[str, Any]) -> None:
         self.say(f"step {record['step']:,}: {record['name']} {record['value']:.4g}")
@@ -190,7 +191,7 @@ def summary(result: Result) -> str:
         return printable("\n".join([*lines, f"run directory  {directory}"]))
     ended = "the target was met" if result.reason == "target" else "done"
     took = timedelta(seconds=round(result.seconds))
-    lines.append(f"{ended}: {result.step:,} steps, {result.images:,} images, {took} of training")
+    lines.append(f"{ended}: {result.step:,} steps, {result.images:,} {result.units}, {took} of training")
     for name, value in [*result.final.items()][:1]:
         best = ""
         if result.best is not None and result.best["name"] == name:

@@ -71,6 +71,9 @@ class Audio(Modality):
     def whole(self, scans: Sequence[wav.Header], spec: Spec) -> Spec:
         return replace(spec, shape=(1, sum(_frames(scan, spec) for scan in scans)))
 
+    def alike(self, spec: Spec, reference: Spec) -> Spec:
+        return replace(spec, shape=reference.shape, rate=reference.rate)
+
     def conversion(self, scans: Sequence[wav.Header], spec: Spec) -> str:
         rate, length = round(spec.rate), spec.shape[-1]
         done = []
@@ -81,6 +84,13 @@ class Audio(Modality):
         if any(_frames(scan, spec) != length for scan in scans):
             done.append(f"cut or padded to {length} samples")
         return ", ".join(done) or "none"
+
+    def notes(self, scans: Sequence[wav.Header], spec: Spec) -> Sequence[str]:
+        several = sum(scan.channels > 1 for scan in scans)
+        faster = sum(scan.rate > round(spec.rate) for scan in scans)
+        rate = f"resampled {_recordings(faster)} to {round(spec.rate)} Hz, which loses higher frequencies (--data.rate)"
+        mono = f"mixed down {_recordings(several)} with several channels to mono"
+        return [sentence for count, sentence in ((several, mono), (faster, rate)) if count]
 
     def stored(self, spec: Spec) -> tuple[str, tuple[int, ...]]:
         return "int16", spec.shape
@@ -147,6 +157,10 @@ class Audio(Modality):
     def html(self, x: Tensor, spec: Spec) -> str:
         data = base64.b64encode(self.one[".wav"](x, spec)).decode()
         return f'<audio controls preload="auto" src="data:audio/wav;base64,{data}"></audio>'
+
+
+def _recordings(count: int) -> str:
+    return f"{count:,} recording{'s' if count > 1 else ''}"
 
 
 def _frames(scan: wav.Header, spec: Spec) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from html import escape
 from pathlib import Path
@@ -69,11 +70,20 @@ class Text(Modality):
             extra={"windows": True} if length else {},
         )
 
+    def alike(self, spec: Spec, reference: Spec) -> Spec:
+        return replace(spec, shape=reference.shape, symbols=reference.symbols, extra=reference.extra)
+
     def conversion(self, scans: Sequence[Scan], spec: Spec) -> str:
         (length,) = spec.shape
         if spec.extra.get("windows"):
             return f"windows of {length} characters"
         return f"lines cut to {length} characters" if any(scan.length > length for scan in scans) else "none"
+
+    def notes(self, scans: Sequence[Scan], spec: Spec) -> Sequence[str]:
+        (length,) = spec.shape
+        cut = 0 if spec.extra.get("windows") else sum(scan.length > length for scan in scans)
+        lines = f"{cut:,} line{'s' if cut > 1 else ''}"
+        return [f"cut {lines} to {length} characters (--data.length reads windows instead of lines)"] if cut else []
 
     def count(self, scans: Sequence[Scan], spec: Spec) -> int:
         if not spec.extra.get("windows"):

@@ -79,6 +79,9 @@ class Video(Modality):
         first = scans[0]
         return replace(spec, shape=(spec.shape[0], first.frames, first.height, first.width))
 
+    def alike(self, spec: Spec, reference: Spec) -> Spec:
+        return replace(spec, shape=(*spec.shape[:1], reference.shape[1], *spec.shape[2:]))
+
     def conversion(self, scans: Sequence[Header], spec: Spec) -> str:
         _, count, height, width = spec.shape
         done = []
@@ -87,6 +90,14 @@ class Video(Modality):
         if any(scan.frames != count for scan in scans):
             done.append(f"cut or extended to {count} frames")
         return ", ".join(done) or "none"
+
+    def notes(self, scans: Sequence[Header], spec: Spec) -> Sequence[str]:
+        _, count, height, width = spec.shape
+        cropped = sum(scan.width * height != scan.height * width for scan in scans)
+        rest = sum(scan.frames % count for scan in scans if scan.frames > count)
+        squares = f"cropped {cropped:,} clip{'s' if cropped > 1 else ''} to squares of {width} pixels"
+        ends = f"left out {rest:,} frame{'s' if rest > 1 else ''} after the last whole clip of {count} (--data.frames)"
+        return [sentence for lost, sentence in ((cropped, squares), (rest, ends)) if lost]
 
     def stored(self, spec: Spec) -> tuple[str, tuple[int, ...]]:
         return "uint8", spec.shape

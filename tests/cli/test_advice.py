@@ -227,6 +227,7 @@ HELP = {
     "cli/__init__.py": {"zoo list"},
     "cli/bench.py": {"zoo eval"},
     "cli/config.py": {"zoo train"},
+    "cli/data.py": {"zoo train"},
     "cli/dynamic.py": {"zoo list", "zoo config"},
     "cli/probe.py": {"zoo train"},
     "cli/show.py": {"zoo sample"},

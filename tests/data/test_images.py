@@ -13,7 +13,7 @@ import torch
 from opened import open_path, resized
 from PIL import Image
 
-from aigc_zoo.data import files, pixels
+from aigc_zoo.data import files, pixels, reading
 from aigc_zoo.data.pool import example
 from aigc_zoo.data.samples import image_samples, point_samples
 from aigc_zoo.errors import DataError
@@ -149,7 +149,7 @@ def test_many_damaged_files_are_counted_and_some_are_named(tmp_path: Path, write
 
 def test_reading_stops_after_many_failures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(files, "FAILURES", 3)
-    monkeypatch.setattr(files, "CHUNK", 1)
+    monkeypatch.setattr(reading, "CHUNK", 1)
     (tmp_path / "data").mkdir()
     for number in range(40):
         (tmp_path / "data" / f"{number}.png").touch()

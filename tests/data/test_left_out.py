@@ -38,9 +38,9 @@ def read(path: Path, as_zip: bool) -> Any:
 @pytest.mark.parametrize(
     ("runs", "named"),
     [
-        (["data/run"], "1 run directory, whose images are not data: run"),
-        (["data/run", "data/run-1"], "2 run directories, whose images are not data: run, run-1"),
-        (["data/a/run", "data/bench/cells/x"], "2 run directories, whose images are not data: a/run, bench/cells/x"),
+        (["data/run"], "1 run directory, whose samples are not data: run"),
+        (["data/run", "data/run-1"], "2 run directories, whose samples are not data: run, run-1"),
+        (["data/a/run", "data/bench/cells/x"], "2 run directories, whose samples are not data: a/run, bench/cells/x"),
         (["data"], "entries that the run in this directory wrote: "),
     ],
 )
@@ -73,7 +73,7 @@ def test_a_link_to_a_run_is_not_data(tmp_path: Path, write_image: Any, run: Any)
     (tmp_path / "data" / "last").symlink_to(tmp_path / "elsewhere" / "run")
     samples = open_path(tmp_path / "data")["train"]
     assert len(samples) == 1
-    assert samples.notes == ("data: left out 1 run directory, whose images are not data: last",)
+    assert samples.notes == ("data: left out 1 run directory, whose samples are not data: last",)
 
 
 def test_a_folder_with_nothing_but_a_run_is_refused_with_the_reason(tmp_path: Path, run: Any) -> None:
@@ -92,7 +92,7 @@ def test_sentences_are_short_and_printable() -> None:
     left = LeftOut()
     for name in ("10", "9", "x\x1b[2J\n", "y", "9"):
         left.add(left_out.RUN, name)
-    assert left.notes() == ("left out 4 run directories, whose images are not data: 9, 10, x?[2J?, ...",)
+    assert left.notes() == ("left out 4 run directories, whose samples are not data: 9, 10, x?[2J?, ...",)
 
 
 @pytest.mark.parametrize("as_zip", [False, True])
@@ -160,4 +160,4 @@ def test_one_image_outside_the_classes_is_named_for_folder_and_archive(tmp_path:
     for as_zip in (False, True):
         found = read(tmp_path / "data", as_zip)
         assert found.classes == ()
-        assert "no labels: 1 of 3 images is outside the class folders (stray.png)" in found.notes[0]
+        assert "no labels: 1 of 3 files is outside the class folders (stray.png)" in found.notes[0]

@@ -72,8 +72,8 @@ def test_labels_of_stylegan_are_read(opened: Any, labels: Any, classes: list[str
     ("labels", "reason"),
     [
         (None, "its labels are null"),
-        ([[name, [0.1, 0.7]] for name in SHARDS], "it has up to 2 values for each image"),
-        ([[name, [1, 1, 0]] for name in SHARDS], "it has up to 3 values for each image"),
+        ([[name, [0.1, 0.7]] for name in SHARDS], "it has up to 2 values for each file"),
+        ([[name, [1, 1, 0]] for name in SHARDS], "it has up to 3 values for each file"),
         ([[name, 0.5] for name in SHARDS], "its labels are numbers such as 0.5, not classes"),
         ([[name, {"a": 1}] for name in SHARDS], "its labels are objects"),
     ],
@@ -167,7 +167,7 @@ def test_a_split_without_labels_leaves_those_of_training(opened: Any) -> None:
     splits = opened(["train/a1.png", "train/a2.png", "test/b1.png"], **{"labels.csv": "id,breed\na1,cat\na2,dog\n"})
     assert named(splits["train"]) == ["cat", "dog"]
     assert splits["test"].classes == ()
-    assert "data: the split test has no labels: 1 of its 1 images have none" in splits["train"].notes
+    assert "data: the split test has no labels: 1 of its 1 files have none" in splits["train"].notes
 
 
 @pytest.mark.parametrize(
@@ -176,15 +176,15 @@ def test_a_split_without_labels_leaves_those_of_training(opened: Any) -> None:
         (
             "labels.csv",
             "id,breed\n1,cat\n2,dog\n3,cat\n",
-            "no labels: the tables have labels of 3 of 4 training images",
+            "no labels: the tables have labels of 3 of 4 training files",
         ),
         ("metadata.csv", "file_name,text\n1.png,hello\n", "of its columns (file_name, text) none is called label"),
-        ("metadata.csv", "file_name,label\nx.png,a\n", "none of its columns names an image here"),
+        ("metadata.csv", "file_name,label\nx.png,a\n", "none of its columns names a file here"),
         ("labels.csv", "id,age\n1,0.5\n2,0.7\n3,1.5\n4,3.0\n", "its labels are numbers such as 0.5, not classes"),
         ("metadata.jsonl", "{no such thing", "it is damaged"),
         ("dataset.json", "[1, 2]", 'it has no list "labels"'),
         ("dataset.json", "[" * 100_000, "it is damaged"),
-        ("labels.csv", "", "none of its columns names an image here"),
+        ("labels.csv", "", "none of its columns names a file here"),
     ],
 )
 @pytest.mark.promise("D1", 1, 1)
@@ -198,7 +198,7 @@ def test_one_line_says_why_labels_are_not_read(opened: Any, name: str, text: str
 def test_names_that_mean_several_images_are_told(opened: Any) -> None:
     table = "id,label\n1,a\na/2,b\nb/2,c\n"
     train = opened(["a/1.png", "b/1.png", "a/2.png", "b/2.png"], **{"labels.csv": table})["train"]
-    assert "1 of its rows name no image here, or several: 1" in train.notes[0]
+    assert "1 of its rows name no file here, or several: 1" in train.notes[0]
     assert train.notes[1].startswith("data: no labels: the tables have labels of 2 of 4")
 
 

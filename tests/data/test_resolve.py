@@ -66,7 +66,7 @@ def test_paths_have_the_options_of_their_modality(tmp_path: Path) -> None:
     (tmp_path / "data/a.txt").write_text("some text")
     data = str(tmp_path / "data")
     assert load(catalogue(), data, options={"length": 3})["train"].spec.shape == (3,)
-    assert refused(data, options={"std": 1}).startswith("3 no option --std")
+    assert refused(data, options={"std": 1}).startswith("3 texts have no option std: leave")
     assert refused(data, options={"length": 0}).startswith("3 --length 0: not in the range")
 
 

@@ -84,7 +84,7 @@ def test_hostile_class_names_are_printable() -> None:
 
 def test_images_outside_the_splits_are_refused() -> None:
     with pytest.raises(
-        DataError, match=r"data has a folder train, but 2 images are in none of .*: more/b\.png, \.\.\.\n"
+        DataError, match=r"data has a folder train, but 2 files are in none of .*: more/b\.png, \.\.\.\n"
     ):
         splits.arrange(HERE, ["train/a.png", "more/b.png", "c.png"])
 
@@ -123,7 +123,7 @@ def test_many_folders_are_not_all_listed() -> None:
 def test_one_image_outside_the_classes_is_named() -> None:
     found = splits.arrange(HERE, ["cat/1.png", "dog/1.png", "x\x1b.png"])
     assert found.notes == (
-        "no labels: 1 of 3 images is outside the class folders (x?.png); remove it or move it into a class folder",
+        "no labels: 1 of 3 files is outside the class folders (x?.png); remove it or move it into a class folder",
     )
     assert splits.arrange(HERE, ["1.png", "2.png"]).notes == ()
 
