@@ -190,7 +190,9 @@ def _facts(entry: Entry, others: list[str]) -> list[tuple[str, str]]:
     extra = f' (python -m pip install "{entry.distribution}[{component.extra}]")' if component.extra else ""
     also = ""
     if others:
-        also = f"of the same name: {', '.join(others)} ({zoo_command('show', short(entry), '--kind', others[0])})"
+        # The command comes first, so that lines do not break within it.
+        command = zoo_command("show", short(entry), "--kind", others[0])
+        also = f"{command} (of the same name: {', '.join(others)})"
     return [
         ("paper", component.paper),
         ("tags", ", ".join(component.tags)),

@@ -295,7 +295,7 @@ def previews_have_constant_sizes(subject: ComponentSubject) -> str:
     for count in sorted({1, 3, modality.previews}):
         rows = x[torch.arange(count) % len(x)]
         others = [
-            rows.flip(0),
+            rows[torch.arange(count - 1, -1, -1)],
             x[:1].expand_as(rows).clone(),
             *([samples_like(spec, count)] if x.is_floating_point() else []),
         ]

@@ -11,11 +11,13 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from aigc_zoo.cli import main
+from aigc_zoo.text import PLUGIN_FILES
 
 HEAVY = ("torch", "torchvision", "numpy", "PIL", "safetensors")
 
@@ -81,8 +83,10 @@ class Shell:
 @pytest.fixture(params=["bash", "zsh", "fish"])
 def complete(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Shell:
-    return Shell(request.param, monkeypatch, capsys)
+) -> Iterator[Shell]:
+    before = PLUGIN_FILES.set(())
+    yield Shell(request.param, monkeypatch, capsys)
+    PLUGIN_FILES.reset(before)
 
 
 LINES = [
@@ -185,6 +189,7 @@ class Blocked:
 
 sys.meta_path.insert(0, Blocked())
 from aigc_zoo.cli import main
+from aigc_zoo.text import PLUGIN_FILES
 
 for line in sys.argv[1:]:
     os.environ |= {{"_ZOO_COMPLETE": "bash_complete", "COMP_WORDS": line, "COMP_CWORD": str(len(line.split(" ")) - 1)}}

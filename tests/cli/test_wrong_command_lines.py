@@ -30,7 +30,7 @@ WRONG = [
     ("train dcgan --data mnits", 65, "did you mean 'mnist'?"),
     ("train dcgan --data empty", 65, "use --data with a folder"),
     ("train dcgan --data text.zip", 65, "pack it again"),
-    ("train dcgan --data torn", 65, "--skip-bad 3"),
+    ("train dcgan --data torn", 65, "replace the damaged files, or give other data"),
     ("train dcgan --data odd.npy", 3, "--size 40"),
     ("train dcgan --data text.npy", 65, "samples must be numbers"),
     ("train dcgan --data grey.npy --conditional", 3, "leave out --conditional"),
