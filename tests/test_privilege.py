@@ -78,9 +78,7 @@ def branches_on_modalities(tree: ast.AST) -> Iterator[int]:
             constants = [one.value for side in sides for one in ast.walk(side) if isinstance(one, ast.Constant)]
             literal = any(value not in (None, "", "none") for value in constants)
             nodes = [one for side in sides for one in ast.walk(side)]
-            owners = {
-                id(one.value) for one in nodes if isinstance(one, ast.Attribute)
-            }  # what it states
+            owners = {id(one.value) for one in nodes if isinstance(one, ast.Attribute)}  # what it states
             named = any(
                 getattr(one, "attr", getattr(one, "id", None)) == "modality" for one in nodes if id(one) not in owners
             )

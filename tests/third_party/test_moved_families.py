@@ -39,9 +39,11 @@ def losses(reference):
     def source(n):
         generator = torch.Generator().manual_seed(n)
         label = torch.nn.functional.one_hot(torch.arange(8) % 4, 4).float()
-        return {"real": torch.rand(8, 1, 32, 32, generator=generator) * 2 - 1, "label": label}
+        real, other = (torch.rand(8, 1, 32, 32, generator=generator) * 2 - 1 for _ in range(2))
+        return {"real": real, "source": other, "label": label}
 
-    trainer = Trainer(recipe, Spec(shape=(1, 32, 32), classes=4), source, batch_size=8, steps=2)
+    spec = Spec(shape=(1, 32, 32), classes=4, entries={"source": Spec(shape=(1, 32, 32))})
+    trainer = Trainer(recipe, spec, source, batch_size=8, steps=2)
     return [{name: term.item() for name, term in sorted(trainer.train_step().items())} for _ in range(2)]
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from aigc_zoo_plugins.metrics.similarity import EQUAL, SCALES, ms_ssim, psnr, ssim
+from aigc_zoo.metrics.similarity import EQUAL, SCALES, ms_ssim, psnr, ssim
 
 
 def pairs(channels: int, height: int, width: int, noise: float) -> tuple[torch.Tensor, torch.Tensor]:
