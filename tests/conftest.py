@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+from aigc_zoo.text import PLUGIN_FILES
 
 if TYPE_CHECKING:
     from aigc_zoo.game import Samples
@@ -29,6 +31,14 @@ def _isolated_environment(tmp_path_factory: pytest.TempPathFactory) -> None:
         os.environ.pop(name, None)
     # With this variable of pytest-xdist, pytest-benchmark would refuse to measure in `zoo bench`, which tests call.
     os.environ.pop("PYTEST_XDIST_WORKER", None)
+
+
+@pytest.fixture(autouse=True)
+def _no_plugin_files() -> Iterator[None]:
+    """The plugin files of a command line that was completed, and not run, are in no message of the next test."""
+    before = PLUGIN_FILES.set(())
+    yield
+    PLUGIN_FILES.reset(before)
 
 
 @pytest.fixture(scope="session")

@@ -107,9 +107,7 @@ class Audio(Modality):
             values = _soundfile(name).read(_rewound(file), dtype="float32", always_2d=True)[0]
         mono = values.mean(1, dtype=np.float64)
         if header.rate != round(spec.rate):
-            from scipy.signal import resample_poly
-
-            mono = resample_poly(mono, round(spec.rate), header.rate)
+            mono = _resampled(mono, header.rate, round(spec.rate))
         length = spec.shape[-1]
         for number in range(max(1, _frames(header, spec) // length)):
             window = mono[number * length : (number + 1) * length]
@@ -182,6 +180,16 @@ def _soundfile(name: str) -> Any:
     except ImportError as error:
         raise ValueError("this format needs soundfile: python -m pip install 'aigc-zoo[audio]'") from error
     return soundfile
+
+
+def _resampled(wave: Values, before: int, after: int) -> Values:
+    try:
+        from scipy.signal import resample_poly
+    except ImportError as error:
+        text = f"resampling from {before} to {after} Hz needs scipy: python -m pip install 'aigc-zoo[audio]'"
+        raise ValueError(text) from error
+    result: Values = resample_poly(wave, after, before)
+    return result
 
 
 def _rewound(file: IO[bytes]) -> IO[bytes]:

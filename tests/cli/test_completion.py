@@ -11,13 +11,11 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from aigc_zoo.cli import main
-from aigc_zoo.text import PLUGIN_FILES
 
 HEAVY = ("torch", "torchvision", "numpy", "PIL", "safetensors")
 
@@ -83,10 +81,8 @@ class Shell:
 @pytest.fixture(params=["bash", "zsh", "fish"])
 def complete(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Iterator[Shell]:
-    before = PLUGIN_FILES.set(())
-    yield Shell(request.param, monkeypatch, capsys)
-    PLUGIN_FILES.reset(before)
+) -> Shell:
+    return Shell(request.param, monkeypatch, capsys)
 
 
 LINES = [

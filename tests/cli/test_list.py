@@ -202,7 +202,7 @@ def test_show_prefers_recipes_and_names_other_kinds(capsys: Output) -> None:
     assert main(["show", "dcgan"]) == 0
     out, _ = capsys.readouterr()
     assert out.startswith("recipe zoo/dcgan\n")
-    assert "of the same name: generator, discriminator" in out
+    assert "of the same name: generator, discriminator" in " ".join(out.split())
     assert main(["show", "dcgan", "--kind", "generator", "--json"]) == 0
     shown = json.loads(capsys.readouterr().out)
     assert (shown["kind"], shown["other_kinds"]) == ("generator", ["recipe", "discriminator"])

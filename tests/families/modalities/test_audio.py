@@ -6,6 +6,7 @@ import base64
 import io
 import re
 import struct
+import sys
 import wave
 
 import numpy as np
@@ -13,7 +14,7 @@ import pytest
 import torch
 
 from aigc_zoo_plugins.modalities import wav
-from aigc_zoo_plugins.modalities.audio import Audio
+from aigc_zoo_plugins.modalities.audio import Audio, _resampled
 
 RATE = 8_000
 AUDIO = Audio()
@@ -145,3 +146,9 @@ def test_flac_is_read_like_wav() -> None:
     spec = AUDIO.plan(scans)
     (row,) = AUDIO.read(target, "a.flac", spec)
     assert np.abs(row[0] / 32767 - tone(0.128)).max() < 1e-4
+
+
+def test_resampling_without_scipy_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "scipy.signal", None)
+    with pytest.raises(ValueError, match=r"resampling from 8000 to 4000 Hz needs scipy: .*aigc-zoo\[audio\]"):
+        _resampled(np.zeros(8), 8_000, 4_000)
