@@ -61,7 +61,7 @@ def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Packag
     """No distribution yet; the command runs in an empty folder."""
     made = Packages(tmp_path / "site")
     made.folder.mkdir()
-    work = tmp_path / "work"
+    work = tmp_path / "here"
     work.mkdir()
     monkeypatch.chdir(work)
     monkeypatch.syspath_prepend(made.folder)

@@ -67,7 +67,7 @@ def test_a_folder_that_is_called_like_a_dataset_is_not_recorded(
     promise.kept(references=1, recorded_as_used=1)
 
 
-@pytest.mark.parametrize("reference", ["./digits", "../work/digits", "~/digits"])
+@pytest.mark.parametrize("reference", ["./digits", "../here/digits", "~/digits"])
 def test_a_path_is_recorded_as_an_absolute_path(
     reference: str, packages: Packages, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -118,7 +118,8 @@ def test_the_generator_states_the_modality(run: Path) -> None:
 
 
 def test_tensorboard_shows_the_boards(run: Path) -> None:
-    event_file = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    module = "tensorboard.backend.event_processing.event_accumulator"
+    event_file = pytest.importorskip(module, reason="the extra [tensorboard] is not installed")
     events = event_file.EventAccumulator(str(run / "tensorboard"), size_guidance={"images": 0})
     events.Reload()
     (tag,) = events.Tags()["images"]

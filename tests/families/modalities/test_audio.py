@@ -138,7 +138,7 @@ def test_a_preview_of_silence_and_of_nan_is_drawn() -> None:
 
 
 def test_flac_is_read_like_wav() -> None:
-    soundfile = pytest.importorskip("soundfile")
+    soundfile = pytest.importorskip("soundfile", reason="the extra [audio] is not installed")
     target = io.BytesIO()
     soundfile.write(target, tone(0.128), RATE, format="FLAC")
     scans = [*AUDIO.scan(target, "a.flac")]

@@ -101,7 +101,7 @@ def test_all_clips_are_one_animation_and_a_filmstrip() -> None:
 
 
 def test_containers_are_read() -> None:
-    av = pytest.importorskip("av")
+    av = pytest.importorskip("av", reason="the extra [video] is not installed")
     target = io.BytesIO()
     with av.open(target, "w", format="mp4") as container:
         stream = container.add_stream("mpeg4", rate=12)
