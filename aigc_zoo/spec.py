@@ -100,6 +100,7 @@ class Component:
               of the file. Folders, .zip, .npy, .npz and IDX files are always read by the zoo itself
     classes   names of the classes that an extractor was trained on, in the order of its logits: it counts modes only of
               data whose classes are among them. An extractor that states none counts none
+    modality  id of the modality of the samples that an extractor takes, by default that of `Spec`
 
     References in `defaults` and `presets` resolve in the namespace of the plugin that states them, then in `zoo/`.
     Raises ValueError for a field that is not of this form.
@@ -120,6 +121,7 @@ class Component:
     weights: Mapping[str, Weights] = field(default_factory=dict)
     suffixes: tuple[str, ...] = ()
     classes: tuple[str, ...] = ()
+    modality: str = ""
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:

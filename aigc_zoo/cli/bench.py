@@ -271,6 +271,7 @@ def _finish(
     from aigc_zoo.bench.gate import NOTHING, condition, failures
     from aigc_zoo.bench.lines import row_line
     from aigc_zoo.bench.results import SCHEMA, write_results
+    from aigc_zoo.metrics.known import installed
 
     path, fail_if = settings["json_path"], settings["fail_if"]
     if path is not None:
@@ -279,7 +280,7 @@ def _finish(
     if old is None:
         return 0
     new = {"schema": SCHEMA, "kind": kind, "environment": suite.environment, "settings": run_settings}
-    rows = compared(json.loads(json.dumps(nulled({**new, "entries": entries}))), old, asked)
+    rows = compared(json.loads(json.dumps(nulled({**new, "entries": entries}))), old, asked, installed(suite.catalogue))
     fails = condition(fail_if) if fail_if is not None else lambda row: False
     for row in rows:
         click.echo(row_line(row, kind) + (f"  fails {fail_if}" if fails(row) else ""))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,6 +12,9 @@ from aigc_zoo.cli.checked import Checked
 from aigc_zoo.cli.dataset_options import DatasetCommand
 from aigc_zoo.cli.device import device_of, device_option
 from aigc_zoo.cli.text import print_json
+
+if TYPE_CHECKING:
+    from aigc_zoo.metrics.known import Metrics
 
 AGAINST = "Dataset to compare with; its own options are --against.OPTION, listed by `--against ID --help`."
 
@@ -70,6 +73,7 @@ def command(
     protocols are equal.
     """
     from aigc_zoo.artefacts.runs import nulled
+    from aigc_zoo.metrics.known import installed
     from aigc_zoo.run.evaluate import evaluate, source_of
     from aigc_zoo.run.published import resolve_source
     from aigc_zoo.run.terminal import EvaluationProgress
@@ -91,19 +95,18 @@ def command(
     if as_json:
         print_json({"schema": 1, "metrics": nulled(records)})
     else:
-        _print(records)
+        _print(records, installed(obj.catalogue()))
 
 
-def _print(records: Sequence[Mapping[str, Any]]) -> None:
+def _print(records: Sequence[Mapping[str, Any]], metrics: Metrics) -> None:
     """Values under the protocol that they share, then warnings."""
-    from aigc_zoo.metrics.kinds import leading, warnings
     from aigc_zoo.metrics.protocol import describe, format_value
 
     shown = None
-    for record in leading(records):
+    for record in metrics.leading(records):
         if (protocol := describe(record["protocol"])) != shown:
             click.echo(protocol)
             shown = protocol
         click.echo(f"  {record['name']:<28} {format_value(record)}")
-    for line in warnings(records).values():
+    for line in metrics.warnings(records).values():
         click.echo(line)

@@ -32,6 +32,12 @@ def _short(entry: Entry) -> str:
     return entry.name if entry.namespace == "zoo" else entry.id
 
 
+def alike(catalogue: Catalogue, first: str, second: str) -> bool:
+    """Whether two references mean the same modality, such as a name and an id."""
+    one, other = (catalogue.find("modality", reference).entry.id for reference in (first, second))
+    return one == other
+
+
 @lru_cache(maxsize=64)
 def modality(catalogue: Catalogue, reference: str) -> Modality:
     """The modality with this id or name. Raises ConfigError where it is not installed, or its plugin is wrong."""

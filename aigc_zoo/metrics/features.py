@@ -18,11 +18,14 @@ from torch import Tensor, nn
 from aigc_zoo.artefacts.checkpoint import digest
 from aigc_zoo.data.download import fetch
 from aigc_zoo.errors import ConfigError, DataError, ZooError
-from aigc_zoo.metrics.fidelity import library
+from aigc_zoo.game import Spec
 from aigc_zoo.metrics.protocol import versions_of
 from aigc_zoo.options import bind
 from aigc_zoo.plugins import Catalogue
 from aigc_zoo.random import seeded
+
+NO_WEIGHTS = "none"
+"""The digest of an extractor without tensors, such as the coordinates of points."""
 
 BATCH = 64
 """Images per forward pass. It is part of the protocol, since kernels may round differently for other batch sizes."""
@@ -47,9 +50,12 @@ def concatenate(parts: Sequence[Features]) -> Features:
 class Extractor:
     """A frozen network in evaluation mode, with its entries of the protocol.
 
-    note      a sentence for the user on its weights or features
-    classes   names of the classes of its logits, as its component states them
-    groups    the only metric groups that its features are meant for; () for all
+    note           a sentence for the user on its weights or features
+    classes        names of the classes of its logits, as its component states them
+    modality       id of the modality of the samples that it takes
+    coarse         whether its features are coarse, so that only some metrics have a meaning (tag "coarse")
+    num            default number of samples, 0 for the usual one: the attribute `num` of the module
+    reference_num  the same of the reference
     """
 
     id: str
@@ -60,7 +66,10 @@ class Extractor:
     versions: dict[str, str]
     note: str = ""
     classes: tuple[str, ...] = ()
-    groups: tuple[str, ...] = ()
+    modality: str = Spec.modality
+    coarse: bool = False
+    num: int = 0
+    reference_num: int = 0
 
     @torch.no_grad()
     def extract_features(self, images: Tensor) -> Features:
@@ -82,9 +91,6 @@ class Extractor:
         """Yield the features of images that come in chunks of any size, `batch` images at a time."""
         for part in rebatch(chunks, batch):
             yield self.extract_features(part)
-
-    def has_logits(self, shape: tuple[int, ...]) -> bool:
-        return self.extract_features(torch.zeros(1, *shape, dtype=torch.uint8)).logits is not None
 
 
 def rebatch(chunks: Iterable[Tensor], size: int) -> Iterator[Tensor]:
@@ -112,7 +118,6 @@ def load_extractor(
     tensors which the plugin does not ship. `weights` is a file with these tensors, used instead of a download. If it is
     not the published file, `note` of the result says so, and the digest in each protocol keeps its values apart.
     """
-    library()  # nothing can be measured without torch-fidelity: raise before anything is trained
     entry, build = bind(catalogue, "extractor", reference)
     needs_weights = "weights" in signature(entry.load()).parameters
     if weights is not None and not needs_weights:
@@ -125,12 +130,16 @@ def load_extractor(
         id=entry.id,
         name=entry.name,
         module=module,
-        digest=digest(module.state_dict(), {})[:16],
+        digest=digest(module.state_dict(), {})[:16] if module.state_dict() else NO_WEIGHTS,
         device=torch.device(device),
         # A plugin file is known by its content; a package's version is the one that is installed.
         versions=versions_of() | {entry.distribution if entry.file is None else entry.namespace: entry.version},
         note=" ".join(source.notes),
         classes=entry.component.classes,
+        modality=entry.component.modality or Spec.modality,
+        coarse="coarse" in entry.component.tags,
+        num=int(getattr(module, "num", 0)),
+        reference_num=int(getattr(module, "reference_num", 0)),
     )
 
 

@@ -106,9 +106,8 @@ def format_value(record: Mapping[str, Any]) -> str:
     if record.get("interval"):
         low, high = record["interval"]
         text += f"  [{low:.4g}, {high:.4g}]"
-    total = record["protocol"].get("settings", {}).get("of")
-    if total and record["name"].startswith("modes"):
-        text += f" of {total:,}"
+    if record.get("of"):
+        text += f" of {record['of']:,}"
     data = record.get("data")
     if isinstance(data, Mapping) and isinstance(data.get("value"), int | float):
         text += f"  (data: {data['value']:.4g})"

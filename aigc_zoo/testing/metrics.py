@@ -14,7 +14,7 @@ from aigc_zoo.data import resolve
 from aigc_zoo.data.pool import Pool
 from aigc_zoo.errors import ConfigError, DataError, StorageError
 from aigc_zoo.game import Samples
-from aigc_zoo.modality import Measured, Metric, Part, Value
+from aigc_zoo.metric import Measured, Metric, Part, Value
 from aigc_zoo.testing.assertions import offline, require
 from aigc_zoo.testing.checks import CheckFailed, check
 from aigc_zoo.testing.fixtures import seeded, target_of
@@ -116,18 +116,21 @@ def _measured(metric: Metric, samples: Samples, chunk: int) -> Mapping[str, Meas
 
 
 def _view(metric: Metric, samples: Samples, chunk: int) -> MemoryView:
-    """The samples as the generated ones and as the reference; rows after those of the reference are held out."""
+    """The samples as the generated ones and as the reference. Where the metric needs a held-out split, rows after those
+    of the reference are the held-out ones, and the generated ones as well: nobody trained on them.
+    """
     count = min(len(samples) // 2, ROWS) if "held_out" in metric.needs else min(len(samples), ROWS)
     batch = Pool(samples, "cpu").rows(torch.arange(len(samples))[: 2 * count])
     quantize = samples.quantize or (lambda x: x)
     real = quantize(batch["real"])
+    held_out = real[count:] if "held_out" in metric.needs else None
     entries: dict[str, Tensor] = {name: value[:count] for name, value in batch.items() if name != "real"}
     labels = batch["label"].argmax(1)[:count] if "label" in batch else None
     return MemoryView(
         samples.spec,
-        entries | {"fake": real[:count], "real": real[:count]},
+        entries | {"fake": real[:count] if held_out is None else held_out, "real": real[:count]},
         real[:count],
-        held_out=real[count:] if "held_out" in metric.needs else None,
+        held_out=held_out,
         labels=labels,
         classes=samples.classes,
         chunk=chunk,

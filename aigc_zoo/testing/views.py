@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from aigc_zoo.game import Spec
-from aigc_zoo.modality import Part
+from aigc_zoo.metric import Part
 from aigc_zoo.testing.fixtures import noise
 
 DIMENSIONS = 64
@@ -63,10 +63,19 @@ class MemoryView:
             return CERTAIN * torch.nn.functional.one_hot(self._labels, max(2, len(self.classes))).float()
         return features @ (noise(features.shape[1], max(2, len(self.classes))) / math.sqrt(features.shape[1]))
 
+    def predictions(self, which: Part = "generated") -> Tensor:
+        return self.logits(which).argmax(1)
+
     def labels(self) -> Tensor:
         if self._labels is None:
             raise ValueError("the reference has no labels")
         return self._labels
+
+    def class_counts(self) -> Tensor:
+        return torch.bincount(self.labels(), minlength=len(self.classes))
+
+    def samples(self, which: Part = "generated") -> Iterator[Tensor]:
+        yield from torch.split(self._parts[which], self._chunk)
 
     def chunks(self, *names: str) -> Iterator[Mapping[str, Tensor]]:
         for start in range(0, self.num, self._chunk):

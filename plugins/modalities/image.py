@@ -133,8 +133,18 @@ class Image(Modality):
         data = base64.b64encode(png(self.grid(x[None], spec))).decode()
         return f'<img alt="sample" src="data:image/png;base64,{data}">'
 
+    def extractor(self, spec: Spec) -> str:
+        return "pixels"
+
     def metrics(self, spec: Spec) -> tuple[str, ...]:
-        return ("fid", "variance-ratio", "duplicates", "modes")
+        return ("fid", "variance-ratio", "duplicates", "modes", *self._of_pairs(spec))
+
+    def evaluation(self, spec: Spec) -> tuple[str, ...]:
+        return ("fid", "kid", *self._of_pairs(spec), "memorization")
+
+    def _of_pairs(self, spec: Spec) -> tuple[str, ...]:
+        """Where images belong to images, a translation is compared with its target."""
+        return ("psnr", "ssim") if any(one.modality == spec.modality for one in spec.entries.values()) else ()
 
     def _pixels(self, x: Tensor, spec: Spec) -> np.ndarray[Any, Any]:
         """(N, C, H, W) -> uint8 (N, H, W) for grey, (N, H, W, 3 or 4) for color; other channels lie side by side."""

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from aigc_zoo.data.samples import point_samples
 from aigc_zoo.game import Adversarial, Nets, Noisy, Player, Recipe, Samples, Spec, adam
-from aigc_zoo.modality import Measured, Metric, Modality, Value, View, Writer
+from aigc_zoo.metric import Measured, Metric, Value, View
+from aigc_zoo.modality import Modality, Writer
 from aigc_zoo.spec import Component, Range, Slot, hookimpl
 from aigc_zoo.two_player import two_player
 
