@@ -20,7 +20,7 @@ from aigc_zoo.metrics.generated import Generated, Rows, Source
 from aigc_zoo.metrics.known import MORE_SAMPLES, Known, Metrics
 from aigc_zoo.metrics.protocol import protocol, versions_of
 from aigc_zoo.metrics.reference import Progress, Reference, dataset_batches
-from aigc_zoo.metrics.view import Judge, SplitView
+from aigc_zoo.metrics.view import Extraction, SplitView
 
 __all__ = ["NUM", "REFERENCE_NUM", "Evaluator", "dataset_batches", "default_num"]
 
@@ -74,9 +74,9 @@ class Evaluator:
         self.reference, self.progress = reference, progress
         self.allow_few, self.more = allow_few, more
         self._held_out, self._reference_num, self._has_entry = held_out, reference_num, has_entry
-        self._judges: dict[str, Judge] = {}
-        self.judge = self._judge(extractor)
-        own = default_num(self.judge.dimensions)
+        self._extractions: dict[str, Extraction] = {}
+        self.extraction = self._extraction(extractor)
+        own = default_num(self.extraction.dimensions)
         if extractor is not None:
             own = extractor.num or own
             if extractor.coarse:  # they are compared with equally many samples, of which there may be a dozen
@@ -88,17 +88,17 @@ class Evaluator:
     @property
     def extractor(self) -> Extractor | None:
         """The extractor of the metrics that name none of their own."""
-        return self.judge.extractor
+        return self.extraction.extractor
 
     @property
     def data(self) -> Reference:
         """The rows that samples are compared with."""
-        return self.judge.data
+        return self.extraction.data
 
-    def _judge(self, extractor: Extractor | None) -> Judge:
+    def _extraction(self, extractor: Extractor | None) -> Extraction:
         """An extractor with the splits, after features of one sample: one that does not fit raises before training."""
         name = "" if extractor is None else extractor.id
-        if name not in self._judges:
+        if name not in self._extractions:
             dimensions = logits = 0
             if extractor is not None:
                 self._require_modality(extractor)
@@ -110,8 +110,8 @@ class Evaluator:
             held_out = None
             if self._held_out is not None:
                 held_out = Reference(extractor, self._held_out, REFERENCE_NUM, self.progress)
-            self._judges[name] = Judge(extractor, dimensions, logits, data, held_out)
-        return self._judges[name]
+            self._extractions[name] = Extraction(extractor, dimensions, logits, data, held_out)
+        return self._extractions[name]
 
     def _require_modality(self, extractor: Extractor) -> None:
         own = self.installed.catalogue
@@ -121,15 +121,15 @@ class Evaluator:
             fault = f"accepts {taken.units}, and {self.reference.name} holds {held.units}"
             raise ConfigError(f"extractor {extractor.id} {fault}: leave --extractor out")
 
-    def judge_of(self, metric: Known) -> Judge:
+    def extraction_of(self, metric: Known) -> Extraction:
         """The run's extractor, or one of the metric's own."""
         if not metric.metric.extractor:
-            return self.judge
+            return self.extraction
         find, device = self.installed.catalogue.find, "cpu" if self.extractor is None else self.extractor.device
         own = find("extractor", metric.metric.extractor, metric.entry.namespace).entry.id
-        if own not in self._judges:
-            self._judges[own] = self._judge(load_extractor(self.installed.catalogue, own, device=device))
-        return self._judges[own]
+        if own not in self._extractions:
+            self._extractions[own] = self._extraction(load_extractor(self.installed.catalogue, own, device=device))
+        return self._extractions[own]
 
     # --- which can be measured ----------------------------------------------------------------------------------------
 
@@ -153,7 +153,7 @@ class Evaluator:
         if not reason:
             return None
         metric, count = self.installed.find(name), min(num, self.data.num)
-        more = self.more if num < self._least(metric) else "use more of these samples"
+        more = self.more if num < self._least(metric) else f"use more of these {self._units}"
         enough = ""
         if self.allow_few is None:
             others = (one.name for one in self.installed.defaults(self.reference.spec))
@@ -162,17 +162,26 @@ class Evaluator:
             )
         return reason, known.remedy(metric, count, more, few=self.allow_few, other=enough)
 
-    def _shortage(self, name: str, num: int) -> str:
+    def suffices(self, name: str) -> bool:
+        """Whether there are as many samples as a metric needs, even if fewer are admitted."""
+        return not self._shortage(name, self.num, few=False)
+
+    def _shortage(self, name: str, num: int, few: bool | None = None) -> str:
         metric = self.installed.find(name)
+        few = bool(self.allow_few) if few is None else few
         counts = [(num, "samples")]
         if metric.metric.needs & {"features", "labels", "held_out"}:
-            counts.append((self.judge_of(metric).data.num, f"samples of {self.reference.name}"))
-        dimensions, few = self.judge_of(metric).dimensions, bool(self.allow_few)
+            counts.append((self.extraction_of(metric).data.num, f"{self._units} of {self.reference.name}"))
+        dimensions = self.extraction_of(metric).dimensions
         found = (known.shortage(metric, count, what, dimensions, few=few) for count, what in counts)
         return next(filter(None, found), "")
 
+    @cached_property
+    def _units(self) -> str:
+        return modality(self.installed.catalogue, self.reference.spec.modality).units
+
     def _least(self, metric: Known) -> int:
-        return metric.metric.fewest if self.allow_few else metric.metric.least(self.judge_of(metric).dimensions)
+        return metric.metric.fewest if self.allow_few else metric.metric.least(self.extraction_of(metric).dimensions)
 
     @property
     def reference_num(self) -> int:
@@ -191,13 +200,14 @@ class Evaluator:
         if not self.installed.measures(metric, spec.modality):
             return f"it measures {' and '.join(of.modalities)}, and {self.reference.name} holds {spec.modality}"
         if needs & {"features", "logits"}:
-            judge = self.judge_of(metric)
-            if judge.extractor is None:
-                return f"it needs features, and {self.reference.name} has no extractor"
-            if judge.extractor.coarse and not of.coarse:
-                return f"it needs the features of a network, and {judge.extractor.note or 'these are coarse'}"
-            if "logits" in needs and not judge.logits:
-                return f"{judge.extractor.id} is not a classifier, which {metric.name} needs"
+            extraction = self.extraction_of(metric)
+            if extraction.extractor is None:
+                start = f"{self.reference.name} has no extractor, and no installed one accepts such samples"
+                return f"{start} ({spec.modality}): leave {metric.name} out"
+            if extraction.extractor.coarse and not of.coarse:
+                return f"it needs the features of a network, and {extraction.extractor.note or 'these are coarse'}"
+            if "logits" in needs and not extraction.logits:
+                return f"{extraction.extractor.id} is not a classifier, which {metric.name} needs"
         if "held_out" in needs and self._held_out is None:
             return f"{self.reference.name} has no held-out split, which {metric.name} needs"
         if "labels" in needs and not spec.classes:
@@ -209,11 +219,13 @@ class Evaluator:
         return of.refuses(spec)
 
     def _unfit(self, metric: Known) -> str:
-        judge = self.judge_of(metric)
-        assert judge.extractor is not None
-        if judge.extractor.id not in self._unfit_reasons:
-            self._unfit_reasons[judge.extractor.id] = unfit_reason(judge.extractor, self.reference, judge.logits)
-        return self._unfit_reasons[judge.extractor.id]
+        extraction = self.extraction_of(metric)
+        assert extraction.extractor is not None
+        if extraction.extractor.id not in self._unfit_reasons:
+            self._unfit_reasons[extraction.extractor.id] = unfit_reason(
+                extraction.extractor, self.reference, extraction.logits
+            )
+        return self._unfit_reasons[extraction.extractor.id]
 
     @cached_property
     def _unfit_reasons(self) -> dict[str, str]:
@@ -237,7 +249,7 @@ class Evaluator:
         """The extractors of the chosen metrics."""
         found: dict[str, Extractor] = {}
         for metric in map(self.installed.find, self.metrics):
-            extractor = self.judge_of(metric).extractor
+            extractor = self.extraction_of(metric).extractor
             if metric.metric.needs & {"features", "logits"} and extractor is not None:
                 found[extractor.id] = extractor
         return list(found.values())
@@ -258,7 +270,7 @@ class Evaluator:
             self.entries,
             report=lambda done: self.progress("samples", done, count),
         )
-        found.extract(self.extractors)
+        found.compute_features(self.extractors)
         return found
 
     def _checked(self, chunks: Iterable[Rows]) -> Iterator[Rows]:
@@ -284,9 +296,9 @@ class Evaluator:
         return records
 
     def _records(self, metric: Known, generated: Generated, weights: str, seed: int | None) -> Iterator[dict[str, Any]]:
-        judge = self.judge_of(metric)
+        extraction = self.extraction_of(metric)
         space = "" if metric.entry.namespace == "zoo" else f"{metric.entry.namespace}-"
-        view = SplitView(judge, self.reference, generated, few=bool(self.allow_few), space=space)
+        view = SplitView(extraction, self.reference, generated, few=bool(self.allow_few), space=space)
         values = metric.metric.measure(view)
         for value in metric.metric.values:
             found = values[value.name]
@@ -300,19 +312,19 @@ class Evaluator:
             }
 
     def _name(self, metric: Known, short: str) -> str:
-        extractor = self.judge_of(metric).extractor
+        extractor = self.extraction_of(metric).extractor
         named = extractor is not None and metric.metric.needs & {"features", "logits"}
         return f"{short}-{extractor.name}" if named and extractor is not None else short
 
     def _protocol(
         self, short: str, metric: Known, view: SplitView, found: Measured, weights: str, seed: int | None
     ) -> dict[str, Any]:
-        judge = self.judge_of(metric)
-        extractor = judge.extractor if metric.metric.needs & {"features", "logits"} else None
-        few = bool(known.shortage(metric, min(view.num, judge.data.num), "samples", judge.dimensions))
+        extraction = self.extraction_of(metric)
+        extractor = extraction.extractor if metric.metric.needs & {"features", "logits"} else None
+        few = bool(known.shortage(metric, min(view.num, extraction.data.num), "samples", extraction.dimensions))
         settings = dict(found.settings)
-        if "held_out" in metric.metric.needs and judge.held_out is not None:
-            settings |= {"held_out": judge.held_out.samples.split, "held_out_num": judge.held_out.num}
+        if "held_out" in metric.metric.needs and extraction.held_out is not None:
+            settings |= {"held_out": extraction.held_out.samples.split, "held_out_num": extraction.held_out.num}
         versions = versions_of() if extractor is None else extractor.versions
         if metric.entry.namespace != "zoo":
             # A plugin file is known by its content; a package's version is the one that is installed.

@@ -48,10 +48,10 @@ class Generated:
     def features(self, extractor: Extractor) -> Features:
         """Features and logits of the samples."""
         if extractor.id not in self._features:
-            self.extract([extractor])
+            self.compute_features([extractor])
         return self._features[extractor.id]
 
-    def extract(self, extractors: Sequence[Extractor]) -> None:
+    def compute_features(self, extractors: Sequence[Extractor]) -> None:
         """Compute the features of several extractors in one pass."""
         new = [one for one in extractors if one.id not in self._features]
         parts: dict[str, list[Features]] = {one.id: [] for one in new}

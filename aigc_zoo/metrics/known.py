@@ -85,7 +85,8 @@ class Metrics:
         """Whether it measures samples of a modality."""
         find, space = self.catalogue.find, known.entry.namespace
         own = [find("modality", one, space).entry.id for one in known.metric.modalities]
-        return not own or find("modality", modality).entry.id in own
+        held = find("modality", modality).entry.id
+        return not own or held in own
 
     def defaults(self, spec: Spec, *, evaluation: bool = False) -> tuple[Known, ...]:
         """The metrics that a modality states for training, or for an evaluation."""

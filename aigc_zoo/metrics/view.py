@@ -18,7 +18,7 @@ from aigc_zoo.metrics.reference import Reference, dataset_batches
 
 
 @dataclass(frozen=True)
-class Judge:
+class Extraction:
     """An extractor, the dimension of its features, its number of logits, and the splits that it compares with.
 
     Without an extractor both numbers are 0, and the splits are rows alone.
@@ -38,22 +38,22 @@ class SplitView:
     """
 
     def __init__(
-        self, judge: Judge, reference: Samples, generated: Generated, *, few: bool = False, space: str = ""
+        self, extraction: Extraction, reference: Samples, generated: Generated, *, few: bool = False, space: str = ""
     ) -> None:
         self.spec, self.classes, self.num, self.few = reference.spec, reference.classes, generated.num, few
         self.compared = 0
-        self._judge, self._reference, self._generated, self._space = judge, reference, generated, space
+        self._extraction, self._reference, self._generated, self._space = extraction, reference, generated, space
 
     def features(self, which: Part = "generated", count: int | None = None) -> Tensor:
         if which == "reference":
-            data = self._judge.data
+            data = self._extraction.data
             self._compared(data.num if count is None else min(count, data.num))
             return data.features(count)
         return self._features(which).values
 
     def logits(self, which: Part = "generated") -> Tensor:
         if which == "reference":
-            self._compared(self._judge.data.num)
+            self._compared(self._extraction.data.num)
         found = self._features(which, logits=True).logits
         assert found is not None, "only metrics that need logits are given an extractor without them"
         return found
@@ -63,13 +63,13 @@ class SplitView:
         return indices[self.logits(which).argmax(1)]
 
     def labels(self) -> Tensor:
-        self._compared(self._judge.data.num)
+        self._compared(self._extraction.data.num)
         pool = Pool(self._reference, "cpu")
-        parts = torch.split(self._judge.data.rows(), 1_024)
+        parts = torch.split(self._extraction.data.rows(), 1_024)
         return torch.cat([pool.rows(rows)["label"].argmax(1) for rows in parts])
 
     def class_counts(self) -> Tensor:
-        self._compared(self._judge.data.num)
+        self._compared(self._extraction.data.num)
         frequencies = torch.tensor(self._reference.frequencies, dtype=torch.float64)
         return (frequencies * len(self._reference)).round().long()
 
@@ -78,7 +78,7 @@ class SplitView:
             yield from (rows["fake"] for rows in self._generated.rows(("fake",)))
             return
         if which == "reference":
-            self._compared(self._judge.data.num)
+            self._compared(self._extraction.data.num)
         split = self._split(which)
         yield from dataset_batches(split.samples, rows=split.rows())
 
@@ -88,8 +88,8 @@ class SplitView:
         yield from self._generated.rows(names)
 
     def cached(self, name: str, compute: Callable[[], Mapping[str, Tensor]]) -> Mapping[str, Tensor]:
-        self._compared(self._judge.data.num)
-        return self._judge.data.cached(f"{self._space}{name}", compute)
+        self._compared(self._extraction.data.num)
+        return self._extraction.data.cached(f"{self._space}{name}", compute)
 
     def _features(self, which: Part, *, logits: bool = False) -> Features:
         if which == "generated":
@@ -98,11 +98,11 @@ class SplitView:
 
     @property
     def _extractor(self) -> Extractor:
-        assert self._judge.extractor is not None, "only metrics that state the need get features"
-        return self._judge.extractor
+        assert self._extraction.extractor is not None, "only metrics that state the need get features"
+        return self._extraction.extractor
 
     def _split(self, which: Part) -> Reference:
-        found = self._judge.data if which == "reference" else self._judge.held_out
+        found = self._extraction.data if which == "reference" else self._extraction.held_out
         assert found is not None, "only metrics that state the need get a held-out split"
         return found
 

@@ -27,7 +27,7 @@ def evaluation_metrics(evaluator: Evaluator, *, leading: str = "") -> tuple[str,
     if not leading and first and evaluator.unavailable_reason(first):
         return training_metrics(evaluator) or (first,)
     available = (one.name for one in defaults[1:] if not evaluator.unavailable_reason(one.name))
-    others = tuple(name for name in available if not evaluator.shortage(name))
+    others = tuple(name for name in available if evaluator.suffices(name))
     return (first, *others) if first else ()
 
 

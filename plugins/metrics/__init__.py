@@ -10,7 +10,11 @@ ZOO_API = 1
 METRICS = {
     "fidelity": (
         ("fid", "Frechet distance of features", "arXiv:1706.08500"),
-        ("kid", "Kernel distance of features, unbiased with few samples", "arXiv:1801.01401"),
+        (
+            "kid",
+            "KID: squared distance of features under a cubic kernel, unbiased with few samples",
+            "arXiv:1801.01401",
+        ),
         ("isc", "Inception Score: how certain and how varied the classes of samples are", "arXiv:1606.03498"),
         ("prc", "Precision and recall of the data's manifold", "arXiv:1904.06991"),
     ),
@@ -26,8 +30,8 @@ METRICS = {
     ),
     "pairs": (
         ("psnr", "Peak signal-to-noise ratio of translated images and their targets", ""),
-        ("ssim", "Structural similarity of translated images and their targets", "10.1109/TIP.2003.819861"),
-        ("ms-ssim", "Structural similarity over five scales", "10.1109/ACSSC.2003.1292216"),
+        ("ssim", "Structural similarity of translated images and their targets", "doi:10.1109/TIP.2003.819861"),
+        ("ms-ssim", "Structural similarity over five scales", "doi:10.1109/ACSSC.2003.1292216"),
         ("cycle-error", "Distance of sources from what they become there and back", "arXiv:1703.10593"),
         ("identity-error", "Distance of targets from what the translator makes of them", "arXiv:1703.10593"),
     ),

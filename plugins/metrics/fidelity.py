@@ -88,7 +88,7 @@ def kid() -> Metric:
     """Squared MMD of features with a cubic kernel (Binkowski et al., 2018), unbiased at any number of samples."""
     return Metric(
         (Value("kid", "KID", "lower", 0.0, unbiased=True),),
-        lambda view: {"kid": kernel_distance(view.features(), view.features("reference"))},
+        lambda view: {"kid": kid_of(view.features(), view.features("reference"))},
         least=lambda dimensions: KID_LEAST,
         fewest=4,
         refuses=refuses,
@@ -169,7 +169,7 @@ SEED = 2020
 """Seed of the subsets and the shuffle, torch-fidelity's default."""
 
 
-def kernel_distance(generated: Tensor, reference: Tensor) -> Measured:
+def kid_of(generated: Tensor, reference: Tensor) -> Measured:
     """KID: squared MMD of features (N, D), (M, D) with a cubic kernel, the mean over random subsets.
 
     Binkowski et al., 2018. The estimate is unbiased at any N, so it may be just below 0. The interval is the sampling

@@ -15,6 +15,7 @@ from aigc_zoo.artefacts.runs import RunDirectory, read_lines
 from aigc_zoo.bench.results import read_results
 from aigc_zoo.errors import DataError
 from aigc_zoo.metrics.known import installed
+from aigc_zoo.metrics.protocol import format_value
 
 from .releases import FOLDER
 
@@ -93,6 +94,18 @@ def test_a_row_can_map_values_and_name_its_recipe(monkeypatch: pytest.MonkeyPatc
 )
 def test_cards_of_any_form_pass(odd: dict[str, Any]) -> None:
     assert migration.card(odd, PATH).keys() == odd.keys()
+
+
+def test_extractors_without_a_network_are_components_now() -> None:
+    old = {"name": "modes-points", "value": 7, "protocol": {"metric": "modes", "extractor": "points"}}
+    old["protocol"] |= {"settings": {"of": 8}}
+    found = migration.record(old, PATH)
+    assert found["protocol"]["extractor"] == "zoo/points"
+    assert format_value(found) == "7 of 8"
+    pixels = {"metric": "duplicates", "extractor": "pixels", "extractor_sha256": "mean 8x8"}
+    found = migration.record({"name": "duplicates-pixels", "value": 0.5, "protocol": pixels}, PATH)
+    assert (found["protocol"]["extractor"], found["protocol"]["extractor_sha256"]) == ("zoo/pixels", "none")
+    assert "of" not in found
 
 
 def test_records_lines_and_results() -> None:

@@ -176,13 +176,13 @@ def test_show_applies_the_preset(mine: str, capsys: Output) -> None:
     ],
 )
 def test_show_states_the_files_of_a_modality(modality: str, expected: tuple[str, ...], capsys: Output) -> None:
-    assert main(["show", modality]) == 0
+    assert main(["show", modality, "--kind", "modality"]) == 0
     out, err = capsys.readouterr()
     assert err == ""
     for words in expected:
         assert words in " ".join(out.split()) or words in out, words
     assert max(map(len, out.splitlines())) <= 100
-    assert main(["show", modality, "--json"]) == 0
+    assert main(["show", modality, "--kind", "modality", "--json"]) == 0
     assert set(json.loads(capsys.readouterr().out)["files"]) == {"reads", "one sample", "all samples"}
 
 

@@ -36,7 +36,7 @@ def value(evaluator: Evaluator, images: Tensor) -> float:
 def statistics_of(evaluator: Evaluator) -> Statistics:
     """Mean and covariance of the reference, as FID asks for them."""
     samples = evaluator.generated(lambda: iter(()), num=0)
-    return reference_statistics(SplitView(evaluator.judge, evaluator.reference, samples))
+    return reference_statistics(SplitView(evaluator.extraction, evaluator.reference, samples))
 
 
 # --- values -----------------------------------------------------------------------------------------------------------

@@ -94,7 +94,7 @@ def ours(extractor: Extractor, fake: Tensor, real: Tensor, batch: int = 64) -> d
     precision, recall = fidelity.precision_recall(a.values, b.values)
     return {
         "fid": fidelity.frechet(*(fidelity.statistics(one.values) for one in (a, b))),
-        "kid": fidelity.kernel_distance(a.values, b.values).value,
+        "kid": fidelity.kid_of(a.values, b.values).value,
         "isc": fidelity.inception_score(a.logits).value,
         "precision": precision.value,
         "recall": recall.value,
