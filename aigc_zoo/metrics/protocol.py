@@ -32,7 +32,7 @@ def protocol(
 
     num, reference_num   number of samples, and of reference samples they are compared with
     resize               how the dataset was resized, "none" if it was not
-    extractor            full id of the extractor; `extractor_sha256` is the digest of its tensors
+    extractor            full id of the extractor, "" for none; `extractor_sha256` is the digest of its tensors
     weights              "averaged" or "raw" for a generator, "files" for images from elsewhere
     seed                 seed of the noise, None for images from elsewhere
     settings             settings of the metric: subsets, splits, neighbours
@@ -91,7 +91,8 @@ def describe(stamp: Mapping[str, Any]) -> str:
     parts = [f"{stamp['num']:,} samples ({weights})"]
     if stamp["reference"]:
         parts.append(f"against {stamp['reference_num']:,} of {stamp['reference']} {stamp['split']}")
-    parts.append(f"by {stamp['extractor']}")
+    if stamp["extractor"]:
+        parts.append(f"by {stamp['extractor']}")
     text = " ".join(parts)
     if stamp["resize"] not in ("", "none"):
         text += f", resized: {stamp['resize']}"

@@ -24,6 +24,7 @@ from aigc_zoo.metrics import generated
 from aigc_zoo.metrics.evaluate import Evaluator
 from aigc_zoo.metrics.features import load_extractor
 from aigc_zoo.metrics.known import Metrics
+from aigc_zoo.metrics.protocol import describe
 from aigc_zoo.run.evaluate import evaluate
 from aigc_zoo_plugins.metrics.pairs import ms_ssim_of, psnr_of, ssim_of
 
@@ -189,6 +190,7 @@ def test_pairs_are_measured_on_inputs_of_the_split_that_is_evaluated(
         stamp = record["protocol"]
         assert (stamp["reference"], stamp["split"], stamp["reference_num"]) == ("pairs", evaluated, 100)
         assert (stamp["extractor"], stamp["num"]) == ("", 100)
+        assert describe(stamp) == f"100 samples (averaged weights) against 100 of pairs {evaluated}"
     assert value_of(records, "cycle-error") == pytest.approx(0.05, abs=1e-6), "0.1 of a range of 2"
     assert value_of(records, "identity-error") == pytest.approx(0.1, abs=1e-6)
 
