@@ -15,8 +15,8 @@ from aigc_zoo.modality import from_uint8
 
 IMAGES = ("image",)
 
-AT_ONCE = 1 << 20
-"""Values of images that are compared at a time."""
+AT_ONCE = 1 << 18
+"""Values of images that are compared at a time, so few that intermediate results stay in the cache."""
 
 PEAK = 255.0
 EQUAL = 100.0
@@ -76,7 +76,7 @@ def _of_pairs(value: Value, similarity: Callable[[Tensor, Tensor], Tensor], side
 
 
 def _at_once(spec: Spec) -> int:
-    """Pairs whose intermediate results, a dozen in float64, need about 100 MB."""
+    """Pairs that are compared at a time."""
     return max(1, AT_ONCE // math.prod(spec.shape))
 
 
@@ -154,9 +154,17 @@ def _maps(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _blurred(x: Tensor) -> Tensor:
-    places = torch.arange(WINDOW, dtype=x.dtype, device=x.device) - WINDOW // 2
+    """Weighted means over all whole windows, (N, C, H, W) -> (N, C, H - 10, W - 10)."""
+    return _weighted(_weighted(x, 2), 3)
+
+
+def _weighted(x: Tensor, dim: int) -> Tensor:
+    """Weighted means along one dimension, by adding shifted slices: ten times as fast as a convolution in float64."""
+    places = torch.arange(WINDOW, dtype=torch.float64) - WINDOW // 2
     window = torch.exp(-places.square() / (2 * SIGMA**2))
-    window = (window / window.sum()).view(1, 1, 1, WINDOW)
-    flat = x.flatten(0, 1)[:, None]
-    flat = F.conv2d(F.conv2d(flat, window), window.transpose(2, 3))
-    return flat.view(*x.shape[:2], *flat.shape[2:])
+    first, *others = (window / window.sum()).tolist()
+    length = x.shape[dim] - WINDOW + 1
+    total = x.narrow(dim, 0, length) * first
+    for place, weight in enumerate(others, 1):
+        total.add_(x.narrow(dim, place, length), alpha=weight)
+    return total

@@ -190,7 +190,7 @@ def test_pairs_are_measured_on_inputs_of_the_split_that_is_evaluated(
         stamp = record["protocol"]
         assert (stamp["reference"], stamp["split"], stamp["reference_num"]) == ("pairs", evaluated, 100)
         assert (stamp["extractor"], stamp["num"]) == ("", 100)
-        assert describe(stamp) == f"100 samples (averaged weights) against 100 of pairs {evaluated}"
+        assert describe(stamp) == f"100 samples (raw weights) against 100 of pairs {evaluated}"
     assert value_of(records, "cycle-error") == pytest.approx(0.05, abs=1e-6), "0.1 of a range of 2"
     assert value_of(records, "identity-error") == pytest.approx(0.1, abs=1e-6)
 
@@ -305,3 +305,37 @@ def test_two_ranks_measure_exactly_what_one_does(file: Path, run: Path, tmp_path
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=env)
     assert done.returncode == 0, done.stderr
     assert (out / "metrics.jsonl").read_text() == (run / "metrics.jsonl").read_text()
+
+
+LARGE = """
+import resource, torch
+from aigc_zoo.data.samples import image_samples, with_entries
+from aigc_zoo.metrics import generated
+from aigc_zoo.metrics.evaluate import Evaluator
+
+COUNT = 768
+photos = torch.randint(0, 256, (64, 3, 256, 256), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+few = image_samples("photos", "train", photos)
+
+
+def source():
+    for number in range(COUNT // 64):
+        yield {"fake": photos.roll(number, 3), "real": photos}
+
+
+metrics = ("psnr", "ssim")
+data = with_entries(few, source=few)
+evaluator = Evaluator(None, data, metrics=metrics, num=COUNT, has_entry=lambda name: True)
+assert 2 * COUNT * photos[0].nbytes > generated.KEEP, "they are not kept"
+values = [record["value"] for record in evaluator.score(evaluator.generated(source), weights="files", seed=None)]
+assert 0 < values[1] < 1 < values[0] < 100, values
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10)
+"""
+
+
+@pytest.mark.slow
+def test_pairs_of_large_images_need_less_than_a_gibibyte() -> None:
+    """Rows that do not fit are read again for each metric, so that the number of pairs does not count."""
+    done = subprocess.run([sys.executable, "-c", LARGE], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) < 1_024
