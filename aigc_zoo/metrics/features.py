@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from aigc_zoo.artefacts.checkpoint import digest
 from aigc_zoo.data.download import fetch
+from aigc_zoo.data.modalities import modality_of_extractor
 from aigc_zoo.errors import ConfigError, DataError, ZooError
 from aigc_zoo.metrics.fidelity import library
 from aigc_zoo.metrics.protocol import versions_of
@@ -50,6 +51,7 @@ class Extractor:
     note      a sentence for the user on its weights or features
     classes   names of the classes of its logits, as its component states them
     groups    the only metric groups that its features are meant for; () for all
+    modality  of the samples that it takes, as specs name it; "" where the core made it for the data
     """
 
     id: str
@@ -61,6 +63,7 @@ class Extractor:
     note: str = ""
     classes: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
+    modality: str = ""
 
     @torch.no_grad()
     def extract_features(self, images: Tensor) -> Features:
@@ -131,6 +134,7 @@ def load_extractor(
         versions=versions_of() | {entry.distribution if entry.file is None else entry.namespace: entry.version},
         note=" ".join(source.notes),
         classes=entry.component.classes,
+        modality=modality_of_extractor(catalogue, entry),
     )
 
 
