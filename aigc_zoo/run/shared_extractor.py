@@ -1,4 +1,4 @@
-"""Extractors that train a run and judge it: a generator is then better in their features than it is in others."""
+"""Extractors that a run is trained and evaluated with: its generator is better in their features than in others."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ def marked(records: Iterable[Mapping[str, Any]], card: Mapping[str, Any]) -> lis
 
 
 def warning(extractors: Iterable[str], card: Mapping[str, Any]) -> str:
-    """A sentence for the user where one of these extractors judges the run and trains it; "" otherwise."""
+    """A sentence for the user where a run is trained with one of the extractors that evaluate it; "" otherwise."""
     shared = extractors_of_losses(card)
     both = " and ".join(dict.fromkeys(one for one in extractors if one in shared))
     return (
-        f"{both} judges this run and trains it: its values are too good, and not comparable with those of runs that "
-        "are trained without it; choose another one with --extractor"
+        f"this run is trained and evaluated with {both}: such values are too good, and not comparable with those "
+        "of runs that are trained without it; evaluate with another --extractor"
         if both
         else ""
     )
