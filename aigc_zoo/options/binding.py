@@ -68,7 +68,7 @@ def bound(entry: Entry, values: Mapping[str, Value]) -> Any:
 
 
 def frozen_extractor(entry: Entry, values: Mapping[str, Value], flag: str) -> Callable[[], Any]:
-    """The value of a slot for an extractor: builds it with its weights, shipped, downloaded or of --SLOT.weights."""
+    """The value of a slot for an extractor: builds it with weights, shipped, downloaded or of the file at `flag`."""
     build, file = bound(entry, values), values.get("weights")
 
     def extractor() -> Any:
@@ -76,7 +76,7 @@ def frozen_extractor(entry: Entry, values: Mapping[str, Value], flag: str) -> Ca
             return build()
         from aigc_zoo.metrics.features import ExtractorWeights
 
-        return build(ExtractorWeights(entry.id, None if file is None else Path(str(file)), option=f"{flag}.weights"))
+        return build(ExtractorWeights(entry.id, None if file is None else Path(str(file)), option=flag))
 
     return extractor
 

@@ -19,7 +19,7 @@ from aigc_zoo.options.overlays import Overlay
 from aigc_zoo.options.references import PREFIX
 from aigc_zoo.options.settings import RUN_SETTINGS, RunSettings
 from aigc_zoo.options.signatures import read
-from aigc_zoo.options.values import Option, Value
+from aigc_zoo.options.values import Option, Value, flag_of
 from aigc_zoo.plugins import Catalogue, Found, packages_of
 from aigc_zoo.text import zoo_command
 
@@ -132,9 +132,10 @@ def build(catalogue: Catalogue, configuration: Configuration) -> Recipe:
             component = catalogue.find(option.slot, one).entry
             start = prefix(option, component)
             own = {key[len(start) :]: value for key, value in configuration.options.items() if key.startswith(start)}
-            made.append(
-                frozen_extractor(component, own, option.flag) if option.slot == "extractor" else bound(component, own)
-            )
+            if option.slot == "extractor":
+                made.append(frozen_extractor(component, own, flag_of(f"{start}weights")))
+            else:
+                made.append(bound(component, own))
         parts[option.key] = tuple(made) if option.repeated else made[0] if made else None
     recipe = call(entry, **arguments(entry, plain), **parts)
     if not isinstance(recipe, Recipe):

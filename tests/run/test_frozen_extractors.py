@@ -32,6 +32,7 @@ from aigc_zoo.testing.thread_ranks import run_on_ranks
 from .conftest import digests_of
 
 PLUGIN = """
+from dataclasses import replace
 from typing import Annotated, Any
 
 import torch
@@ -52,6 +53,7 @@ def zoo_components():
         return Component(kind=kind, name=name, target=f"{__name__}:{name}", summary="s", notes="n", **more)
 
     yield component("recipe", "translate", defaults={"data": "local/pairs"}, presets={"plain": {"features": "none"}})
+    yield component("recipe", "several", defaults={"data": "local/pairs"})
     yield component("recipe", "refine", defaults={"data": "local/pairs"})
     yield component("dataset", "pairs")
     yield component("dataset", "sounds")
@@ -84,6 +86,10 @@ def translate(*, features: Annotated[Any, Slot("extractor")] | None = "zoo-rgb32
     return Recipe(networks=lambda spec: {"G": Translator()}, players={"generator": player}, generate=generate,
                   frozen={} if features is None else {"F": features}, inputs=("source",), ema={"G": 0.9},
                   batch_size=4, steps=6)
+
+
+def several(*, features: Annotated[tuple[Any, ...], Slot("extractor")] = ("zoo-rgb32", "remote")) -> Recipe:
+    return replace(translate(features=None), frozen={f"F{n}": build for n, build in enumerate(features)})
 
 
 def refine(*, features: Annotated[Any, Slot("extractor")] = "dial") -> Recipe:
@@ -357,6 +363,16 @@ def test_messages_name_the_option_of_the_slot(zoo: Catalogue, tmp_path: Path, mo
         ready(zoo, features="remote", **{"features.weights": str(tmp_path / "none.pth")}).trainer()
     with pytest.raises(ZooError, match=r"--features\.weights with --features zoo-rgb32: --features .* brings it"):
         ready(zoo, **{"features.weights": "x"})
+
+
+def test_a_slot_holds_several_extractors(zoo: Catalogue, tmp_path: Path) -> None:
+    file = weights_file(tmp_path / "weights.pth", 0.5)
+    prepared = ready(zoo, "several", **{"features.remote.weights": str(file)})
+    trainer = prepared.trainer()
+    assert list(trainer.frozen) == ["F0", "F1"]
+    assert prepared.card(trainer)["loss_extractors"] == ["local/remote", "zoo/zoo-rgb32"]
+    with pytest.raises(DataError, match=r"another file with --features\.remote\.weights FILE"):
+        ready(zoo, "several", **{"features.remote.weights": str(tmp_path / "none.pth")}).trainer()
 
 
 # --- what is refused and estimated ------------------------------------------------------------------------------------
