@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import nn
 
 from aigc_zoo import __version__, devices
 from aigc_zoo.artefacts.runs import RunDirectory
-from aigc_zoo.engine.trainer import Trainer
+from aigc_zoo.engine import fast
 from aigc_zoo.errors import ZooError
 from aigc_zoo.options import held, references
 from aigc_zoo.options.references import exists, expanded
@@ -24,14 +25,14 @@ if TYPE_CHECKING:
     from aigc_zoo.run.prepare import Prepared
 
 
-def card_of(prepared: Prepared, trainer: Trainer) -> dict[str, Any]:
+def card_of(prepared: Prepared, engine: fast.Choice, frozen: Mapping[str, nn.Module]) -> dict[str, Any]:
     """The card; a run resumes only with an equal one. Equal content under another name or path is equal.
 
     Data and extractors are stored as full ids, with the packages that provide them, so that a missing one can be named.
     `frozen` has the digests of frozen networks, and `loss_extractors` are the extractors in the recipe's slots.
     """
     train, catalogue, extractor = prepared.train, prepared.catalogue, prepared.extractor
-    engine, of_losses = trainer.engine.choice, held(catalogue, prepared.configuration, "extractor")
+    of_losses = held(catalogue, prepared.configuration, "extractor")
     return {
         **prepared.configuration.card(),
         "data": {
@@ -56,7 +57,7 @@ def card_of(prepared: Prepared, trainer: Trainer) -> dict[str, Any]:
         "steps": prepared.steps,
         "seed": prepared.settings.seed,
         "cadence": asdict(prepared.cadence),
-        "frozen": digests_of(trainer.frozen),
+        "frozen": digests_of(frozen),
         "loss_extractors": sorted({entry.id for _, entry in of_losses}),
         "extractor": extractor,
         "extractor_plugins": _packages(catalogue, "extractor", extractor) if extractor else {},

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from aigc_zoo import devices, options
 from aigc_zoo.data import resolve
@@ -172,9 +172,12 @@ class Prepared:
             more["extractor"] = extractor
         return replace(self, splits={name: replace(samples, **more) for name, samples in self.splits.items()})
 
-    def card(self, trainer: Trainer) -> dict[str, Any]:
-        """The card: all that the run's results depend on, and the engine. A run resumes only with an equal card."""
-        return card_of(self, trainer)
+    def card(self, engine: fast.Choice, frozen: Mapping[str, nn.Module] | None = None) -> dict[str, Any]:
+        """The card: all that the run's results depend on, with the engine and the frozen networks of its trainer.
+
+        A run resumes only with an equal card.
+        """
+        return card_of(self, engine, frozen or {})
 
 
 def prepare(

@@ -30,16 +30,16 @@ def pix2pix(
 ) -> Recipe:
     """D minimizes half of the adversarial loss of (source, real) and (source, G(source)); G minimizes its own + L1.
 
-    The entry `source` is translated; `real` is its counterpart (equations 1 to 4).
+    The entry `source` is translated; `real` is its counterpart (equations 1 to 4). The perceptual term, which the paper
+    has not, is that of Johnson, Alahi and Fei-Fei (2016, arXiv:1603.08155, section 3.2) on pooled features.
 
     generator: network from source to image.
     discriminator: network on source and image, one above the other in channels.
     loss: adversarial loss of both networks.
     adversarial: weight of the adversarial term of G; 0 trains G on L1 alone, without a discriminator.
     l1: weight of the mean absolute difference between G(source) and real.
-    features: extractor of the perceptual term (Johnson, Alahi and Fei-Fei, 2016, arXiv:1603.08155); none for no such
-        term, as in the paper.
-    perceptual: weight of the mean squared difference between the features of G(source) and of real, with --features.
+    features: extractor of the perceptual term of G; none for no such term, as in the paper.
+    perceptual: weight of the mean squared difference between the features of G(source) and real, with --features.
     lr: learning rate of both networks.
     lr_schedule: linear keeps lr for the first half of training, then falls to 0, as in the authors' code.
     beta1: Adam's decay of the first moment.

@@ -269,6 +269,8 @@ def test_a_run_records_its_extractor_and_stores_none_of_it(zoo: Catalogue, tmp_p
     found = run.newest_valid()
     assert found is not None
     assert not [name for name in found.tensors if ".F." in name or "/F." in name]
+    configuration = options.resolve(zoo, None, file=options.read_file(run.path), origin="python")
+    assert configuration.card()["slots"] == card["slots"], "the card is a configuration file"
     without = RunDirectory(ran(zoo, tmp_path / "without", "translate.plain").folder).read_card()
     assert (without["frozen"], without["loss_extractors"], without["slots"]) == ({}, [], {"features": None})
 
@@ -370,7 +372,7 @@ def test_a_slot_holds_several_extractors(zoo: Catalogue, tmp_path: Path) -> None
     prepared = ready(zoo, "several", **{"features.remote.weights": str(file)})
     trainer = prepared.trainer()
     assert list(trainer.frozen) == ["F0", "F1"]
-    assert prepared.card(trainer)["loss_extractors"] == ["local/remote", "zoo/zoo-rgb32"]
+    assert prepared.card(trainer.engine.choice, trainer.frozen)["loss_extractors"] == ["local/remote", "zoo/zoo-rgb32"]
     with pytest.raises(DataError, match=r"another file with --features\.remote\.weights FILE"):
         ready(zoo, "several", **{"features.remote.weights": str(tmp_path / "none.pth")}).trainer()
 
