@@ -121,13 +121,15 @@ class Recipe:
     draw       all noise of a batch: z, codes, one uniform `u` per sample. It gets the shapes of the global batch (the
                values are placeholders), may use torch's global generator, and depends on nothing else
     generate   {"fake": ..., and what belongs to it}; keyword-only parameters are options of `zoo sample`
-    generators the networks that `generate` uses
+    generators the networks that `generate` uses, frozen ones among them
     inputs     real entries that `generate` reads
     imitates   the entry that fakes are compared with
     paired     rows of all entries belong together; False for two domains without pairs
     ema        network -> decay of the EMA of its weights; a number d means min(d, (1 + n) / (10 + n)) at step n, a
                schedule (nets, batch) is used unchanged
-    frozen     pretrained helper networks, built once, never trained and never saved
+    frozen     pretrained networks of losses or of `generate`, by the functions that build them, such as an extractor
+               in a `Slot("extractor")`: in evaluation mode, never trained, without EMA and never saved; the card has
+               their digests, and a run resumes with equal ones
     multiple   networks generate samples of other sizes than they were trained on, with sides that are multiples of
                this; 0 if they do not
     dataset, batch_size, steps or images    defaults where the component's `defaults` state none

@@ -8,6 +8,7 @@ from typing import Any
 from aigc_zoo.data.kinds import Kinds
 from aigc_zoo.discovery import Entry
 from aigc_zoo.errors import ConfigError
+from aigc_zoo.game import Spec
 from aigc_zoo.modality import Modality
 from aigc_zoo.options import bind
 from aigc_zoo.plugins import Catalogue
@@ -25,6 +26,12 @@ def kinds(catalogue: Catalogue, wanted: str = "", **options: Any) -> Kinds:
         found = {_short(entry): modality(catalogue, entry.id) for entry in ours}
         found = dict(sorted(found.items(), key=lambda item: -item[1].rank))
     return Kinds(found, {key: value for key, value in options.items() if value is not None})
+
+
+def modality_of_extractor(catalogue: Catalogue, entry: Entry) -> str:
+    """The modality of the samples that an extractor takes, as specs name it. Raises ConfigError for an unknown one."""
+    stated = entry.component.modality
+    return _short(catalogue.find("modality", stated, entry.namespace).entry) if stated else Spec.modality
 
 
 def _short(entry: Entry) -> str:

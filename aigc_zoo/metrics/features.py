@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from aigc_zoo.artefacts.checkpoint import digest
 from aigc_zoo.data.download import fetch
+from aigc_zoo.data.modalities import modality_of_extractor
 from aigc_zoo.errors import ConfigError, DataError, ZooError
 from aigc_zoo.game import Spec
 from aigc_zoo.metrics.protocol import versions_of
@@ -136,7 +137,7 @@ def load_extractor(
         versions=versions_of() | {entry.distribution if entry.file is None else entry.namespace: entry.version},
         note=" ".join(source.notes),
         classes=entry.component.classes,
-        modality=entry.component.modality or Spec.modality,
+        modality=modality_of_extractor(catalogue, entry),
         coarse="coarse" in entry.component.tags,
         num=int(getattr(module, "num", 0)),
         reference_num=int(getattr(module, "reference_num", 0)),
@@ -151,18 +152,22 @@ class ExtractorWeights:
     """Callable that returns tensors which an extractor does not ship: from the user's file, or downloaded once.
 
     A download must be the published file. A user's file may differ, for example weights of a later training: it is read
-    as tensors only, `notes` names it, and its digest is in the protocol.
+    as tensors only, `notes` names it, and its digest is in the protocol. `option` is that of the command line which
+    takes the file.
     """
 
     extractor: str
     file: Path | None = None
+    option: str = "--extractor-weights"
     notes: list[str] = field(default_factory=list)
 
     def __call__(self, url: str, *, sha256: str, size: int) -> dict[str, Tensor]:
         """The tensors of the file with this digest and about this size in bytes. Raises DataError, ConfigError."""
         if self.file is None:
-            return read_weights(self._download(url, sha256, size), sha256={sha256}, max_bytes=2 * size)
-        data = _read_bytes(self.file, 2 * size)
+            return read_weights(
+                self._download(url, sha256, size), sha256={sha256}, max_bytes=2 * size, option=self.option
+            )
+        data = _read_bytes(self.file, 2 * size, self.option)
         found = hashlib.sha256(data).hexdigest()
         if found != sha256:
             self.notes.append(
@@ -178,34 +183,37 @@ class ExtractorWeights:
             fetch(url, path, f"sha256:{sha256}", 2 * size)
         except ZooError as error:
             message = "\n".join(str(error).splitlines()[:2])
-            raise type(error)(f"{self.extractor}: {message}\nor pass the file with --extractor-weights FILE") from error
+            raise type(error)(f"{self.extractor}: {message}\nor pass the file with {self.option} FILE") from error
         return path
 
 
-def read_weights(path: Path, *, sha256: Collection[str], max_bytes: int) -> dict[str, Tensor]:
-    """Read the tensors of a file written by `torch.save`, if its SHA-256 is one of those. Raises DataError.
+def read_weights(
+    path: Path, *, sha256: Collection[str], max_bytes: int, option: str = "--extractor-weights"
+) -> dict[str, Tensor]:
+    """Read the tensors of a file written by `torch.save`, if its SHA-256 is one of those. Raises DataError, whose text
+    names the `option` that takes another file.
 
     This is the only place where the zoo reads a pickle: of known content, capped in size, tensors only, from the same
     bytes that were hashed. Without the check a file with a flipped bit would load (388 of 400, measured).
     """
-    data = _read_bytes(path, max_bytes)
+    data = _read_bytes(path, max_bytes, option)
     found = hashlib.sha256(data).hexdigest()
     if found not in sha256:
         wanted = " or ".join(sorted(one[:16] for one in sha256))
         raise DataError(
             f"{path} is not the published weights file: its SHA-256 begins with {found[:16]}, not {wanted}\n"
-            "delete it, or pass another file with --extractor-weights FILE"
+            f"delete it, or pass another file with {option} FILE"
         )
     return _tensors(path, data, max_bytes)
 
 
-def _read_bytes(path: Path, max_bytes: int) -> bytes:
+def _read_bytes(path: Path, max_bytes: int, option: str) -> bytes:
     try:
         with path.open("rb") as file:
             data = file.read(max_bytes + 1)
     except OSError as error:
         raise DataError(
-            f"the weights file {path} cannot be read: {error.strerror}\npass another file with --extractor-weights FILE"
+            f"the weights file {path} cannot be read: {error.strerror}\npass another file with {option} FILE"
         ) from error
     if len(data) > max_bytes:
         raise DataError(

@@ -37,6 +37,8 @@ def protocol(
     seed                 seed of the noise, None for images from elsewhere
     settings             settings of the metric: subsets, splits, neighbours
     few                  present if --allow-few admitted fewer samples than the metric needs
+
+    An evaluation adds `trained_with`, true, where a loss of the run used the extractor.
     """
     stamp = {
         "metric": metric, "num": num, "shape": list(shape), "resize": resize, "extractor": extractor,
@@ -94,6 +96,8 @@ def describe(stamp: Mapping[str, Any]) -> str:
     if stamp["extractor"]:
         parts.append(f"by {stamp['extractor']}")
     text = " ".join(parts)
+    if stamp.get("trained_with"):
+        text += ", which also trained it"
     if stamp["resize"] not in ("", "none"):
         text += f", resized: {stamp['resize']}"
     return f"{text}, fewer than needed" if stamp.get("few") else text

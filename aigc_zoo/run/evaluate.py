@@ -31,6 +31,7 @@ from aigc_zoo.run.evaluation_samples import entries_of, evaluation_seed, generat
 from aigc_zoo.run.generator import Generator, load_generator
 from aigc_zoo.run.held_out import held_out_split, inputs_of
 from aigc_zoo.run.own_data import own_splits
+from aigc_zoo.run.shared_extractor import marked, warning
 
 FILES = (".zip", ".npy", ".npz")
 """Suffixes of files with samples."""
@@ -90,7 +91,10 @@ def evaluate(
         chunks = evaluators[0].generated(lambda: ({"fake": one} for one in dataset_batches(samples, evaluators[0].num)))
         return _score(*evaluators, chunks, weights, None)
     assert generator is not None
-    return _score(*evaluators, generated_samples(sampler, evaluators[0]), generator.weights, seed)
+    if text := warning((one.id for each in evaluators for one in each.extractors), generator.card):
+        note(text)
+    records = _score(*evaluators, generated_samples(sampler, evaluators[0]), generator.weights, seed)
+    return marked(records, generator.card)
 
 
 def source_of(catalogue: Catalogue, source: Path, best: bool = False) -> Path:

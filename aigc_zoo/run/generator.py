@@ -41,11 +41,11 @@ LENGTH = {"steps": 1}
 def save_generator(path: Path, trainer: Trainer, card: Mapping[str, Any]) -> None:
     """Writes the generators, with EMA weights where there are any, and the card that rebuilds them."""
     nets = trainer.sampler(inputs=lambda rows: {}).nets  # nothing is sampled here
-    generators = {name: nets[name] for name in trainer.recipe.generators}
+    generators = {name: nets[name] for name in trainer.recipe.generators if name not in trainer.frozen}
     tensors = {f"{name}.{key}": value for name, net in generators.items() for key, value in net.state_dict().items()}
     own_card = generator_card(card, trainer.step, trainer.images, trainer.progress) | {
         "generators": {name: "averaged" if name in trainer.ema else "raw" for name in generators},
-        "frozen": {name: digest_of(network) for name, network in trainer.frozen.items()},
+        "frozen": digests_of(trainer.frozen),
     }
     checkpoint.save(path, tensors, own_card)
 
@@ -55,7 +55,8 @@ def generator_card(card: Mapping[str, Any], step: int, images: int, t: float) ->
     data = card["data"]
     extended = [record for record in card.get("extended", []) if record["uses_t"]]  # others change no result
     records = {key: value for key, value in (("inexact", card.get("inexact")), ("extended", extended)) if value}
-    kept = ("schema", "recipe", "slots", "options", "plugins", "versions", "extractor", "extractor_plugins")
+    extractors = ("extractor", "extractor_plugins", "loss_extractors")
+    kept = ("schema", "recipe", "slots", "options", "plugins", "versions", *extractors)
     return (
         {key: card[key] for key in kept if key in card}
         | records
@@ -179,7 +180,7 @@ def load_generator(catalogue: plugins.Catalogue, path: Path, *, device: torch.de
     recipe = options.build(catalogue, configuration_of(catalogue, card))
     spec = spec_from(card["spec"])
     nets = build_networks(recipe, spec, seed=0)
-    generators = Nets({name: nets[name] for name in recipe.generators})
+    generators = Nets({name: nets[name] for name in recipe.generators if name not in recipe.frozen})
     for name, net in generators.items():
         try:
             net.load_state_dict(under(f"{name}.", tensors))
@@ -188,8 +189,8 @@ def load_generator(catalogue: plugins.Catalogue, path: Path, *, device: torch.de
                 f"{path}: its weights do not fit the network {name} of the installed {card['recipe']} "
                 f"(saved by {_versions(card)}): install that version"
             ) from error
-    for name, build in recipe.frozen.items():
-        generators[name] = build()
+    for name in (name for name in recipe.generators if name in recipe.frozen):
+        generators[name] = recipe.frozen[name]()
         if card["frozen"].get(name, "") not in ("", digest_of(generators[name])):
             raise ConfigError(f"{path}: the frozen network {name} differs from the one used in training")
     nets = generators.requires_grad_(False).eval().to(device)
@@ -245,7 +246,13 @@ def _from_checkpoint(
     names = {name.split(".", 1)[0] for name in averaged}
     raw = {name: tensor for name, tensor in under("nets/", tensors).items() if name.split(".", 1)[0] not in names}
     own_card = generator_card(card, saved["step"], saved["images"], min(1.0, saved["step"] / card["steps"]))
-    return raw | averaged, own_card | {"generators": dict.fromkeys(names, "averaged"), "frozen": {}}
+    made = {"generators": dict.fromkeys(names, "averaged"), "frozen": card.get("frozen", {})}
+    return raw | averaged, own_card | made
+
+
+def digests_of(networks: Mapping[str, nn.Module]) -> dict[str, str]:
+    """The digests of frozen networks, for cards."""
+    return {name: digest_of(network) for name, network in networks.items()}
 
 
 def digest_of(module: nn.Module) -> str:

@@ -25,6 +25,7 @@ from aigc_zoo.run import previews
 from aigc_zoo.run.default_metrics import evaluation_metrics, memorization_metrics
 from aigc_zoo.run.evaluation_samples import EVALUATION_SEED, entries_of, evaluation_seed, generated_samples
 from aigc_zoo.run.generator import load_generator
+from aigc_zoo.run.shared_extractor import marked
 
 HELD_OUT = ("test", "val")
 """Names of splits that are not trained on; the first that a dataset has is its held-out split."""
@@ -79,9 +80,10 @@ def evaluate_held_out(
             sampler = generator.sampler(seed=evaluation_seed(EVALUATION_SEED), inputs=inputs)
             held_out, memorization = _evaluators(evaluator, split, sampler)
             generated = generated_samples(sampler, held_out)
-            found = held_out.score(generated, weights=generator.weights, seed=EVALUATION_SEED)
+            found = marked(held_out.score(generated, weights=generator.weights, seed=EVALUATION_SEED), generator.card)
             if which == "final" and memorization.metrics:
-                found += memorization.score(generated, weights=generator.weights, seed=EVALUATION_SEED)
+                scored = memorization.score(generated, weights=generator.weights, seed=EVALUATION_SEED)
+                found += marked(scored, generator.card)
                 write_nearest(directory.nearest_path, generated, memorization, generator.modality)
             records += [{"which": which, "step": step, **record} for record in found]
         if best == last:  # the final generator is the best one

@@ -130,7 +130,7 @@ class _Run:
 
     def _card(self) -> dict[str, Any]:
         place = {"directory": str(self.directory.path.resolve())}
-        return self.prepared.card(self.trainer.engine.choice) | place
+        return self.prepared.card(self.trainer.engine.choice, self.trainer.frozen) | place
 
     # --- the loop ----------------------------------------------------------------------------------------------------
 

@@ -24,6 +24,7 @@ from aigc_zoo.run.generator import save_generator
 from aigc_zoo.run.held_out import evaluate_held_out, held_out_split
 from aigc_zoo.run.prepare import Prepared
 from aigc_zoo.run.progress import Progress
+from aigc_zoo.run.shared_extractor import marked, warning
 from aigc_zoo.run.signals import Interrupted, Stop
 
 MORE_SAMPLES = "use a larger --eval-num"
@@ -91,6 +92,7 @@ class Monitor:
         self.metrics = installed(prepared.catalogue)
         self.warnings = TrainingWarnings(self.metrics)
         self.step = 0
+        self._told = False
         self.evaluator = self._evaluator()
         until = prepared.settings.until
         names = self.evaluator.names if self.evaluator is not None else ()
@@ -119,7 +121,10 @@ class Monitor:
         if not self.prepared.ranks.first:
             return
         weights = "averaged" if len(trainer.ema) else "raw"
-        records = self.evaluator.score(generated, weights=weights, seed=EVALUATION_SEED)
+        records = marked(self.evaluator.score(generated, weights=weights, seed=EVALUATION_SEED), card)
+        if not self._told and (text := warning((one.id for one in self.evaluator.extractors), card)):
+            self._told = True
+            self.progress.say(f"note: {text}")
         lines = [{"step": self.step, "images": trainer.images, **record} for record in records]
         self.history += lines
         with self.tolerate("line of metrics"):

@@ -19,7 +19,7 @@ DIGITS = tuple(str(digit) for digit in range(10))
 NUMBERS = tuple(f"{number:03}" for number in range(1_000))
 CIFAR = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
-extractor = partial(Component, kind="extractor")
+extractor = partial(Component, kind="extractor", modality="image")
 
 
 @hookimpl

@@ -20,6 +20,8 @@ def pix2pix(
     loss: Annotated[Any, Slot("loss")] = "non-saturating",
     adversarial: Annotated[float, Range(0, 1000)] = 1.0,
     l1: Annotated[float, Range(0, 10_000)] = 100.0,
+    features: Annotated[Any, Slot("extractor")] | None = None,
+    perceptual: Annotated[float, Range(0, 10_000)] = 1.0,
     lr: Annotated[float, Range(0, 1)] = 2e-4,
     lr_schedule: Literal["constant", "linear"] = "linear",
     beta1: Annotated[float, Range(0, 0.999)] = 0.5,
@@ -28,13 +30,16 @@ def pix2pix(
 ) -> Recipe:
     """D minimizes half of the adversarial loss of (source, real) and (source, G(source)); G minimizes its own + L1.
 
-    The entry `source` is translated; `real` is its counterpart (equations 1 to 4).
+    The entry `source` is translated; `real` is its counterpart (equations 1 to 4). The perceptual term, which the paper
+    has not, is that of Johnson, Alahi and Fei-Fei (2016, arXiv:1603.08155, section 3.2) on pooled features.
 
     generator: network from source to image.
     discriminator: network on source and image, one above the other in channels.
     loss: adversarial loss of both networks.
     adversarial: weight of the adversarial term of G; 0 trains G on L1 alone, without a discriminator.
     l1: weight of the mean absolute difference between G(source) and real.
+    features: extractor of the perceptual term of G; none for no such term, as in the paper.
+    perceptual: weight of the mean squared difference between the features of G(source) and real, with --features.
     lr: learning rate of both networks.
     lr_schedule: linear keeps lr for the first half of training, then falls to 0, as in the authors' code.
     beta1: Adam's decay of the first moment.
@@ -61,6 +66,9 @@ def pix2pix(
         if adversarial:
             real = logits(nets, batch, batch["real"]) if terms.needs_real else None
             found["loss"] = adversarial * terms.generator(logits(nets, batch, batch["fake"]), real)
+        if features is not None:
+            fake, real = (nets.features(batch[name])["features"] for name in ("fake", "real"))
+            found["perceptual"] = perceptual * (fake - real).square().mean()
         return found
 
     def generate(nets: Nets, batch: Batch) -> dict[str, Tensor]:
@@ -83,6 +91,7 @@ def pix2pix(
         generate=generate,
         inputs=("source",),
         ema={"G": ema} if ema else {},
+        frozen={"features": features} if features is not None else {},
         dataset="digits-edges",
         batch_size=1,
         multiple=1,

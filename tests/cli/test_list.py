@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -157,6 +158,14 @@ def test_show_for_programs(mine: str, capsys: Output) -> None:
     assert (options["slope"]["low"], options["slope"]["high"]) == (0, 1)
     assert options["mode"]["choices"] == ["mean", "sum"]
     assert options["weight"]["default"] == 10.0
+
+
+def test_show_states_the_modality_of_an_extractor(capsys: Output) -> None:
+    assert main(["show", "zoo-rgb32"]) == 0
+    assert re.search(r"^modality +image$", capsys.readouterr().out, re.MULTILINE)
+    for name, modality in (("zoo-rgb32", "image"), ("pix2pix", "")):
+        assert main(["show", name, "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["modality"] == modality
 
 
 def test_show_applies_the_preset(mine: str, capsys: Output) -> None:
