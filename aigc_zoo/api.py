@@ -22,7 +22,7 @@ from aigc_zoo.options.references import IN_MEMORY
 from aigc_zoo.options.values import spelling
 from aigc_zoo.report.write import write_report
 from aigc_zoo.run import previews
-from aigc_zoo.run.arguments import argument
+from aigc_zoo.run.arguments import argument, typed
 from aigc_zoo.run.bars import bars, tell
 from aigc_zoo.run.device import choose_device
 from aigc_zoo.run.evaluate import evaluate, source_of
@@ -43,12 +43,15 @@ if TYPE_CHECKING:
     from PIL import Image
 
 
+@typed
 def list_models(pattern: str = "*", *, kind: str = "recipe") -> list[str]:
     """Sorted names of the installed components of a kind, or of "all"; those of other packages have full ids."""
+    kind = argument("--kind", kind)
     entries = plugins.catalogue().items(None if kind == "all" else kind, pattern)
     return [entry.name if entry.namespace == "zoo" else entry.id for entry in entries]
 
 
+@typed
 def create(name: str, *arguments: Any, kind: str = "recipe", **settings: Any) -> Any:
     """Builds a component with its options: `create("dcgan")` returns a Recipe.
 
@@ -68,6 +71,7 @@ class Run:
     `device` is that of sampling and evaluation, as of `--device`. `data` are the splits of a run on data in memory.
     """
 
+    @typed
     def __init__(
         self, path: Path | str, result: Result | None = None, *, device: str = "auto", data: Any = None
     ) -> None:
@@ -89,6 +93,7 @@ class Run:
         """The final generator, or the one of the newest checkpoint while the run is unfinished."""
         return load_generator(plugins.catalogue(), self.path, device=self._chosen_device())
 
+    @typed
     def sample(
         self,
         n: int | None = None,
@@ -132,6 +137,7 @@ class Run:
             how = {"own": self._data, "note": note}
             yield open_sampling(stack, plugins.catalogue(), self.generator, **how, **keywords)
 
+    @typed
     def evaluate(
         self,
         against: Any = None,
@@ -172,10 +178,12 @@ class Run:
                 note=lambda text: tell(f"note: {text}") if shows else None,
             )
 
+    @typed
     def report(self, out: Path | str | None = None, *, format: str = "html", title: str = "") -> Path:
         """Writes a report of the run, by default report.html in its directory, as of `zoo report`; returns its path."""
         return write_report((self.path,), None if out is None else Path(out), suffix=format, title=title)
 
+    @typed
     def export(self, to: Path | str | None = None, *, onnx: bool = False, licence: str = "") -> list[Path]:
         """Exports the generator, by default to RUN/export, as of `zoo export`; returns the paths of the files."""
         folder = export_to(self.path, to)
@@ -200,6 +208,7 @@ class Run:
         return read_lines(RunDirectory(self.path).metrics_path)
 
 
+@typed
 def train(
     recipe: str,
     data: Any = None,
@@ -243,6 +252,7 @@ def train(
     return Run(directory, result, device=configuration.run.device, data=splits)
 
 
+@typed
 def load_run(path: Path | str, *, device: str = "auto") -> Run:
     """Opens a run directory, a generator file, or weights that a plugin publishes, such as "acme/dcgan@mnist"."""
     path = resolve_source(plugins.catalogue(), path)

@@ -61,6 +61,7 @@ PROMISES: Mapping[str, str] = {
     "N2": "a run resumes with equal data, files and plugins under another name or place, bit for bit, and says so",
     "N3": "every missing recipe, component, dataset and extractor of a run names the package to install",
     "F": "random options, cards, checkpoints, archives and images are accepted or refused in words",
+    "C": "random command lines, completions and calls of public functions end in a result or in three lines at most",
     "D1": "labels beside images are read, shards are no classes, and one line says what is not read and why",
     "D2": "options of datasets reach data, card and resume, and a file goes to the dataset that states its suffix",
     "A1": "every command and option that a message advises works as it is printed, whatever the names of files",

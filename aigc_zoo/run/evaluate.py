@@ -26,7 +26,7 @@ from aigc_zoo.options import reader_of
 from aigc_zoo.plugins import Catalogue
 from aigc_zoo.run.arguments import argument
 from aigc_zoo.run.default_metrics import default_metrics
-from aigc_zoo.run.evaluation_samples import evaluation_samples, evaluation_seed
+from aigc_zoo.run.evaluation_samples import evaluation_samples, evaluation_seed, require_memory
 from aigc_zoo.run.generator import Generator, load_generator
 from aigc_zoo.run.held_out import held_out_split, inputs_of
 from aigc_zoo.run.own_data import own_splits
@@ -211,6 +211,7 @@ def _evaluate_generator(
     evaluator: Evaluator, memorization: Evaluator, generator: Generator, seed: int
 ) -> list[dict[str, Any]]:
     _check_shape(generator.spec.shape, evaluator.reference)
+    require_memory(evaluator)
     inputs = inputs_of(generator.recipe, evaluator.reference, evaluator.extractor.device)
     chunks = evaluation_samples(
         generator.sampler(seed=evaluation_seed(seed), inputs=inputs), evaluator.reference, evaluator.num

@@ -13,6 +13,7 @@ from aigc_zoo.game import Samples
 from aigc_zoo.metrics.evaluate import Evaluator
 from aigc_zoo.metrics.features import Features, concatenate
 from aigc_zoo.random import derive
+from aigc_zoo.run.free_memory import require_free
 
 EVALUATION_SEED = 0
 """Seed of the evaluated samples, the same in all runs: metrics of different seeds would not be comparable."""
@@ -35,6 +36,7 @@ def distributed_features(sampler: Sampler, evaluator: Evaluator, ranks: Ranks) -
     Every rank must call it. The extractor reads chunk by chunk, as `Evaluator.look` does, so that the number of ranks
     changes no digit.
     """
+    require_memory(evaluator)
     parts: list[Features] = []
     reference, count = evaluator.reference, evaluator.num
     for first in range(0, -(-count // CHUNK), ranks.world):
@@ -50,6 +52,12 @@ def distributed_features(sampler: Sampler, evaluator: Evaluator, ranks: Ranks) -
         ]
         evaluator.progress("samples", sum(len(part.values) for part in parts), count)
     return concatenate(parts)
+
+
+def require_memory(evaluator: Evaluator) -> None:
+    """Raises DataError for more samples than the memory can hold the features of, in parts and as a whole."""
+    num = evaluator.num
+    require_free(num, 2 * 4 * evaluator.dimensions, f"the features of {num:,} samples", "to evaluate fewer samples, ")
 
 
 def quantized(samples: Tensor, reference: Samples) -> Tensor:
