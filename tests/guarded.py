@@ -65,7 +65,7 @@ class _Guard:
 
     def _check(self, path: str) -> None:
         full = os.path.realpath(path)
-        if full.startswith((*self.roots, "/dev/", "/proc/")) or "__pycache__" in full:
+        if f"{full}/".startswith((*self.roots, "/dev/", "/proc/")) or "__pycache__" in full:
             return
         self.blocked.append(full)
         raise PermissionError(13, "blocked by the test", path)

@@ -93,9 +93,11 @@ def test_arguments_that_a_component_cannot_be_built_from() -> None:
     ],
     ids=["sample", "grid", "evaluate", "train"],
 )
-def test_more_samples_than_memory_holds(call: Call, points: Run, tmp_path: Path) -> None:
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(DataError, match="use at most") as caught:
-        patch.chdir(tmp_path)
+def test_more_samples_than_memory_holds(
+    call: Call, points: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match="use at most") as caught:
         call(points)
     assert "of memory" in str(caught.value)
 
