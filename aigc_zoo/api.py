@@ -22,7 +22,7 @@ from aigc_zoo.options.references import IN_MEMORY
 from aigc_zoo.options.values import spelling
 from aigc_zoo.report.write import write_report
 from aigc_zoo.run import previews
-from aigc_zoo.run.arguments import argument, typed
+from aigc_zoo.run.arguments import argument, public
 from aigc_zoo.run.bars import bars, tell
 from aigc_zoo.run.device import choose_device
 from aigc_zoo.run.evaluate import evaluate, source_of
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 
-@typed
+@public
 def list_models(pattern: str = "*", *, kind: str = "recipe") -> list[str]:
     """Sorted names of the installed components of a kind, or of "all"; those of other packages have full ids."""
     kind = argument("--kind", kind)
@@ -51,7 +51,7 @@ def list_models(pattern: str = "*", *, kind: str = "recipe") -> list[str]:
     return [entry.name if entry.namespace == "zoo" else entry.id for entry in entries]
 
 
-@typed
+@public
 def create(name: str, *arguments: Any, kind: str = "recipe", **settings: Any) -> Any:
     """Builds a component with its options: `create("dcgan")` returns a Recipe.
 
@@ -71,7 +71,7 @@ class Run:
     `device` is that of sampling and evaluation, as of `--device`. `data` are the splits of a run on data in memory.
     """
 
-    @typed
+    @public
     def __init__(
         self, path: Path | str, result: Result | None = None, *, device: str = "auto", data: Any = None
     ) -> None:
@@ -82,6 +82,7 @@ class Run:
         return f"Run({str(self.path)!r})"
 
     @property
+    @public
     def card(self) -> Mapping[str, Any]:
         """The card of the run, or of the generator file."""
         if self.path.is_dir():
@@ -89,11 +90,12 @@ class Run:
         return self.generator.card
 
     @cached_property
+    @public
     def generator(self) -> Generator:
         """The final generator, or the one of the newest checkpoint while the run is unfinished."""
         return load_generator(plugins.catalogue(), self.path, device=self._chosen_device())
 
-    @typed
+    @public
     def sample(
         self,
         n: int | None = None,
@@ -119,6 +121,7 @@ class Run:
             samples, spec = sampling.all(sampling.count(None if n is None else argument("-n", n), each=True))
         return SampleTensor.of(samples, spec, self.generator.modality)
 
+    @public
     def grid(self, n: int | None = None, **keywords: Any) -> Image.Image:
         """The preview of samples, beside their inputs where they have some, by default of as many as training previews;
         `keywords` as of `sample`."""
@@ -137,7 +140,7 @@ class Run:
             how = {"own": self._data, "note": note}
             yield open_sampling(stack, plugins.catalogue(), self.generator, **how, **keywords)
 
-    @typed
+    @public
     def evaluate(
         self,
         against: Any = None,
@@ -178,12 +181,12 @@ class Run:
                 note=lambda text: tell(f"note: {text}") if shows else None,
             )
 
-    @typed
+    @public
     def report(self, out: Path | str | None = None, *, format: str = "html", title: str = "") -> Path:
         """Writes a report of the run, by default report.html in its directory, as of `zoo report`; returns its path."""
         return write_report((self.path,), None if out is None else Path(out), suffix=format, title=title)
 
-    @typed
+    @public
     def export(self, to: Path | str | None = None, *, onnx: bool = False, licence: str = "") -> list[Path]:
         """Exports the generator, by default to RUN/export, as of `zoo export`; returns the paths of the files."""
         folder = export_to(self.path, to)
@@ -198,17 +201,19 @@ class Run:
         return device
 
     @property
+    @public
     def log(self) -> list[dict[str, Any]]:
         """The lines of log.jsonl."""
         return read_lines(RunDirectory(self.path).log_path)
 
     @property
+    @public
     def metrics(self) -> list[dict[str, Any]]:
         """The lines of metrics.jsonl."""
         return read_lines(RunDirectory(self.path).metrics_path)
 
 
-@typed
+@public
 def train(
     recipe: str,
     data: Any = None,
@@ -252,7 +257,7 @@ def train(
     return Run(directory, result, device=configuration.run.device, data=splits)
 
 
-@typed
+@public
 def load_run(path: Path | str, *, device: str = "auto") -> Run:
     """Opens a run directory, a generator file, or weights that a plugin publishes, such as "acme/dcgan@mnist"."""
     path = resolve_source(plugins.catalogue(), path)

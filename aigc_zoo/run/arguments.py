@@ -8,7 +8,7 @@ from functools import wraps
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-from aigc_zoo.errors import UsageError
+from aigc_zoo.errors import UsageError, of_system
 from aigc_zoo.options.values import WORDS, Option, convert, shown
 from aigc_zoo.run.progress import Progress
 from aigc_zoo.spec import KINDS
@@ -36,8 +36,9 @@ def argument(flag: str, raw: Any) -> Any:
         raise UsageError(f"{flag} {shown(raw)}: {reason}") from None
 
 
-def typed(function: Callable[P, R]) -> Callable[P, R]:
-    """The function with a check of its arguments: one that is not of the annotated type raises UsageError.
+def public(function: Callable[P, R]) -> Callable[P, R]:
+    """The function with the errors of a command: UsageError for an argument that is not of the annotated type, and
+    StorageError for an error of the system that nothing has explained.
 
     Whole numbers are not checked here: `argument` validates them, and class labels are names or numbers.
     """
@@ -51,7 +52,12 @@ def typed(function: Callable[P, R]) -> Callable[P, R]:
             given = {}
         for name, value in given.items():
             require_type(name, value, str(signature.parameters[name].annotation))
-        return function(*args, **kwargs)
+        try:
+            return function(*args, **kwargs)
+        except OSError as error:
+            if not error.strerror:
+                raise
+            raise of_system(error) from error
 
     return checked
 

@@ -132,3 +132,26 @@ def test_a_file_without_a_name(name: str, tmp_path: Path, monkeypatch: pytest.Mo
         atomic.write_text(Path(name), "text")
     assert issubclass(StorageError, ZooError)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.promise("U7", 1, 1)
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda path: aigc_zoo.load_run(path), ["sample"]),
+        (lambda path: Run(path).card, ["sample"]),
+        (lambda path: Run(path).generator, ["sample"]),
+        (lambda path: Run(path).report(), ["report"]),
+        (lambda path: aigc_zoo.train("vanilla", "ring", out=path, steps=1), ["train", "vanilla", "--steps=1", "--out"]),
+    ],
+    ids=["load_run", "card", "generator", "report", "train"],
+)
+def test_errors_of_the_system_are_those_of_the_command(
+    call: Callable[[str], Any], words: list[str], capsys: pytest.CaptureFixture[str], promise: Any
+) -> None:
+    path = "a" * 300
+    with pytest.raises(ZooError, match="File name too long") as caught:
+        call(path)
+    assert main([*words, path]) == caught.value.exit_code == StorageError.exit_code
+    assert len(capsys.readouterr().err.splitlines()) <= 3
+    promise.kept(calls=1, refused=1)
