@@ -94,7 +94,7 @@ def plausible(parameter: click.Parameter) -> st.SearchStrategy[str]:
         return st.sampled_from([str(choice) for choice in choices])
     words = f"{parameter.metavar or ''} {parameter.type.name}".lower()
     if words != " text" and any(word in words for word in COUNTED):
-        return st.one_of(st.sampled_from(("1", "2", "8", "0.5")), st.sampled_from(NUMBERS))
+        return st.sampled_from(("1", "2", "8", "0.5") * 12 + NUMBERS)
     return st.sampled_from(WORDS)
 
 

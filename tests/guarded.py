@@ -28,10 +28,24 @@ ZOO_API = 1
 @hookimpl
 def zoo_components():
     yield Component(kind="loss", name="flat", target=f"{__name__}:flat", summary="A loss")
+    yield Component(kind="dataset", name="calls", target="guarded:dataset", summary="Samples")
+    yield Component(kind="recipe", name="calls", target="guarded:recipe", summary="A recipe", defaults={"data": "ring"})
 
 def flat(*, slope: float = 1.0):
     return None
 """
+
+action: list[Callable[[], Any]] = []
+"""What the components of the plugin do."""
+
+
+def recipe() -> Any:
+    return action[-1]()
+
+
+def dataset(where: Path) -> Any:
+    return {"train": action[-1]()}
+
 
 QUICK = {"steps": 1, "batch_size": 4, "eval_num": 8, "progress": False}
 """Settings of a training run that takes a tenth of a second."""

@@ -7,11 +7,13 @@ examples from a fixed seed, or from ZOO_FUZZ_SEED; inputs that failed have regre
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +22,16 @@ import numpy as np
 import pytest
 import torch
 from drawn_commands import COMMANDS, DATA, NUMBERS, OUTPUTS, PATHS, RECIPES, RUNS, WORDS, harmless, lines
-from guarded import QUICK, Place
+from guarded import QUICK, Place, action
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
 import aigc_zoo
-from aigc_zoo import cli
+from aigc_zoo import cli, game, modality, spec, two_player
 from aigc_zoo.api import Run
 from aigc_zoo.cli.completion import _COMPLETERS as COMPLETERS
 from aigc_zoo.cli.completion import SHELLS
+from aigc_zoo.data import download, samples
 from aigc_zoo.errors import ZooError
 from aigc_zoo.spec import KINDS
 
@@ -40,6 +43,15 @@ EXIT_CODES = {0, 1, 2, 3, 4, 65, 70, 74}
 
 CODE_ONE = ("check", "doctor", "bench")
 """Commands that also exit with 1 without an error: a check failed."""
+
+
+FEW = {"train": 3, "bench quality": 2, "bench speed": 6, "check": 6, "export": 6, "recipe": 4}
+"""Examples of tests in which one takes longer than a twentieth of a second, unless ZOO_COUNTS=full."""
+
+
+def examples(promise: Any, name: str = "") -> int:
+    """The number of examples of a test."""
+    return int(promise.count if FULL else FEW.get(name, promise.count))
 
 
 def profile(count: int) -> Callable[[Any], Any]:
@@ -123,14 +135,16 @@ def called(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) 
 @pytest.mark.promise("C", 20, 300)
 @pytest.mark.parametrize("name", COMMANDS)
 def test_command_lines(name: str, place: Place, called: Called, promise: Any) -> None:
-    @profile(promise.count)
+    count = examples(promise, name)
+
+    @profile(count)
     @given(lines(name, COMMANDS[name]))
     def run(line: list[str]) -> None:
         code = place.use(f"zoo {line}", lambda: called(line))
         called.explained(line, code)
 
     run()
-    promise.kept(examples_at_most=promise.count, tracebacks=0)
+    promise.kept(examples_at_most=count, tracebacks=0)
 
 
 # --- completion -------------------------------------------------------------------------------------------------------
@@ -141,7 +155,9 @@ def test_command_lines(name: str, place: Place, called: Called, promise: Any) ->
 def test_completed_lines(shell: str, place: Place, monkeypatch: pytest.MonkeyPatch, promise: Any) -> None:
     """Completion of a line that is cut anywhere: words, and no error, which `answer` would hide."""
 
-    @profile(promise.count)
+    count = examples(promise)
+
+    @profile(count)
     @given(st.sampled_from(sorted(COMMANDS)).flatmap(lambda name: lines(name, COMMANDS[name])), st.data())
     def run(line: list[str], data: st.DataObject) -> None:
         words = line[: data.draw(st.integers(0, len(line)))]
@@ -153,7 +169,7 @@ def test_completed_lines(shell: str, place: Place, monkeypatch: pytest.MonkeyPat
             assert isinstance(completer.format_completion(item), str)
 
     run()
-    promise.kept(examples_at_most=promise.count, tracebacks=0)
+    promise.kept(examples_at_most=count, tracebacks=0)
 
 
 # --- functions of the package -----------------------------------------------------------------------------------------
@@ -285,37 +301,143 @@ def test_all_public_functions_are_called() -> None:
 def test_functions(name: str, place: Place, promise: Any) -> None:
     function, drawn = FUNCTIONS[name]
 
-    @profile(promise.count)
+    count = examples(promise, name)
+
+    @profile(count)
     @given(drawn)
     def run(given: tuple[list[Any], dict[str, Any]]) -> None:
         text = f"{name} {given}"
         place.use(text, lambda: outcome(lambda: function(*given[0], **given[1]), text))
 
     run()
-    promise.kept(examples_at_most=promise.count, tracebacks=0)
+    promise.kept(examples_at_most=count, tracebacks=0)
 
 
 @pytest.mark.promise("C", 20, 300)
 @pytest.mark.parametrize("name", METHODS)
 def test_methods_of_runs(name: str, place: Place, promise: Any) -> None:
-    @profile(promise.count)
+    count = examples(promise, name)
+
+    @profile(count)
     @given(st.sampled_from(RUNS), METHODS[name])
     def run(source: str, given: tuple[list[Any], dict[str, Any]]) -> None:
         text = f"Run({source!r}).{name} {given}"
         place.use(text, lambda: outcome(lambda: getattr(Run(source), name)(*given[0], **given[1]), text))
 
     run()
-    promise.kept(examples_at_most=promise.count, tracebacks=0)
+    promise.kept(examples_at_most=count, tracebacks=0)
 
 
 @pytest.mark.promise("C", 20, 300)
 @pytest.mark.parametrize("name", ["card", "log", "metrics", "generator"])
 def test_properties_of_runs(name: str, place: Place, promise: Any) -> None:
-    @profile(promise.count)
+    count = examples(promise, name)
+
+    @profile(count)
     @given(st.one_of(st.sampled_from((*RUNS, *PATHS)), junk), mostly("cpu", "auto"))
     def run(source: Any, device: Any) -> None:
         text = f"Run({source!r}, device={device!r}).{name}"
         place.use(text, lambda: outcome(lambda: getattr(Run(source, device=device), name), text))
 
     run()
-    promise.kept(examples_at_most=promise.count, tracebacks=0)
+    promise.kept(examples_at_most=count, tracebacks=0)
+
+
+# --- functions for plugins --------------------------------------------------------------------------------------------
+
+
+def vocabulary() -> dict[str, Callable[..., Any]]:
+    """The functions and classes that plugins build their components with."""
+    return {
+        f"{module.__name__}.{name}".removeprefix("aigc_zoo."): getattr(module, name)
+        for module, names in MODULES.items()
+        for name in names
+    }
+
+
+MODULES: Mapping[Any, Sequence[str]] = {
+    game: [name for name in game.__all__ if inspect.isroutine(value := getattr(game, name)) or inspect.isclass(value)],
+    modality: ["Adopted", "Measured", "Metric", "Value", "npy", "png", "to_uint8", "distributions"],
+    samples: ["array_samples", "class_frequencies", "digest_of", "image_samples", "one_hot", "point_samples",
+              "samples_of", "spec_from", "with_entries"],
+    spec: ["Component", "Range", "Slot", "Weights"],
+    two_player: ["two_player"],
+    download: ["fetch"],
+}  # fmt: skip
+VOCABULARY = vocabulary()
+
+
+def arguments_of(function: Callable[..., Any]) -> st.SearchStrategy[dict[str, Any]]:
+    """Values of any type for the parameters of a function, in one of four cases with a part of them missing."""
+    parameters = inspect.signature(function).parameters.values()
+    names = [one.name for one in parameters if one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)]
+    given = st.one_of(junk, st.sampled_from((game.Spec(shape=(2,)), game.Spec(shape=(1, 8, 8), classes=2), {"G": len})))
+    return st.one_of(
+        st.fixed_dictionaries(dict.fromkeys(names, given)),
+        st.fixed_dictionaries({}, optional=dict.fromkeys(names, given)),
+    )
+
+
+CALLERS = (
+    ("data", "prepare", "calls", "--plugin", "mine.py"),
+    ("config", "calls", "--plugin", "mine.py"),
+    ("train", "calls", "--plugin", "mine.py", "--steps", "1", "--batch-size", "4", "--eval-num", "8"),
+    ("train", "vanilla", "--data", "calls", "--plugin", "mine.py", "--steps", "1", "--batch-size", "4"),
+)
+"""Commands that call components of a plugin."""
+
+
+@pytest.mark.promise("C", 20, 300)
+@pytest.mark.parametrize("line", CALLERS, ids=[" ".join(line[:2]) for line in CALLERS])
+def test_functions_in_a_plugin(line: tuple[str, ...], place: Place, called: Called, promise: Any) -> None:
+    """A plugin that calls a public function with any arguments, and returns the result."""
+
+    count = examples(promise)
+
+    @profile(count)
+    @given(
+        st.sampled_from(sorted(VOCABULARY)).flatmap(
+            lambda name: st.tuples(st.just(name), arguments_of(VOCABULARY[name]))
+        )
+    )
+    def run(drawn: tuple[str, dict[str, Any]]) -> None:
+        name, given = drawn
+        action[:] = [lambda: VOCABULARY[name](**given)]
+        code = place.use(f"{name} {given} in zoo {line}", lambda: called(line))
+        called.explained(line, code)
+
+    run()
+    promise.kept(examples_at_most=count, tracebacks=0)
+
+
+SOUND: Mapping[str, tuple[Callable[[], Any], tuple[str, ...]]] = {
+    "recipe": (lambda: aigc_zoo.create("vanilla"), CALLERS[2]),
+    "points": (lambda: samples.point_samples("dots", "train", torch.rand(16, 2)), CALLERS[3]),
+    "images": (lambda: samples.image_samples("x", "train", torch.zeros(8, 1, 28, 28, dtype=torch.uint8)), CALLERS[3]),
+}
+"""What a plugin returns, and the command that reads it."""
+
+
+@pytest.mark.promise("C", 20, 300)
+@pytest.mark.parametrize("kind", SOUND)
+def test_one_wrong_field_in_a_plugin(kind: str, place: Place, called: Called, promise: Any) -> None:
+    """A recipe or a dataset with one field, or one field of its Spec, of any type."""
+    make, line = SOUND[kind]
+    sound = make()
+    names = [(field.name, "") for field in fields(sound)]
+    names += [("spec", field.name) for field in fields(sound.spec)] if kind != "recipe" else []
+
+    count = examples(promise, kind)
+
+    @profile(count)
+    @given(st.sampled_from(names), junk)
+    def run(where: tuple[str, str], value: Any) -> None:
+        name, below = where
+        action[:] = [
+            lambda: replace(sound, **{name: replace(getattr(sound, name), **{below: value}) if below else value})
+        ]
+        code = place.use(f"{kind} with {where} {value} in zoo {line}", lambda: called(line))
+        called.explained(line, code)
+
+    run()
+    promise.kept(examples_at_most=count, tracebacks=0)
