@@ -56,13 +56,18 @@ def create(name: str, *arguments: Any, kind: str = "recipe", **settings: Any) ->
     """Builds a component with its options: `create("dcgan")` returns a Recipe.
 
     Other kinds take their positional arguments first: `create("dcgan", Spec(shape=(1, 28, 28)), 100, kind="generator",
-    width=32)` returns a module. Slots and their options are keywords: `**{"generator.width": 32}`.
+    width=32)` returns a module, and `create("gp", kind="penalty")` a Penalty. Slots and their options are keywords:
+    `**{"generator.width": 32}`.
     """
     catalogue = plugins.catalogue()
     if kind == "recipe":
         return options.build(catalogue, options.resolve(catalogue, name, given=settings, origin="python"))
     _, target = options.bind(catalogue, kind, name, settings)
-    return target(*arguments)
+    if callable(target):
+        return target(*arguments)
+    if arguments:
+        raise UsageError(f"{kind} {name} takes no positional arguments")
+    return target
 
 
 class Run:

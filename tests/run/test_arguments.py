@@ -83,6 +83,13 @@ def test_arguments_that_a_component_cannot_be_built_from() -> None:
         aigc_zoo.create("hinge", 1, 2, 3, kind="loss")
 
 
+@pytest.mark.parametrize("name", ["gp", "r1", "lp"])
+def test_a_penalty_is_created_with_its_options(name: str) -> None:
+    assert aigc_zoo.create(name, kind="penalty", weight=3.0).weight == 3.0
+    with pytest.raises(UsageError, match=f"penalty {name} takes no positional arguments"):
+        aigc_zoo.create(name, 3, kind="penalty")
+
+
 @pytest.mark.parametrize(
     "call",
     [
