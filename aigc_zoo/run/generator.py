@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from numbers import Integral
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -158,7 +158,7 @@ def class_index(classes: Sequence[str], label: int | str) -> int:
     Names come first. A number is an index only where no class is called by a number: among the classes 2 and 5,
     2 is the class "2" and 0 is none. Raises UsageError where there is no such class.
     """
-    if not isinstance(label, str | Integral) or isinstance(label, bool):
+    if not isinstance(label, str | Real):
         raise UsageError(f"--class {shown(label)[:80]}: not the name or index of a class")
     name = str(label)
     if not classes:
