@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import gc
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
+from collections.abc import Sequence
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from glob import escape, glob
 from itertools import pairwise
 from pathlib import Path
@@ -52,28 +51,10 @@ def answer(instruction: str) -> int:
         return 1
     completer = _COMPLETERS[shell](cli.zoo, {}, "zoo", cli.COMPLETE)
     text = ""
-    with (
-        _without_collector(),
-        open(os.devnull, "w") as sink,
-        redirect_stdout(sink),
-        redirect_stderr(sink),
-        suppress(Exception, SystemExit),
-    ):
+    with open(os.devnull, "w") as sink, redirect_stdout(sink), redirect_stderr(sink), suppress(Exception, SystemExit):
         text = completer.source() if action == "source" else completer.complete()
     click.echo(text)
     return 0
-
-
-@contextmanager
-def _without_collector() -> Iterator[None]:
-    """No garbage collection, which takes a tenth of the time of a process that imports modules and then ends."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 class _Completer(ShellComplete):
