@@ -81,6 +81,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         patch.setenv("ZOO_CACHE", str(base / "cache"))
         patch.setenv("HOME", str(base / "home"))
         patch.setenv("COLUMNS", "100")
+        patch.setenv("TORCHINDUCTOR_CACHE_DIR", str(base / "temporary"))  # which torch.export makes
         patch.delenv("ZOO_DATA", raising=False)
         tempfile.tempdir = str(base / "temporary")
         try:
