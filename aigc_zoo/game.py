@@ -134,7 +134,8 @@ class Recipe:
                this; 0 if they do not
     dataset, batch_size, steps or images    defaults where the component's `defaults` state none
 
-    Raises ValueError without players, for a player without turns or networks, and for both steps and images.
+    Raises ValueError without players, for a player without turns or networks, for both steps and images, and for a
+    field of another type.
     """
 
     networks: Callable[[Spec], Mapping[str, nn.Module]]
@@ -154,6 +155,19 @@ class Recipe:
     images: int | None = None
 
     def __post_init__(self) -> None:
+        for name in ("networks", "generate", "draw"):
+            if not callable(getattr(self, name)):
+                raise ValueError(f"{name} must be a function, not {getattr(self, name)!r:.60}")
+        for name, words in (("generators", self.generators), ("inputs", self.inputs)):
+            if not isinstance(words, tuple) or not all(isinstance(word, str) for word in words):
+                raise ValueError(f"{name} must be a tuple of names, not {words!r:.60}")
+        for name, text in (("dataset", self.dataset), ("imitates", self.imitates)):
+            if not isinstance(text, str):
+                raise ValueError(f"{name} must be a name, not {text!r:.60}")
+        if not self.generators:
+            raise ValueError("a recipe needs at least one network in generators")
+        if not isinstance(self.players, Mapping) or not all(isinstance(one, Player) for one in self.players.values()):
+            raise ValueError(f"players must be a dict of Player by name, not {self.players!r:.60}")
         if not self.players:
             raise ValueError("a recipe needs at least one player")
         if self.steps is not None and self.images is not None:

@@ -188,7 +188,9 @@ def _some(names: tuple[str, ...], most: int = 10) -> str:
 
 def _facts(entry: Entry, others: list[str]) -> list[tuple[str, str]]:
     component = entry.component
-    extra = f' (python -m pip install "{entry.distribution}[{component.extra}]")' if component.extra else ""
+    extra = ""
+    if component.extra and entry.file is None:  # a plugin file has no extras
+        extra = f' (python -m pip install "{entry.distribution}[{component.extra}]")'
     also = ""
     if others:
         # The command comes first, so that lines do not break within it.

@@ -14,8 +14,9 @@ from aigc_zoo.engine.sampler import CHUNK, Sampler
 from aigc_zoo.game import Recipe, Samples, Spec
 from aigc_zoo.metrics.evaluate import Evaluator, HasEntry
 from aigc_zoo.metrics.features import Features, concatenate
-from aigc_zoo.metrics.generated import Generated, Rows
+from aigc_zoo.metrics.generated import KEEP, Generated, Rows
 from aigc_zoo.random import derive
+from aigc_zoo.run.free_memory import require_free
 
 EVALUATION_SEED = 0
 """Seed of the evaluated samples, the same in all runs: metrics of different seeds would not be comparable."""
@@ -28,6 +29,7 @@ def evaluation_seed(seed: int) -> int:
 
 def generated_samples(sampler: Sampler, evaluator: Evaluator) -> Generated:
     """The samples that an evaluator measures, with the entries that its metrics read."""
+    require_memory(evaluator)
     return evaluator.generated(lambda: _rows(sampler, evaluator))
 
 
@@ -46,9 +48,11 @@ def distributed_samples(sampler: Sampler, evaluator: Evaluator, ranks: Ranks) ->
     """
     if ranks.world == 1:
         return generated_samples(sampler, evaluator)
+    require_memory(evaluator)
     extractors, names, count = evaluator.extractors, evaluator.entries, evaluator.num
     parts: dict[str, list[Features]] = {one.id: [] for one in extractors}
     rows: list[Rows] = []
+    kept, fits = 0, True
     for start in range(0, -(-count // CHUNK), ranks.world):
         wanted = [min(CHUNK, max(0, count - number * CHUNK)) for number in range(start, start + ranks.world)]
         # A rank that has no sample left computes one more, since all ranks take part in the gather below.
@@ -60,11 +64,14 @@ def distributed_samples(sampler: Sampler, evaluator: Evaluator, ranks: Ranks) ->
             parts[one.id] += [
                 Features(part, None if logits is None else logits[number]) for number, part in enumerate(values)
             ]
-        gathered = {name: _gather(own[name], sampler.device, ranks, wanted) for name in sorted(names & own.keys())}
-        rows += [dict(zip(gathered, one, strict=True)) for one in zip(*gathered.values(), strict=True)]
+        if fits:
+            gathered = {name: _gather(own[name], sampler.device, ranks, wanted) for name in sorted(names & own.keys())}
+            rows += [dict(zip(gathered, one, strict=True)) for one in zip(*gathered.values(), strict=True)]
+            kept += sum(value.nbytes for values in gathered.values() for value in values)
+            fits = kept <= KEEP  # else the first rank generates all of them again
         evaluator.progress("samples", min(count, (start + ranks.world) * CHUNK), count)
     features = {id: concatenate(found) for id, found in parts.items()}
-    return Generated(lambda: iter(rows), count, names, features=features)
+    return Generated(lambda: iter(rows) if fits else _rows(sampler, evaluator), count, names, features=features)
 
 
 def _rows(sampler: Sampler, evaluator: Evaluator) -> Iterator[Rows]:
@@ -88,6 +95,17 @@ def _as_file(value: Tensor, spec: Spec | None, evaluator: Evaluator) -> Tensor:
     if spec is None:
         return value.cpu()
     return modality(evaluator.installed.catalogue, spec.modality).quantize(value, spec).cpu()
+
+
+def require_memory(evaluator: Evaluator) -> None:
+    """Raises DataError for more samples than the memory can hold the features of, in parts and as a whole."""
+    num = evaluator.num
+    require_free(
+        num,
+        max(8, 8 * evaluator.extraction.dimensions),
+        f"the features of {num:,} samples",
+        "to evaluate fewer samples, ",
+    )
 
 
 def quantized(samples: Tensor, reference: Samples) -> Tensor:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from aigc_zoo.engine.trainer import Trainer
 from aigc_zoo.errors import ConfigError, DataError, MissingPlugin, UsageError, did_you_mean
 from aigc_zoo.game import Nets, Recipe, Spec
 from aigc_zoo.modality import Modality
+from aigc_zoo.options.values import shown
 from aigc_zoo.spec import GENERATE
 from aigc_zoo.text import zoo_command
 
@@ -157,13 +159,15 @@ def class_index(classes: Sequence[str], label: int | str) -> int:
     Names come first. A number is an index only where no class is called by a number: among the classes 2 and 5,
     2 is the class "2" and 0 is none. Raises UsageError where there is no such class.
     """
+    if not isinstance(label, str | Real):
+        raise UsageError(f"--class {shown(label)[:80]}: not the name or index of a class")
     name = str(label)
     if not classes:
         raise UsageError(f"--class {name}: this generator was trained without classes")
     if name in classes:
         return list(classes).index(name)
     numbered = any(re.fullmatch(r"[+-]?\d+(\.\d*)?", one) for one in classes)
-    if not numbered and name.isdecimal() and int(name) < len(classes):
+    if not numbered and name.isdecimal() and len(name) < 10 and int(name) < len(classes):
         return int(name)
     more = f" and {len(classes) - 20:,} more" if len(classes) > 20 else ""
     raise UsageError(f"--class {name}: not one of {', '.join(classes[:20])}{more}{did_you_mean(name, classes)}")
