@@ -199,13 +199,20 @@ def test_bad_input(line: str, code: int, message: str, zoo: Callable[..., str], 
         ("tone", "stereo", "mixed down 3 recordings with several channels to mono"),
         ("tone --data.rate 2000", "wavs", "resampled 40 recordings to 2000 Hz, which loses higher frequencies"),
         ("clip --data.frames 3", "gifs", "left out 80 frames after the last whole clip of 3"),
+        (
+            "tone --data.seconds 0.1",
+            "wavs",
+            "left out 2.24 s at the ends of 40 recordings, after the last whole sample",
+        ),
         ("sentence", "long.txt", "cut 1 line to 256 characters"),
+        ("sentence --data.length 20", "long.txt", "left out 6 characters after the last whole window of 20"),
+        ("dcgan --size 28", "gifs", "read only the first frame of 40 files with several"),
     ],
 )
 def test_notes_say_what_is_lost(recipe: str, data: str, note: str, zoo: Callable[..., str], tmp_path: Path) -> None:
     Path("long.txt").write_text("short\n" + 300 * "a" + "\n")
     text = zoo(f"train {recipe} --data {data} --steps 1 --out {tmp_path}/run")
-    (line,) = [line for line in text.splitlines() if line.startswith("note: ")]
+    (line,) = [line for line in text.splitlines() if line.startswith(f"note: {Path(data).stem}: ")]
     assert note in line
 
 
