@@ -26,7 +26,7 @@ COMMANDS = {  # name -> (module, whose `command` is the click command; summary i
     "plugins": ("aigc_zoo.cli.plugins", "List plugins with version, status and load errors."),
     "train": ("aigc_zoo.cli.train", "Train a recipe, or resume an unfinished run."),
     "sample": ("aigc_zoo.cli.sample", "Generate samples from a run or a generator file."),
-    "eval": ("aigc_zoo.cli.eval", "Evaluate a run, a generator file or a folder of images."),
+    "eval": ("aigc_zoo.cli.eval", "Evaluate a run, a generator file or a folder of samples."),
     "bench": ("aigc_zoo.cli.bench", "Benchmark the speed and quality of recipes and components."),
     "report": ("aigc_zoo.cli.report", "Write a report of runs and benchmark results."),
     "export": ("aigc_zoo.cli.export", "Export a generator to safetensors, torch.export or ONNX."),

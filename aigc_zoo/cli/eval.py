@@ -1,4 +1,4 @@
-"""`zoo eval`: evaluate a run, a generator file or a folder of images."""
+"""`zoo eval`: evaluate a run, a generator file or a folder of samples."""
 
 from __future__ import annotations
 
@@ -24,7 +24,10 @@ AGAINST = "Dataset to compare with; its own options are --against.OPTION, listed
 @click.option("--against", metavar="ID|PATH", show_default="that of the run", help=AGAINST)
 @click.option("--split", default="train", show_default=True, metavar="NAME", help="Split of the dataset.")
 @click.option(
-    "--size", type=Checked("--size"), metavar="PIXELS", help="Center-crop and resize images to squares of this side."
+    "--size",
+    type=Checked("--size"),
+    metavar="PIXELS",
+    help="Center-crop and resize images and frames to squares of this side.",
 )
 @click.option(
     "--metrics",
@@ -67,7 +70,8 @@ def command(
     dataset_options: Mapping[str, Any],
     **settings: Any,
 ) -> None:
-    """Evaluate the generator of RUN or FILE, published weights, or a FOLDER of images against a dataset.
+    """Evaluate the generator of RUN or FILE, published weights, or a FOLDER of images, sounds, clips or
+    texts against a dataset.
 
     RECIPE@NAME is a recipe and the name of weights that its plugin publishes. Values are comparable only if their
     protocols are equal.

@@ -61,6 +61,14 @@ class Image(Modality):
         kept = all((scan.width, scan.height) == (width, height) for scan in scans)
         return "none" if kept else f"{pixels.METHOD} to {width}x{height}"
 
+    def notes(self, scans: Sequence[pixels.Header], spec: Spec) -> Sequence[str]:
+        _, height, width = spec.shape
+        cropped = sum(scan.width * height != scan.height * width for scan in scans)
+        several = sum(scan.several for scan in scans)
+        first = f"read only the first frame of {several:,} file{'s' if several > 1 else ''} with several"
+        squares = f"cropped {cropped:,} image{'s' if cropped > 1 else ''} to squares of {width} pixels"
+        return [sentence for lost, sentence in ((cropped, squares), (several, first)) if lost]
+
     def stored(self, spec: Spec) -> tuple[str, tuple[int, ...]]:
         return "uint8", spec.shape
 

@@ -110,6 +110,13 @@ def test_a_run_has_previews_native_files_and_an_animation(run: Path) -> None:
     assert (run / "samples.html").read_text().count("<pre>") == 8
 
 
+def test_its_memory_is_estimated(site: Path) -> None:
+    shown = zoo(site, "train", "chess", *SETTINGS, "--dry-run", "--out", "estimated").stdout
+    assert "not estimated" not in shown
+    assert re.search(r"memory +this run needs about [0-9,.]+ MiB of memory, and .* free on cpu", shown)
+    assert re.search(r"step [0-9,.]+ MiB, sampling [0-9,.]+ MiB", shown)
+
+
 def test_the_generator_states_the_modality(run: Path) -> None:
     with safe_open(run / "generator.safetensors", "pt") as file:
         assert "chess/position" in json.dumps(dict(file.metadata()))
