@@ -32,9 +32,10 @@ AGAINST = "Dataset to compare with; its own options are --against.OPTION, listed
 @click.option(
     "--metrics",
     default="",
-    show_default="fid, and kid from 1,000 samples on; modes for points; variance-ratio, duplicates without extractor",
+    show_default="those of the modality: of images fid, and kid from 1,000 samples on, psnr and ssim of pairs; modes "
+    "of points; variance-ratio and duplicates of images without an extractor",
     metavar="NAMES",
-    help="Metrics, comma-separated: fid, kid, isc, prc, dac, variance-ratio, duplicates, modes, memorization, or all.",
+    help="Metrics, comma-separated, or all that can be measured; `zoo list --kind metric` shows them.",
 )
 @click.option(
     "--num",
