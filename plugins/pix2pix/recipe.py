@@ -30,8 +30,7 @@ def pix2pix(
 ) -> Recipe:
     """D minimizes half of the adversarial loss of (source, real) and (source, G(source)); G minimizes its own + L1.
 
-    The entry `source` is translated; `real` is its counterpart (equations 1 to 4). The perceptual term, which the paper
-    has not, is that of Johnson, Alahi and Fei-Fei (2016, arXiv:1603.08155, section 3.2) on pooled features.
+    The entry `source` is translated; `real` is its counterpart (equations 1 to 4).
 
     generator: network from source to image.
     discriminator: network on source and image, one above the other in channels.
@@ -49,30 +48,19 @@ def pix2pix(
     terms = loss()
     rate = _second_half(lr) if lr_schedule == "linear" else None
 
-    def logits(nets: Nets, batch: Batch, image: Tensor) -> Tensor:
-        found: Tensor = nets.D(torch.cat((batch["source"], image), 1), None)
-        return found
-
     def discriminator_loss(nets: Nets, batch: Batch) -> Terms:
-        real, fake = (logits(nets, batch, batch[name]) for name in ("real", "fake"))
-        return {
-            "loss": terms.discriminator(real, fake) / 2,
-            "_real": real.detach().mean(),
-            "_fake": fake.detach().mean(),
-        }
+        real, fake = (_logits(nets, batch, batch[name]) for name in ("real", "fake"))
+        found = {"loss": terms.discriminator(real, fake) / 2}
+        return found | {"_real": real.detach().mean(), "_fake": fake.detach().mean()}
 
     def generator_loss(nets: Nets, batch: Batch) -> Terms:
         found = {"l1": l1 * (batch["fake"] - batch["real"]).abs().mean()}
         if adversarial:
-            real = logits(nets, batch, batch["real"]) if terms.needs_real else None
-            found["loss"] = adversarial * terms.generator(logits(nets, batch, batch["fake"]), real)
+            real = _logits(nets, batch, batch["real"]) if terms.needs_real else None
+            found["loss"] = adversarial * terms.generator(_logits(nets, batch, batch["fake"]), real)
         if features is not None:
-            fake, real = (nets.features(batch[name])["features"] for name in ("fake", "real"))
-            found["perceptual"] = perceptual * (fake - real).square().mean()
+            found["perceptual"] = perceptual * _distance_of_features(nets, batch)
         return found
-
-    def generate(nets: Nets, batch: Batch) -> dict[str, Tensor]:
-        return {"fake": nets.G(batch["source"])}
 
     def player(name: str, loss: Callable[[Nets, Batch], Terms]) -> Player:
         return Player(controls=(name,), loss=loss, optimizer=adam(lr, beta1, beta2), lr=rate)
@@ -80,15 +68,14 @@ def pix2pix(
     def networks(spec: Spec) -> dict[str, nn.Module]:
         nets: dict[str, nn.Module] = {"G": generator(spec)}
         if adversarial:
-            channels = spec.entries["source"].shape[0] + spec.shape[0]
-            nets["D"] = discriminator(replace(spec, shape=(channels, *spec.shape[1:]), classes=0, entries={}))
+            nets["D"] = discriminator(_of_pairs(spec))
         return nets
 
     return Recipe(
         networks=networks,
         players=({"discriminator": player("D", discriminator_loss)} if adversarial else {})
         | {"generator": player("G", generator_loss)},
-        generate=generate,
+        generate=_generate,
         inputs=("source",),
         ema={"G": ema} if ema else {},
         frozen={"features": features} if features is not None else {},
@@ -96,6 +83,33 @@ def pix2pix(
         batch_size=1,
         multiple=1,
     )
+
+
+def _of_pairs(spec: Spec) -> Spec:
+    """A source and an image, one above the other in channels."""
+    channels = spec.entries["source"].shape[0] + spec.shape[0]
+    return replace(spec, shape=(channels, *spec.shape[1:]), classes=0, entries={})
+
+
+def _logits(nets: Nets, batch: Batch, image: Tensor) -> Tensor:
+    """D of the batch's sources with these images."""
+    found: Tensor = nets.D(torch.cat((batch["source"], image), 1), None)
+    return found
+
+
+def _distance_of_features(nets: Nets, batch: Batch) -> Tensor:
+    """The mean squared difference between the pooled features of fakes and of their counterparts.
+
+    The feature reconstruction loss of Johnson, Alahi and Fei-Fei (2016, arXiv:1603.08155, section 3.2), which compares
+    maps of features.
+    """
+    fake, real = (nets.features(batch[name])["features"] for name in ("fake", "real"))
+    found: Tensor = (fake - real).square().mean()
+    return found
+
+
+def _generate(nets: Nets, batch: Batch) -> dict[str, Tensor]:
+    return {"fake": nets.G(batch["source"])}
 
 
 def _second_half(lr: float) -> Callable[[Nets, Batch], Tensor]:
