@@ -27,7 +27,7 @@ from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
 import aigc_zoo
-from aigc_zoo import cli, game, modality, spec, two_player
+from aigc_zoo import cli, game, metric, modality, spec, two_player
 from aigc_zoo.api import Run
 from aigc_zoo.cli.completion import _COMPLETERS as COMPLETERS
 from aigc_zoo.cli.completion import SHELLS
@@ -358,7 +358,8 @@ def vocabulary() -> dict[str, Callable[..., Any]]:
 
 MODULES: Mapping[Any, Sequence[str]] = {
     game: [name for name in game.__all__ if inspect.isroutine(value := getattr(game, name)) or inspect.isclass(value)],
-    modality: ["Adopted", "Measured", "Metric", "Value", "npy", "png", "to_uint8", "distributions"],
+    metric: ["Measured", "Metric", "Value"],
+    modality: ["Adopted", "npy", "png", "to_uint8", "from_uint8", "distributions"],
     samples: ["array_samples", "class_frequencies", "digest_of", "image_samples", "one_hot", "point_samples",
               "samples_of", "spec_from", "with_entries"],
     spec: ["Component", "Range", "Slot", "Weights"],

@@ -35,7 +35,7 @@ AGAINST = "Dataset to compare with; its own options are --against.OPTION, listed
     show_default="those of the modality: of images fid, and kid from 1,000 samples on, psnr and ssim of pairs; modes "
     "of points; variance-ratio and duplicates of images without an extractor",
     metavar="NAMES",
-    help="Metrics, comma-separated, or all that can be measured; `zoo list --kind metric` shows them.",
+    help="Names of installed metrics, comma-separated, or all, which are those that can be measured.",
 )
 @click.option(
     "--num",

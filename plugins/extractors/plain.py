@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from .inputs import refusal
+
 SIDE = 8
 """Largest side of the images that pixels are compared at."""
 
@@ -15,11 +17,11 @@ class Points(nn.Module):
     num = 2_500
 
     def forward(self, points: Tensor) -> dict[str, Tensor]:
-        return {"features": points.flatten(1).float()}
+        return {"features": points.flatten(1) if points.is_floating_point() else points.flatten(1).float()}
 
 
 class Pixels(nn.Module):
-    """Images reduced to at most 8x8 pixels by averaging: (N, C, H, W) uint8 -> features (N, 64 C) from 0 to 1.
+    """Images reduced to at most 8x8 pixels by averaging: (N, C, H, W) -> features (N, 64 C) from 0 to 1.
 
     These are the pixels of any image, however large, so fewer images are read than for a network.
     """
@@ -27,10 +29,13 @@ class Pixels(nn.Module):
     num, reference_num = 512, 4_096
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        if images.dtype != torch.uint8 or images.ndim != 4:
-            raise ValueError(f"expected uint8 images (N, C, H, W), not {images.dtype} of shape {tuple(images.shape)}")
+        if images.ndim != 4 or not (images.dtype == torch.uint8 or images.is_floating_point()):
+            raise refusal(
+                "pixels accepts images (N, C, H, W),", images, "choose another extractor with --extractor NAME"
+            )
         height, width = images.shape[2:]
-        small = nn.functional.adaptive_avg_pool2d(images.float() / 255, (min(height, SIDE), min(width, SIDE)))
+        values = (images + 1) / 2 if images.is_floating_point() else images.float() / 255
+        small = nn.functional.adaptive_avg_pool2d(values, (min(height, SIDE), min(width, SIDE)))
         return {"features": small.flatten(1)}
 
 

@@ -449,7 +449,7 @@ FAULTS = {
     "a modality that is not installed": (
         [('modalities=("points",)', 'modalities=("pointz",)')],
         "metric gap",
-        {"V-STATES": "unknown modality", "V-IDEAL": "unknown modality"},
+        dict.fromkeys(("V-STATES", "V-IDEAL", "V-LEAST"), "unknown modality"),
     ),
     "a need that does not exist": (
         [('{"features", "samples"}', '{"features", "images"}')],
