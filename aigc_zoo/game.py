@@ -164,6 +164,18 @@ class Recipe:
         for name, text in (("dataset", self.dataset), ("imitates", self.imitates)):
             if not isinstance(text, str):
                 raise ValueError(f"{name} must be a name, not {text!r:.60}")
+        for name, known in (("ema", self.ema), ("frozen", self.frozen)):
+            if not isinstance(known, Mapping) or not all(isinstance(net, str) for net in known):
+                raise ValueError(f"{name} must be a dict by name of a network, not {known!r:.60}")
+        for net, decay in self.ema.items():
+            if isinstance(decay, bool) or not (isinstance(decay, float | int) or callable(decay)):
+                raise ValueError(f"ema of {net} must be a number or a schedule, not {decay!r:.60}")
+        for name, number in (("batch_size", self.batch_size), ("multiple", self.multiple)):
+            if not isinstance(number, int) or isinstance(number, bool):
+                raise ValueError(f"{name} must be a whole number, not {number!r:.60}")
+        for name, length in (("steps", self.steps), ("images", self.images)):
+            if length is not None and (not isinstance(length, int) or isinstance(length, bool)):
+                raise ValueError(f"{name} must be a whole number or None, not {length!r:.60}")
         if not self.generators:
             raise ValueError("a recipe needs at least one network in generators")
         if not isinstance(self.players, Mapping) or not all(isinstance(one, Player) for one in self.players.values()):

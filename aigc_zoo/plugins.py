@@ -276,7 +276,14 @@ def _split(kind: str, reference: str) -> tuple[str, str, str | None]:
     """(namespace or "", name, preset or None) of a reference."""
     space, _, rest = reference.rpartition("/")
     name, dot, preset = rest.partition(".")
-    if ":" in reference or "/" in space or not name or reference.startswith((".", "~", "/")) or preset == "py":
+    if (
+        not reference.isprintable()
+        or ":" in reference
+        or "/" in space
+        or not name
+        or reference.startswith((".", "~", "/"))
+        or preset == "py"
+    ):
         raise ConfigError(
             f"{reference!r} is not the name of a {kind}, which reads [namespace/]name[.preset]\n"
             "a plugin of a single file is given with --plugin FILE.py"

@@ -202,3 +202,22 @@ def test_clipping_bounds_the_weights_after_each_step() -> None:
     assert optimized(clipped(adam(0.5), 0.1)).abs().max() == 0.1
     unclipped = optimized(rmsprop(1e-3))
     torch.testing.assert_close(optimized(clipped(rmsprop(1e-3), 2.0)), unclipped, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "words"),
+    [
+        ("ema", [], "ema must be a dict by name of a network"),
+        ("ema", {"G": "0.9"}, "ema of G must be a number or a schedule"),
+        ("frozen", ["D"], "frozen must be a dict by name of a network"),
+        ("batch_size", "64", "batch_size must be a whole number"),
+        ("multiple", 1.5, "multiple must be a whole number"),
+        ("steps", "10", "steps must be a whole number or None"),
+        ("images", True, "images must be a whole number or None"),
+    ],
+)
+def test_fields_of_other_types_are_refused(field: str, value: Any, words: str) -> None:
+    player = Player(controls=("G",), loss=lambda nets, batch: {}, optimizer=adam(1e-3))
+    whole = {"networks": lambda spec: {}, "players": {"g": player}, "generate": lambda nets, batch: {}}
+    with pytest.raises(ValueError, match=words):
+        Recipe(**{**whole, field: value})

@@ -649,3 +649,10 @@ def test_problems_in_text_and_json_agree(tmp_path: Path, discover: Discover) -> 
         }
     ]
     assert f"zoo: plugin aigc-zoo-agree 0.2 (other) is broken: {reason}" in describe_problems(found)
+
+
+@pytest.mark.parametrize("reference", ["\x1e/0", "a\nb", "zoo/\x1b[2J", "dcgan.\x85"])
+def test_a_name_with_control_characters_is_no_name(reference: str) -> None:
+    with pytest.raises(ConfigError, match="is not the name of a recipe") as error:
+        catalogue().find("recipe", reference)
+    assert len(str(error.value).splitlines()) <= 3
