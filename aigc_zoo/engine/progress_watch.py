@@ -56,7 +56,13 @@ class _Watched(Tensor):
             result = func(*args, **(kwargs or {}))
         # Attributes such as `shape`, `device` and `dtype` are read through here as well; they are no tensors.
         if getattr(func, "__name__", "") != "__get__" or isinstance(result, Tensor):
-            for value in torch.utils._pytree.tree_leaves((args, kwargs)):
+            noted = False
+            for value in args:
                 if isinstance(value, cls):
                     value.note()
+                    noted = True
+            if not noted:  # within a list or a keyword; this search takes longer than most operations on `t`
+                for value in torch.utils._pytree.tree_leaves((args, kwargs)):
+                    if isinstance(value, cls):
+                        value.note()
         return result
