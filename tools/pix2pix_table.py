@@ -26,6 +26,9 @@ COLUMNS: Mapping[str, tuple[str, str]] = {
     "psnr": ("PSNR, dB", ".2f"),
     "ssim": ("SSIM", ".4f"),
 }
+BUSY = 0.5
+"""Load per core before a run above which its seconds are not printed."""
+
 NEEDED = ("processor", "threads", "load_before", "cores", "versions", "commit")
 
 
@@ -62,8 +65,9 @@ def table(runs: Sequence[Mapping[str, Any]], differences: Mapping[str, Any]) -> 
     for variant in VARIANTS:
         own = [run for run in runs if run["variant"] == variant]
         cells = [format(statistics.mean(_value(run, name) for run in own), form) for name, (_, form) in COLUMNS.items()]
-        seconds = sorted(run["seconds"] for run in own)
-        lines.append(f"| {variant} | {' | '.join(cells)} | {seconds[0]:.0f} to {seconds[-1]:.0f} |")
+        seconds = sorted(run["seconds"] for run in own if not _busy(run["environment"]))
+        took = f"{seconds[0]:.0f} to {seconds[-1]:.0f}" if seconds else "busy machine"
+        lines.append(f"| {variant} | {' | '.join(cells)} | {took} |")
     cells = []
     for name, (_, form) in COLUMNS.items():
         (low, high), mean = differences[name]["interval_95"], differences[name]["mean"]
@@ -71,14 +75,19 @@ def table(runs: Sequence[Mapping[str, Any]], differences: Mapping[str, Any]) -> 
     lines.append(f"| pix2pix minus L1-only | {' | '.join(cells)} | |")
     one, protocol = runs[0], runs[0]["metrics"][0]["protocol"]
     environment = one["environment"]
+    threads = " or ".join(str(count) for count in sorted({run["environment"]["threads"] for run in runs}))
     text = (
         f"Means of {len(runs) // 2} seeds, {one['steps']:,} steps of {one['images'] // one['steps']} each "
         f"(`{one['recipe']}`), {protocol['num']:,} translations of held-out sources against the {protocol['split']} "
         f"split by `{protocol['extractor'].removeprefix('zoo/')}`, in brackets the 95 % interval of the difference "
-        f"(Student's t over the seeds). {environment['processor']}, {environment['threads']} threads, torch "
+        f"(Student's t over the seeds). {environment['processor']}, {threads} threads, torch "
         f"{environment['versions']['torch']}, commit `{environment['commit'][:12]}`."
     )
     return "\n".join([*lines, "", text])
+
+
+def _busy(environment: Mapping[str, Any]) -> bool:
+    return bool(environment["load_before"] > BUSY * environment["cores"])
 
 
 def _value(run: Mapping[str, Any], name: str) -> float:
