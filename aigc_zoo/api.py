@@ -22,7 +22,7 @@ from aigc_zoo.options.references import IN_MEMORY
 from aigc_zoo.options.values import spelling
 from aigc_zoo.report.write import write_report
 from aigc_zoo.run import previews
-from aigc_zoo.run.arguments import argument
+from aigc_zoo.run.arguments import argument, public
 from aigc_zoo.run.bars import bars, tell
 from aigc_zoo.run.device import choose_device
 from aigc_zoo.run.evaluate import evaluate, source_of
@@ -43,23 +43,31 @@ if TYPE_CHECKING:
     from PIL import Image
 
 
+@public
 def list_models(pattern: str = "*", *, kind: str = "recipe") -> list[str]:
     """Sorted names of the installed components of a kind, or of "all"; those of other packages have full ids."""
+    kind = argument("--kind", kind)
     entries = plugins.catalogue().items(None if kind == "all" else kind, pattern)
     return [entry.name if entry.namespace == "zoo" else entry.id for entry in entries]
 
 
+@public
 def create(name: str, *arguments: Any, kind: str = "recipe", **settings: Any) -> Any:
     """Builds a component with its options: `create("dcgan")` returns a Recipe.
 
     Other kinds take their positional arguments first: `create("dcgan", Spec(shape=(1, 28, 28)), 100, kind="generator",
-    width=32)` returns a module. Slots and their options are keywords: `**{"generator.width": 32}`.
+    width=32)` returns a module, and `create("gp", kind="penalty")` a Penalty. Slots and their options are keywords:
+    `**{"generator.width": 32}`.
     """
     catalogue = plugins.catalogue()
     if kind == "recipe":
         return options.build(catalogue, options.resolve(catalogue, name, given=settings, origin="python"))
     _, target = options.bind(catalogue, kind, name, settings)
-    return target(*arguments)
+    if callable(target):
+        return target(*arguments)
+    if arguments:
+        raise UsageError(f"{kind} {name} takes no positional arguments")
+    return target
 
 
 class Run:
@@ -68,6 +76,7 @@ class Run:
     `device` is that of sampling and evaluation, as of `--device`. `data` are the splits of a run on data in memory.
     """
 
+    @public
     def __init__(
         self, path: Path | str, result: Result | None = None, *, device: str = "auto", data: Any = None
     ) -> None:
@@ -78,6 +87,7 @@ class Run:
         return f"Run({str(self.path)!r})"
 
     @property
+    @public
     def card(self) -> Mapping[str, Any]:
         """The card of the run, or of the generator file."""
         if self.path.is_dir():
@@ -85,10 +95,12 @@ class Run:
         return self.generator.card
 
     @cached_property
+    @public
     def generator(self) -> Generator:
         """The final generator, or the one of the newest checkpoint while the run is unfinished."""
         return load_generator(plugins.catalogue(), self.path, device=self._chosen_device())
 
+    @public
     def sample(
         self,
         n: int | None = None,
@@ -114,6 +126,7 @@ class Run:
             samples, spec = sampling.all(sampling.count(None if n is None else argument("-n", n), each=True))
         return SampleTensor.of(samples, spec, self.generator.modality)
 
+    @public
     def grid(self, n: int | None = None, **keywords: Any) -> Image.Image:
         """The preview of samples, beside their inputs where they have some, by default of as many as training previews;
         `keywords` as of `sample`."""
@@ -132,6 +145,7 @@ class Run:
             how = {"own": self._data, "note": note}
             yield open_sampling(stack, plugins.catalogue(), self.generator, **how, **keywords)
 
+    @public
     def evaluate(
         self,
         against: Any = None,
@@ -172,10 +186,12 @@ class Run:
                 note=lambda text: tell(f"note: {text}") if shows else None,
             )
 
+    @public
     def report(self, out: Path | str | None = None, *, format: str = "html", title: str = "") -> Path:
         """Writes a report of the run, by default report.html in its directory, as of `zoo report`; returns its path."""
         return write_report((self.path,), None if out is None else Path(out), suffix=format, title=title)
 
+    @public
     def export(self, to: Path | str | None = None, *, onnx: bool = False, licence: str = "") -> list[Path]:
         """Exports the generator, by default to RUN/export, as of `zoo export`; returns the paths of the files."""
         folder = export_to(self.path, to)
@@ -190,16 +206,19 @@ class Run:
         return device
 
     @property
+    @public
     def log(self) -> list[dict[str, Any]]:
         """The lines of log.jsonl."""
         return read_lines(RunDirectory(self.path).log_path)
 
     @property
+    @public
     def metrics(self) -> list[dict[str, Any]]:
         """The lines of metrics.jsonl."""
         return read_lines(RunDirectory(self.path).metrics_path)
 
 
+@public
 def train(
     recipe: str,
     data: Any = None,
@@ -243,6 +262,7 @@ def train(
     return Run(directory, result, device=configuration.run.device, data=splits)
 
 
+@public
 def load_run(path: Path | str, *, device: str = "auto") -> Run:
     """Opens a run directory, a generator file, or weights that a plugin publishes, such as "acme/dcgan@mnist"."""
     path = resolve_source(plugins.catalogue(), path)

@@ -52,6 +52,12 @@ class StorageError(ZooError):
     exit_code = 74
 
 
+def of_system(error: OSError) -> StorageError:
+    """An error of the system that nobody has explained, such as a name that is too long, with the name of its file."""
+    name = str(error.filename or "a file")
+    return StorageError(f"{name if len(name) < 200 else name[:197] + '...'}: {error.strerror}")
+
+
 def printable(text: str) -> str:
     """Untrusted text made safe for a terminal: control characters, which could move the cursor, become `?`."""
     return "".join(letter if letter.isprintable() or letter == "\n" else "?" for letter in text)

@@ -121,18 +121,21 @@ class Recipe:
     draw       all noise of a batch: z, codes, one uniform `u` per sample. It gets the shapes of the global batch (the
                values are placeholders), may use torch's global generator, and depends on nothing else
     generate   {"fake": ..., and what belongs to it}; keyword-only parameters are options of `zoo sample`
-    generators the networks that `generate` uses
+    generators the networks that `generate` uses, frozen ones among them
     inputs     real entries that `generate` reads
     imitates   the entry that fakes are compared with
     paired     rows of all entries belong together; False for two domains without pairs
     ema        network -> decay of the EMA of its weights; a number d means min(d, (1 + n) / (10 + n)) at step n, a
                schedule (nets, batch) is used unchanged
-    frozen     pretrained helper networks, built once, never trained and never saved
+    frozen     pretrained networks of losses or of `generate`, by the functions that build them, such as an extractor
+               in a `Slot("extractor")`: in evaluation mode, never trained, without EMA and never saved; the card has
+               their digests, and a run resumes with equal ones
     multiple   networks generate samples of other sizes than they were trained on, with sides that are multiples of
                this; 0 if they do not
     dataset, batch_size, steps or images    defaults where the component's `defaults` state none
 
-    Raises ValueError without players, for a player without turns or networks, and for both steps and images.
+    Raises ValueError without players, for a player without turns or networks, for both steps and images, and for a
+    field of another type.
     """
 
     networks: Callable[[Spec], Mapping[str, nn.Module]]
@@ -152,6 +155,19 @@ class Recipe:
     images: int | None = None
 
     def __post_init__(self) -> None:
+        for name in ("networks", "generate", "draw"):
+            if not callable(getattr(self, name)):
+                raise ValueError(f"{name} must be a function, not {getattr(self, name)!r:.60}")
+        for name, words in (("generators", self.generators), ("inputs", self.inputs)):
+            if not isinstance(words, tuple) or not all(isinstance(word, str) for word in words):
+                raise ValueError(f"{name} must be a tuple of names, not {words!r:.60}")
+        for name, text in (("dataset", self.dataset), ("imitates", self.imitates)):
+            if not isinstance(text, str):
+                raise ValueError(f"{name} must be a name, not {text!r:.60}")
+        if not self.generators:
+            raise ValueError("a recipe needs at least one network in generators")
+        if not isinstance(self.players, Mapping) or not all(isinstance(one, Player) for one in self.players.values()):
+            raise ValueError(f"players must be a dict of Player by name, not {self.players!r:.60}")
         if not self.players:
             raise ValueError("a recipe needs at least one player")
         if self.steps is not None and self.images is not None:

@@ -1,8 +1,7 @@
-"""What a plugin says of one kind of sample, and of one measurement.
+"""What a plugin says of one kind of sample.
 
 A modality is a component of kind "modality" whose target, called without arguments, returns a `Modality`. Everything
-that the core does with a sample goes through its methods, whether the plugin is the zoo's or a stranger's. The target
-of a component of kind "metric" returns a `Metric`; its keyword-only parameters are options.
+that the core does with a sample goes through its methods, whether the plugin is the zoo's or a stranger's.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from html import escape
-from typing import IO, Any, ClassVar, Literal, NamedTuple, Protocol
+from typing import IO, Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -173,12 +172,21 @@ class Modality:
     # --- for measurements ---------------------------------------------------------------------------------------------
 
     def extractor(self, spec: Spec) -> str:
-        """The id of the default extractor for such samples, "" for none."""
+        """The id of the extractor of data that state none, "" for none."""
         return ""
 
     def metrics(self, spec: Spec) -> tuple[str, ...]:
-        """The metrics that are measured by default during training; the first one selects the best generator."""
+        """The metrics that are measured by default during training; the first one selects the best generator. Those
+        that cannot be measured are left out.
+        """
         return ()
+
+    def evaluation(self, spec: Spec) -> tuple[str, ...]:
+        """The metrics of `zoo eval` and, on the held-out split, of the end of a run.
+
+        Metrics that compare the training split with the held-out one are measured at the end of a run only.
+        """
+        return self.metrics(spec)[:1]
 
 
 def to_uint8(x: Tensor, spec: Spec) -> Tensor:
@@ -187,6 +195,15 @@ def to_uint8(x: Tensor, spec: Spec) -> Tensor:
         raise DataError(f"samples of modality {spec.modality!r} without a range cannot be converted to pixels")
     low, high = spec.range
     return ((x.float() - low) / (high - low) * 255).round_().clamp_(0, 255).to(torch.uint8)
+
+
+def from_uint8(pixels: Tensor, spec: Spec) -> Tensor:
+    """uint8 pixels as float32 values in `spec.range`. Raises DataError without a range."""
+    if spec.range is None:
+        raise DataError(f"samples of modality {spec.modality!r} without a range are not made from pixels")
+    low, high = spec.range
+    # A product, since CUDA divides by a scalar through its reciprocal, which differs by a bit from the CPU.
+    return pixels.to(torch.float32).mul_((high - low) / 255).add_(low)
 
 
 def npy(x: Tensor, spec: Spec) -> bytes:
@@ -219,92 +236,3 @@ def distributions(x: Tensor) -> Image.Image:
     image = Image.fromarray(canvas).resize((_SIDE, _SIDE), Image.Resampling.NEAREST)
     ImageDraw.Draw(image).line((0, _SIDE // 2, _SIDE, _SIDE // 2), fill=200)
     return image
-
-
-# --- measurements -----------------------------------------------------------------------------------------------------
-
-
-class Value(NamedTuple):
-    """One value that a metric computes.
-
-    name    in records, before the name of the extractor: "fid" of "fid-zoo-grey28"
-    title   for tables and reports
-    better  the direction in which values improve; "near" means near the ideal
-    ideal   the value of real samples, where it is a known number
-    warn    (value, record) -> a sentence where the value shows a fault of the samples, "" where it does not
-    """
-
-    name: str
-    title: str
-    better: Literal["lower", "higher", "near"]
-    ideal: float | None = None
-    warn: Callable[[float, Mapping[str, Any]], str] | None = None
-
-
-class Measured(NamedTuple):
-    """A value with its interval, settings of the measurement for the protocol, and the same of real samples."""
-
-    value: float
-    interval: tuple[float, float] | None = None
-    settings: Mapping[str, Any] = {}
-    data: Mapping[str, float] = {}
-
-
-Part = Literal["generated", "reference", "held_out"]
-
-
-class View(Protocol):
-    """What a metric measures: generated samples, and the samples of a split that they are compared with.
-
-    spec, classes    of the reference
-    num              number of generated samples
-    few              the user admits fewer samples than the metric needs
-    """
-
-    spec: Spec
-    classes: tuple[str, ...]
-    num: int
-    few: bool
-
-    def features(self, which: Part = "generated", count: int | None = None) -> Tensor:
-        """Features (n, D), float32; of a reference all, or `count` fixed random rows."""
-        ...
-
-    def logits(self, which: Part = "generated") -> Tensor:
-        """Logits (n, classes) of the extractor, of a metric that needs logits."""
-        ...
-
-    def labels(self) -> Tensor:
-        """Labels (N,) int64 of the reference."""
-        ...
-
-    def chunks(self, *names: str) -> Iterator[Mapping[str, Tensor]]:
-        """Rows of several entries in chunks of at most 64: "fake", what `generate` returns beside it, and entries of
-        the data that the fakes were generated from. Samples have the precision of files, (n, ...), on the CPU.
-        """
-        ...
-
-    def cached(self, name: str, compute: Callable[[], Mapping[str, Tensor]]) -> Mapping[str, Tensor]:
-        """What `compute` returns for the reference, from a file if it was computed before."""
-        ...
-
-
-class Metric(NamedTuple):
-    """Named values that are computed together.
-
-    values      in the order of reports
-    measure     the function that computes them, by name
-    modalities  ids of the modalities that it measures, () for any
-    extractor   id of the extractor that it needs, "" for the run's
-    entries     entries that `measure` reads beside "fake"; a recipe or dataset without them is not measured
-    needs       of: "features", "logits", "samples", "labels", "held_out"
-    least       smallest number of samples, given the dimension of the features
-    """
-
-    values: tuple[Value, ...]
-    measure: Callable[[View], Mapping[str, Measured]]
-    modalities: tuple[str, ...] = ()
-    extractor: str = ""
-    entries: tuple[str, ...] = ()
-    needs: frozenset[str] = frozenset({"features"})
-    least: Callable[[int], int] = lambda dimensions: 1

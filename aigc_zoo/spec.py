@@ -42,7 +42,7 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 _TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 _SUFFIX = re.compile(r"\.[a-z0-9][a-z0-9._+-]*")
 _OURS = (".zip", ".npy", ".npz", ".gz")
-_EXTENDS = re.compile(r"([a-z0-9][a-z0-9_-]*/)?[a-z0-9][a-z0-9_-]*")
+_REFERENCE = re.compile(r"([a-z0-9][a-z0-9_-]*/)?[a-z0-9][a-z0-9_-]*")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,8 +100,10 @@ class Component:
               of the file. Folders, .zip, .npy, .npz and IDX files are always read by the zoo itself
     classes   names of the classes that an extractor was trained on, in the order of its logits: it counts modes only of
               data whose classes are among them. An extractor that states none counts none
+    modality  id of the modality of the samples that an extractor takes, by default that of `game.Spec`
 
-    References in `defaults` and `presets` resolve in the namespace of the plugin that states them, then in `zoo/`.
+    References in `defaults`, `presets` and `modality` resolve in the namespace of the plugin that states them, then in
+    `zoo/`.
     Raises ValueError for a field that is not of this form.
     """
 
@@ -120,6 +122,7 @@ class Component:
     weights: Mapping[str, Weights] = field(default_factory=dict)
     suffixes: tuple[str, ...] = ()
     classes: tuple[str, ...] = ()
+    modality: str = ""
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -138,6 +141,7 @@ class Component:
         self._check_weights()
         self._check_suffixes()
         self._check_classes()
+        self._check_modality()
 
     def _check_target(self) -> None:
         if not isinstance(self.target, str) or not isinstance(self.extends, str):
@@ -146,7 +150,7 @@ class Component:
             raise ValueError(f"{self.name}: extends {self.extends!r} brings its own target: leave target out")
         if self.extends and self.kind != "recipe":
             raise ValueError(f"{self.name}: only a recipe can extend another component, not a {self.kind}")
-        if self.extends and not _EXTENDS.fullmatch(self.extends):
+        if self.extends and not _REFERENCE.fullmatch(self.extends):
             raise ValueError(f"{self.name}: extends {self.extends!r} is not '[namespace/]name' of a recipe")
         if not self.extends and not _TARGET.fullmatch(self.target):
             raise ValueError(f"{self.name}: target {self.target!r} is not 'package.module:callable'")
@@ -187,6 +191,12 @@ class Component:
             raise ValueError(f"{self.name}: two of its {len(names)} classes have the same name")
         if names and self.kind != "extractor":
             raise ValueError(f"{self.name}: only an extractor states classes, not a {self.kind}")
+
+    def _check_modality(self) -> None:
+        if not isinstance(self.modality, str) or (self.modality and not _REFERENCE.fullmatch(self.modality)):
+            raise ValueError(f"{self.name}: modality {self.modality!r} is not '[namespace/]name' of a modality")
+        if self.modality and self.kind != "extractor":
+            raise ValueError(f"{self.name}: only an extractor states a modality, not a {self.kind}")
 
 
 def _is_name(name: object) -> bool:

@@ -80,8 +80,8 @@ def train(case: Case, data: str, seed: int) -> dict[str, Any]:
     import torch
 
     from aigc_zoo import options, plugins
-    from aigc_zoo.metrics.coverage import mode_counts
     from aigc_zoo.run.prepare import prepare
+    from aigc_zoo_plugins.metrics.modes import mode_counts
 
     torch.set_num_threads(1)
     catalogue = plugins.catalogue()

@@ -46,7 +46,8 @@ def zoo_data() -> Path:
     """The directory with real data that ZOO_DATA names. Without the variable, tests on real data are skipped."""
     value = os.environ.get("ZOO_DATA")
     if not value:
-        pytest.skip("ZOO_DATA is not set: it names the directory with the real data (mnist/, cifar10-jpeg.zip)")
+        found = "mnist/, cifar10-jpeg.zip, fsdd.zip, tinyshakespeare.txt"
+        pytest.skip(f"ZOO_DATA is not set: it names the directory with the real data ({found})")
     directory = Path(value).resolve()
     if not directory.is_dir():
         raise FileNotFoundError(f"ZOO_DATA={value} is not a directory")

@@ -23,9 +23,9 @@ def pix2pix(**given: Any) -> Recipe:
     return build(catalogue(), resolve(catalogue(), "zoo/pix2pix", data="nothing", given=SMALL | values))
 
 
-def pairs(number: int, size: int = BATCH, dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
+def pairs(number: int, size: int = BATCH, dtype: torch.dtype = torch.float32, side: int = SIDE) -> dict[str, Tensor]:
     """Grey sources, and real images that are their negatives in random colors."""
     stream = generator(number, "pairs")
-    source = torch.rand(size, 1, SIDE, SIDE, generator=stream, dtype=torch.float64) * 2 - 1
+    source = torch.rand(size, 1, side, side, generator=stream, dtype=torch.float64) * 2 - 1
     tint = torch.rand(size, 3, 1, 1, generator=stream, dtype=torch.float64)
     return {"source": source.to(dtype), "real": (-source * tint).to(dtype)}

@@ -90,6 +90,16 @@ def recipe(**settings: Any) -> Recipe:
         ({"players": {"D": player(turns=0)}}, "player D needs at least one turn, not 0"),
         ({"players": {"D": player(controls=())}}, "player D controls no network"),
         ({"steps": 1, "images": 1}, "either steps or images"),
+        ({"generate": None}, "generate must be a function, not None"),
+        ({"draw": 3}, "draw must be a function, not 3"),
+        ({"networks": {"G": 1}}, "networks must be a function"),
+        ({"generators": ["G"]}, "generators must be a tuple of names"),
+        ({"generators": ()}, "at least one network in generators"),
+        ({"inputs": ("a", {})}, "inputs must be a tuple of names"),
+        ({"dataset": None}, "dataset must be a name, not None"),
+        ({"imitates": 3}, "imitates must be a name, not 3"),
+        ({"players": [player()]}, "players must be a dict of Player by name"),
+        ({"players": {"D": "player"}}, "players must be a dict of Player by name"),
     ],
 )
 def test_invalid_recipes_are_refused(settings: dict[str, Any], message: str) -> None:

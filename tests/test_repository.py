@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
+import json
 import os
 import re
 import shlex
@@ -170,6 +171,20 @@ def test_docs_reliability_is_up_to_date() -> None:
     reliability = tool("reliability")
     assert reliability.stale() == ""
     assert reliability.undescribed((ROOT / "tests").rglob("test_*.py")) == set()
+
+
+def test_every_kind_of_fault_has_three_instances_at_least() -> None:
+    kinds = tool("fault_kinds")
+    counts = {facts["kind"]: facts["instances"] for facts in kinds.stored()}
+    assert len(counts) == len(kinds.KINDS) == 35
+    assert [kind for kind, count in counts.items() if count < kinds.FEWEST] == []
+
+
+@pytest.mark.slow
+def test_the_instances_of_faults_are_those_of_the_tests() -> None:
+    code = "import fault_kinds, json; print(json.dumps(fault_kinds.counted()))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT / "tools", capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == tool("fault_kinds").stored(), "run `make docs`"
 
 
 def test_a_stale_page_is_detected(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ PAGE = Path(__file__).resolve().parent.parent / "tests" / "api_snapshot.json"
 def snapshot() -> dict[str, Any]:
     """All public names with their parameters or fields and the default of each."""
     import aigc_zoo
-    from aigc_zoo import api, game, modality, spec, testing, two_player
+    from aigc_zoo import api, game, metric, modality, spec, testing, two_player
     from aigc_zoo.data import download, samples
     from aigc_zoo.options.signatures import CALLED_WITH
 
@@ -39,7 +39,8 @@ def snapshot() -> dict[str, Any]:
         "aigc_zoo.two_player": (two_player, ["two_player"]),
         "aigc_zoo.modality": (modality, [name for name, value in vars(modality).items() if _own(value, modality)]),
         "aigc_zoo.modality.Modality": (modality.Modality, _methods(modality.Modality)),
-        "aigc_zoo.modality.View": (modality.View, _methods(modality.View)),
+        "aigc_zoo.metric": (metric, [name for name, value in vars(metric).items() if _own(value, metric)]),
+        "aigc_zoo.metric.View": (metric.View, _methods(metric.View)),
         "aigc_zoo.data.samples": (samples, [name for name, value in vars(samples).items() if _own(value, samples)]),
         "aigc_zoo.data.download": (download, ["fetch"]),
         "aigc_zoo.testing": (testing, testing.__all__),

@@ -8,12 +8,11 @@ from __future__ import annotations
 import inspect
 import re
 import sys
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterator
 
 import click
+from generated import Generated
 
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "cli.md"
 HEAD = """# The command line
 
 Generated from the commands by `make docs`. A recipe and its components have further options: `zoo train RECIPE --help`
@@ -87,20 +86,8 @@ def _options(command: click.Command, context: click.Context) -> Iterator[str]:
             yield f"- `{names}`: {text[:1].upper()}{text[1:]}".removesuffix(": ")
 
 
-def stale(path: Path = PAGE) -> str:
-    """Why the page must be regenerated; an empty string if it is up to date."""
-    fresh = path.exists() and path.read_text(encoding="utf-8") == page()
-    return "" if fresh else f"docs/{path.name} is stale: run `make docs`"
-
-
-def main(arguments: Sequence[str]) -> str | int:
-    if arguments not in ([], ["--check"]):
-        return "usage: python tools/cli_docs.py [--check]"
-    if arguments:
-        return stale() or 0
-    PAGE.write_text(page(), encoding="utf-8")
-    return 0
-
+DOCUMENT = Generated("cli.md", page)
+stale = DOCUMENT.stale
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(DOCUMENT.main(sys.argv))

@@ -1,7 +1,7 @@
 """Writes the counts of docs/reliability.md: `make reliability` runs all tests marked `promise` with full counts.
 
     python tools/reliability.py             # runs the tests, writes benchmarks/results/reliability/ and the table
-    python tools/reliability.py --table     # writes the table from the stored result
+    python tools/reliability.py --table     # counts the instances of faults, writes both tables from stored results
     python tools/reliability.py --check     # fails if the page is stale
 
 Counts of a promise are summed over its tests; for those named `..._each` and `longest_...` the maximum is used.
@@ -20,6 +20,8 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
+
+import fault_kinds
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "reliability.md"
@@ -61,6 +63,7 @@ PROMISES: Mapping[str, str] = {
     "N2": "a run resumes with equal data, files and plugins under another name or place, bit for bit, and says so",
     "N3": "every missing recipe, component, dataset and extractor of a run names the package to install",
     "F": "random options, cards, checkpoints, archives and images are accepted or refused in words",
+    "C": "random command lines, completions and calls of public functions end in a result or in three lines at most",
     "D1": "labels beside images are read, shards are no classes, and one line says what is not read and why",
     "D2": "options of datasets reach data, card and resume, and a file goes to the dataset that states its suffix",
     "A1": "every command and option that a message advises works as it is printed, whatever the names of files",
@@ -132,9 +135,9 @@ def table(result: Mapping[str, Any]) -> str:
 
 
 def page(result: Mapping[str, Any], text: str) -> str:
-    """The page with the table of this result."""
+    """The page with the table of this result, and that of the kinds of faults."""
     before, _, rest = text.partition(BEGIN)
-    return f"{before}{BEGIN}\n{table(result)}\n{END}{rest.partition(END)[2]}"
+    return fault_kinds.page(f"{before}{BEGIN}\n{table(result)}\n{END}{rest.partition(END)[2]}")
 
 
 def stale(path: Path = PAGE, result: Path = RESULT) -> str:
@@ -177,6 +180,7 @@ def main(arguments: Sequence[str]) -> str | int:
         return "usage: python tools/reliability.py [--table | --check]"
     if arguments == ["--check"]:
         return stale() or 0
+    fault_kinds.store()
     if not arguments:
         RESULT.write_text(json.dumps(measure(), indent=1) + "\n", encoding="utf-8")
     PAGE.write_text(page(json.loads(RESULT.read_text("utf-8")), PAGE.read_text("utf-8")), encoding="utf-8")

@@ -42,8 +42,10 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
     Its mode follows the umask. Raises StorageError where the system refuses (permissions, a full disk).
     """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     with explained(path):
+        if not path.name:  # "." or "/", and "" is "."
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
         try:
             with temporary.open("xb") as file:
                 yield file

@@ -13,10 +13,12 @@ from aigc_zoo.artefacts.slots import short_key
 IGNORED = frozenset(
     {"started", "host", "set_by", "notes", "why", "run.data", "data.reference", "run.device", "run.precision"}
     | {"run.engine", "run.keep", "run.skip_bad", "inexact", "extended", "files", "directory", "units"}
+    | {"loss_extractors"}
 )
 """Keys that may differ when a run resumes: where and by whom it was configured, where the data are (their digest is
 compared), the requested device, precision and engine (the chosen ones are compared), how many checkpoints are kept,
-where the run and its files are (`moves` compares the content of files), and what its samples are called."""
+where the run and its files are (`moves` compares the content of files), what its samples are called, and which
+extractors its slots hold (the slots are compared)."""
 
 MACHINE = frozenset({"device", "threads", "world", "precision", "engine", "versions"})
 """Keys that describe the machine. Another machine rounds differently, and the run can resume inexactly on it."""
@@ -81,8 +83,10 @@ def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[tuple[s
         values = before.get(key, _MISSING), after.get(key, _MISSING)
         of_data = key.startswith(DATA_OPTIONS)
         name = f"data.{key.removeprefix(DATA_OPTIONS)}" if of_data else key.partition(".")[2]
-        if values[0] is _MISSING and (section(key) == "options" or of_data) and name not in set_by:
+        if values[0] is _MISSING and (section(key) in ("options", "slots") or of_data) and name not in set_by:
             continue  # an option that the recipe or the dataset has gained since, at its default
+        if section(key) == "frozen" and "frozen" not in old:
+            continue  # earlier versions did not record the digests of frozen networks
         if values[0] == values[1] or (section(key) == "data" and data_differ):
             continue  # other data differ in name, number, digest and more, of which the first will do
         if _follows_from_length(key, before, after):

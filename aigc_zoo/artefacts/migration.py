@@ -48,6 +48,12 @@ TENSOR_PREFIXES = {"average/": "ema/"}
 METRICS = {"spread": "variance-ratio"}
 """Metrics and groups of metrics; full names add the extractor, as in "spread-zoo-grey28"."""
 
+EXTRACTORS = {"points": {"extractor": "zoo/points"}, "pixels": {"extractor": "zoo/pixels", "extractor_sha256": "none"}}
+"""Extractors that protocols name, and what they state now."""
+
+COUNTS = {"modes"}
+"""Values that count something: records of earlier versions do not state the largest count, which is a setting."""
+
 _announced: set[str] = set()
 """Holds the line that was written: a command may read many old files, and says so once."""
 
@@ -83,7 +89,12 @@ def record(saved: dict[str, Any], path: Path) -> dict[str, Any]:
             result[key] = _metric(saved[key], renamed)
     protocol, others = saved.get("protocol"), saved.get("others")
     if isinstance(protocol, dict) and isinstance(protocol.get("metric"), str):
-        result["protocol"] = {**protocol, "metric": _metric(protocol["metric"], renamed)}
+        extractor = EXTRACTORS.get(str(protocol.get("extractor")), {})
+        renamed |= {str(protocol["extractor"]): extractor["extractor"]} if extractor else {}
+        result["protocol"] = {**protocol, "metric": _metric(protocol["metric"], renamed), **extractor}
+        settings = protocol.get("settings")
+        if protocol["metric"] in COUNTS and isinstance(settings, dict) and "of" in settings:
+            result.setdefault("of", settings["of"])
     if isinstance(others, dict):
         result["others"] = {_metric(name, renamed): value for name, value in others.items()}
     _announce(path, renamed)

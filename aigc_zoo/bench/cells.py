@@ -20,7 +20,7 @@ from aigc_zoo.artefacts.runs import RunDirectory, nulled, read_lines
 from aigc_zoo.bench.identity import identity_of
 from aigc_zoo.engine.stages import StageSteps
 from aigc_zoo.errors import ConfigError, DataError, DivergedError, UsageError
-from aigc_zoo.metrics.kinds import improves, leading, warnings
+from aigc_zoo.metrics.known import Metrics, installed
 from aigc_zoo.plugins import Catalogue
 from aigc_zoo.run.loop import train
 from aigc_zoo.run.prepare import Prepared, prepare
@@ -66,7 +66,7 @@ class Cell:
         """The file of the record, beside the run directory."""
         return self.directory.with_name(self.directory.name + ".json")
 
-    def identified(self, catalogue: Catalogue, digests: dict[Any, str] | None = None) -> Cell:
+    def identified(self, catalogue: Catalogue, digests: dict[Any, Any] | None = None) -> Cell:
         """This cell with its identity; `digests` keeps those of data between cells of one command."""
         if self.identity:
             return self
@@ -102,7 +102,7 @@ class Cell:
             return self._save({"diverged": str(error).splitlines()[0]})
         if result.reason == "stopped":
             raise KeyboardInterrupt
-        return self._save(history_of(self.directory) | {"units": result.units})
+        return self._save(history_of(self.directory, installed(catalogue)) | {"units": result.units})
 
     def _prepared(self, catalogue: Catalogue) -> Prepared:
         length = {"images": self.images} if self.images else {}
@@ -151,16 +151,16 @@ def steps_in(prepared: Prepared, seconds: float) -> int:
     return max(1, round(done))
 
 
-def history_of(directory: Path) -> dict[str, Any]:
+def history_of(directory: Path, known: Metrics) -> dict[str, Any]:
     """The leading metric of a finished run over images and seconds, with its other metrics and warnings."""
     run = RunDirectory(directory)
     metrics, log = read_lines(run.metrics_path), read_lines(run.log_path)
     if not metrics:
         raise ConfigError(f"{directory} has no metrics: choose an extractor with --extractor")
-    own = str(leading(line for line in metrics if line["step"] == metrics[0]["step"])[0]["name"])
+    own = str(known.leading(line for line in metrics if line["step"] == metrics[0]["step"])[0]["name"])
     lines = [line for line in metrics if line["name"] == own]
     last = [line for line in metrics if line["step"] == lines[-1]["step"]]
-    flags = warnings(last)
+    flags = known.warnings(last)
     finished = run.finished() or {}
     return {
         "metric": own,
@@ -189,7 +189,9 @@ def _seconds(log: Sequence[Mapping[str, Any]], step: int) -> float:
     return float(before["seconds"] + fraction * (after["seconds"] - before["seconds"]))
 
 
-def summary(name: str, records: Sequence[Mapping[str, Any]], target: float | None = None) -> dict[str, Any]:
+def summary(
+    name: str, records: Sequence[Mapping[str, Any]], known: Metrics, target: float | None = None
+) -> dict[str, Any]:
     """Summarize the records of all seeds in one entry. A target that is never reached takes infinitely long: null."""
     for record in records:
         if "incompatible" in record:
@@ -201,14 +203,14 @@ def summary(name: str, records: Sequence[Mapping[str, Any]], target: float | Non
     metric = good[0]["metric"]
     finals = [float(r["values"][-1]["value"]) for r in good if r["values"][-1]["value"] is not None]
     collapsed = [record for record in records if "diverged" in record or record["flags"]]
-    reached = [_reached(record, target) for record in records]
+    reached = [_reached(record, known, target) for record in records]
     return {
         "name": name,
         "metric": metric,
         "protocol": good[0]["protocol"],
         "seeds": [record["seed"] for record in records],
         "final": _mean_and_std(finals),
-        "best": _mean_and_std([value for record in good if (value := best(record)) is not None]),
+        "best": _mean_and_std([value for record in good if (value := best(record, known)) is not None]),
         "others": {
             other: _mean_and_std([float(r["others"][other]) for r in good if r["others"].get(other) is not None])
             for other in good[0].get("others", {})
@@ -231,22 +233,22 @@ def _failure(record: Mapping[str, Any]) -> str:
     return str(record.get("failed") or record["diverged"])
 
 
-def best(record: Mapping[str, Any]) -> float | None:
+def best(record: Mapping[str, Any], known: Metrics) -> float | None:
     """The best value of a run; None if no value is finite."""
     values = [float(one["value"]) for one in record["values"] if one["value"] is not None]
     found: float | None = None
     for value in values:
-        found = value if found is None or improves(record["metric"], value, found) else found
+        found = value if found is None or known.improves(record["metric"], value, found) else found
     return found
 
 
-def _reached(record: Mapping[str, Any], target: float | None) -> dict[str, Any]:
+def _reached(record: Mapping[str, Any], known: Metrics, target: float | None) -> dict[str, Any]:
     """The first evaluation that met the target; values of None if none did."""
     missed = {"seconds": None, "images": None}
     if target is None or "values" not in record:
         return missed
     for one in record["values"]:
-        if one["value"] is not None and not improves(record["metric"], target, one["value"]):
+        if one["value"] is not None and not known.improves(record["metric"], target, one["value"]):
             return dict(one)
     return missed
 

@@ -12,7 +12,8 @@ from aigc_zoo.bench.gate import condition
 from aigc_zoo.bench.pairing import Comparison, ratio_interval
 from aigc_zoo.bench.results import IMAGES, need_alike
 from aigc_zoo.errors import ConfigError
-from aigc_zoo.metrics.kinds import METRICS, metric_info, short_name
+from aigc_zoo.metric import Value
+from aigc_zoo.metrics.known import Metrics, installed
 from aigc_zoo.metrics.protocol import differences
 
 __all__ = ["Row", "compared", "condition"]
@@ -30,18 +31,15 @@ intervals              False if one of the results has a single seed, which has 
 reason                 why the entry cannot be compared; `note` is the remark of an entry that need not be compared
 """
 
-RANGE_ONE = frozenset({"precision", "recall", "density", "coverage", "duplicates"})
-"""Fractions, whose differences are relative to 1: 0.02 is no doubling of 0.01 that would matter."""
-
-SIGNED = frozenset({"kid", "kl"})
-"""Metrics of good samples scatter around zero, or nearly, so that their ratios have no meaning."""
-
 MACHINE = ("processor", "cores", "threads", "gpu")
 """Keys of the environment that must be equal where the budget is a time."""
 
 
 def compared(
-    new: Mapping[str, Any], old: Mapping[str, Any], asked: Callable[[Mapping[str, Any]], bool] = lambda entry: True
+    new: Mapping[str, Any],
+    old: Mapping[str, Any],
+    asked: Callable[[Mapping[str, Any]], bool] = lambda entry: True,
+    known: Metrics | None = None,
 ) -> list[Row]:
     """A row for each entry of either result: its comparison, or the reason why it cannot be compared.
 
@@ -59,7 +57,7 @@ def compared(
     for key in dict.fromkeys((*after, *before)):
         if key not in after and not asked(before[key][0]):
             continue
-        found = _pair(after.get(key, []), before.get(key, []), new["kind"], budget)
+        found = _pair(after.get(key, []), before.get(key, []), new["kind"], budget, known or installed())
         rows.append({"name": key[1], "group": key[0], **found})
     return rows
 
@@ -91,7 +89,7 @@ def _budget(result: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _pair(
-    new: Sequence[Mapping[str, Any]], old: Sequence[Mapping[str, Any]], kind: str, budget: str
+    new: Sequence[Mapping[str, Any]], old: Sequence[Mapping[str, Any]], kind: str, budget: str, known: Metrics
 ) -> Mapping[str, Any]:
     """The comparison of the entries of one name, of which each result should have exactly one."""
     for which, entries in (("new", new), ("old", old)):
@@ -105,7 +103,7 @@ def _pair(
     for which, entry in (("new", a), ("old", b)):
         if reason := _fault(entry, kind):
             return _refused(f"{reason} in the {which} result")
-    return _times(a, b) if kind == "speed" else _refused(budget) if budget else _values(a, b)
+    return _times(a, b) if kind == "speed" else _refused(budget) if budget else _values(a, b, known)
 
 
 def _fault(entry: Mapping[str, Any], kind: str) -> str:
@@ -133,28 +131,27 @@ def _times(new: Mapping[str, Any], old: Mapping[str, Any]) -> Row:
     return {**_row(found), "measure": "ratio"}
 
 
-def _values(new: Mapping[str, Any], old: Mapping[str, Any]) -> Row:
+def _values(new: Mapping[str, Any], old: Mapping[str, Any], known: Metrics) -> Row:
     """Compare final values over seeds in the direction of their metric."""
     name = new["metric"]
     if name != old["metric"]:
         return _refused(f"the metrics differ: {old['metric']}, now {name}")
-    if short_name(name) not in METRICS:
+    if not known.knows(name):
         return _refused(f"whether {name} should be low or high is not known")
     if unlike := differences(new.get("protocol", {}), old.get("protocol", {})):
         return _refused(f"the protocols differ: {'; '.join(unlike[:3])}")
     after, before = new["final"]["values"], old["final"]["values"]
-    info = metric_info(name)
-    found = _ratio(after, before, info.better == "higher") if _has_ratio(name, after, before) else None
-    row = found or _difference(name, after, before, new.get("protocol", {}))
+    value = known.value(name)
+    found = _ratio(after, before, value.better == "higher") if _has_ratio(value, after, before) else None
+    row = found or _difference(value, after, before, new.get("protocol", {}))
     intervals = min(len(after), len(before)) > 1
     about = {"metric": name, "before": statistics.fmean(before), "after": statistics.fmean(after)}
     return {**row, **about, "intervals": intervals, "differs": row["differs"] and intervals}
 
 
-def _has_ratio(name: str, new: Sequence[float], old: Sequence[float]) -> bool:
-    """Whether the ratio of a metric's means has a meaning: FID and Inception Score, clear of zero."""
-    short = short_name(name)
-    if short in RANGE_ONE | SIGNED | {"modes"} or metric_info(name).better == "near" or min(*new, *old) <= 0:
+def _has_ratio(value: Value, new: Sequence[float], old: Sequence[float]) -> bool:
+    """Whether the ratio of means has a meaning: of values that say so, clear of zero."""
+    if not value.ratio or min(*new, *old) <= 0:
         return False
     return all(len(values) < 2 or statistics.fmean(values) > 2 * statistics.stdev(values) for values in (new, old))
 
@@ -168,17 +165,17 @@ def _ratio(new: Sequence[float], old: Sequence[float], higher: bool) -> Row:
     }
 
 
-def _difference(name: str, new: Sequence[float], old: Sequence[float], protocol: Mapping[str, Any]) -> Row:
+def _difference(value: Value, new: Sequence[float], old: Sequence[float], protocol: Mapping[str, Any]) -> Row:
     """The difference of costs, positive if the new values are worse, relative to the scale of the metric.
 
-    Fractions are relative to 1, metrics near an ideal to that ideal, modes to their number. Other metrics have no range
-    of their own: the old value is the scale, or the width of the interval if the old value is closer to zero than that;
+    Fractions are relative to 1, values near an ideal to that ideal, counts to the largest one. Others have no range of
+    their own: the old value is the scale, or the width of the interval if the old value is closer to zero than that;
     then a difference within its interval counts as none.
     """
-    a, b = (_costs(name, values) for values in (new, old))
+    a, b = (_costs(value, values) for values in (new, old))
     estimate = statistics.fmean(a) - statistics.fmean(b)
     low, high = _interval(sorted(one - other for one, other in _resampled(a, b)))
-    scale, noise = _scale(name, protocol), (high - low) / 2
+    scale, noise = _scale(value, protocol), (high - low) / 2
     size = abs(statistics.fmean(b))
     chance = not scale and noise >= size and low <= 0 <= high
     scale = scale or max(size, noise)
@@ -190,20 +187,18 @@ def _difference(name: str, new: Sequence[float], old: Sequence[float], protocol:
     return {**row, "measure": "difference", "difference": (estimate, low, high)}
 
 
-def _costs(name: str, values: Sequence[float]) -> list[float]:
+def _costs(value: Value, values: Sequence[float]) -> list[float]:
     """The values as costs: negated where higher is better, the distance from the ideal where near is better."""
-    info = metric_info(name)
-    if info.better == "near":
-        return [abs(value - (info.ideal or 0.0)) for value in values]
-    return [-value if info.better == "higher" else value for value in values]
+    if value.better == "near":
+        return [abs(one - (value.ideal or 0.0)) for one in values]
+    return [-one if value.better == "higher" else one for one in values]
 
 
-def _scale(name: str, protocol: Mapping[str, Any]) -> float:
-    """The range of a metric's values; 0 if it has none."""
-    short, info = short_name(name), metric_info(name)
-    if short == "modes":
-        return float((protocol.get("settings") or {}).get("of") or 0)
-    return (info.ideal or 1.0) if info.better == "near" else 1.0 if short in RANGE_ONE else 0.0
+def _scale(value: Value, protocol: Mapping[str, Any]) -> float:
+    """The width of the range of a metric's values; 0 if it has none."""
+    if value.better == "near":
+        return value.ideal or 1.0
+    return float((protocol.get("settings") or {}).get("of") or 0) if value.counts else value.scale
 
 
 def _resampled(a: Sequence[float], b: Sequence[float], draws: int = 2000) -> list[tuple[float, float]]:

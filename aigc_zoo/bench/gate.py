@@ -72,6 +72,8 @@ def earlier_result(kind: str, settings: Mapping[str, Any]) -> dict[str, Any] | N
         raise UsageError(f'--fail-if "{fail_if}": no earlier result to compare with\nadd --compare OLD.json')
     if path is not None and not path.parent.is_dir():
         raise UsageError(f"--json {path}: there is no folder {path.parent}\nmake it first, or choose another file")
+    if path is not None and path.is_dir():
+        raise UsageError(f"--json {path}: is a directory: name a file in it, such as {path / 'results.json'}")
     if fail_if is not None:
         condition(fail_if)
     old = None if compare is None else read_results(compare)

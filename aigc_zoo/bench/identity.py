@@ -21,6 +21,8 @@ from aigc_zoo import devices
 from aigc_zoo.data import resolve
 from aigc_zoo.discovery import Entry
 from aigc_zoo.errors import ConfigError
+from aigc_zoo.game import Spec
+from aigc_zoo.metrics.known import installed
 from aigc_zoo.options import Configuration, build, references
 from aigc_zoo.options.signatures import read
 from aigc_zoo.plugins import Catalogue
@@ -29,7 +31,7 @@ from aigc_zoo.run.device import choose_device
 
 
 def identity_of(
-    catalogue: Catalogue, configuration: Configuration, digests: dict[Any, str] | None = None
+    catalogue: Catalogue, configuration: Configuration, digests: dict[Any, tuple[str, str, Spec]] | None = None
 ) -> dict[str, Any]:
     """Versions of the packages and plugins, digests of plugin code and data, and the device of a configuration.
 
@@ -41,8 +43,9 @@ def identity_of(
     key = reference, settings.size, settings.skip_bad, json.dumps(configuration.data_options, sort_keys=True)
     if key not in digests:
         digests[key] = _data(catalogue, *key[:3], configuration.data_options)
-    data, _, extractor = digests[key].partition(" ")
+    data, extractor, spec = digests[key]
     entries = _entries(catalogue, configuration, reference, settings.extractor or extractor)
+    entries += _measuring(catalogue, spec, settings.metrics or "")
     card = configuration.card()
     card["run"] = {name: value for name, value in card["run"].items() if name != "data"}  # whose digest counts
     settings_card = [card[name] for name in ("recipe", "slots", "options", "run")]
@@ -55,13 +58,16 @@ def identity_of(
     }
 
 
-def _data(catalogue: Catalogue, reference: str, size: int | None, skip_bad: int, options: Mapping[str, Any]) -> str:
-    """A digest of all splits of a dataset, and its extractor."""
+def _data(
+    catalogue: Catalogue, reference: str, size: int | None, skip_bad: int, options: Mapping[str, Any]
+) -> tuple[str, str, Spec]:
+    """A digest of all splits of a dataset, its extractor, and the spec of its samples."""
     splits = resolve.load(catalogue, reference, size=size, skip_bad=skip_bad, options=options)
     about = [
         [name, one.digest, list(one.classes), one.resize, asdict(one.spec)] for name, one in sorted(splits.items())
     ]
-    return f"{_digest(json.dumps(about, default=str))} {splits['train'].extractor}"
+    train = splits["train"]
+    return _digest(json.dumps(about, default=str)), train.extractor, train.spec
 
 
 def _entries(catalogue: Catalogue, configuration: Configuration, data: str, extractor: str) -> list[Entry]:
@@ -77,6 +83,13 @@ def _entries(catalogue: Catalogue, configuration: Configuration, data: str, extr
     with suppress(ConfigError):  # the extractor of no metric
         found.append(catalogue.find("extractor", extractor).entry)
     return found
+
+
+def _measuring(catalogue: Catalogue, spec: Spec, names: str) -> list[Entry]:
+    """The modality of the samples, and the metrics that are named, by default those of the modality."""
+    known = installed(catalogue)
+    metrics = map(known.find, known.named(names.split(","), spec)) if names else known.defaults(spec)
+    return [catalogue.find("modality", spec.modality).entry, *(metric.entry for metric in metrics)]
 
 
 def code_digest(entries: list[Entry]) -> str:

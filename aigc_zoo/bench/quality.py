@@ -10,6 +10,7 @@ from typing import Any
 from aigc_zoo.bench.cells import Cell, summary
 from aigc_zoo.bench.suite import Suite, run
 from aigc_zoo.errors import ConfigError, DataError, UsageError
+from aigc_zoo.metrics.known import installed
 from aigc_zoo.options.signatures import read
 from aigc_zoo.plugins import Catalogue
 
@@ -82,9 +83,10 @@ def quality_cells(catalogue: Catalogue, recipes: Sequence[str], seeds: int, **se
 def run_cells(suite: Suite, target: float | None = None) -> list[dict[str, Any]]:
     """Run all cells and summarize them in one entry for each name, in the order of the cells."""
     run(suite, "bench_quality.py")
-    names = list(dict.fromkeys(entry["name"] for entry in suite.entries))
+    names, known = list(dict.fromkeys(entry["name"] for entry in suite.entries)), installed(suite.catalogue)
     return [
-        summary(name, [entry["record"] for entry in suite.entries if entry["name"] == name], target) for name in names
+        summary(name, [entry["record"] for entry in suite.entries if entry["name"] == name], known, target)
+        for name in names
     ]
 
 
@@ -93,7 +95,7 @@ def identified(catalogue: Catalogue, cells: Sequence[Cell]) -> list[Cell]:
 
     Each dataset is read once.
     """
-    digests: dict[Any, str] = {}
+    digests: dict[Any, Any] = {}
     found = []
     for cell in cells:
         try:

@@ -14,7 +14,7 @@ import click
 
 from aigc_zoo import __version__
 from aigc_zoo.cli import streams
-from aigc_zoo.errors import StorageError, ZooError, printable
+from aigc_zoo.errors import StorageError, ZooError, of_system, printable
 from aigc_zoo.text import PLUGIN_FILES
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ COMMANDS = {  # name -> (module, whose `command` is the click command; summary i
     "plugins": ("aigc_zoo.cli.plugins", "List plugins with version, status and load errors."),
     "train": ("aigc_zoo.cli.train", "Train a recipe, or resume an unfinished run."),
     "sample": ("aigc_zoo.cli.sample", "Generate samples from a run or a generator file."),
-    "eval": ("aigc_zoo.cli.eval", "Evaluate a run, a generator file or a folder of images."),
+    "eval": ("aigc_zoo.cli.eval", "Evaluate a run, a generator file or a folder of samples."),
     "bench": ("aigc_zoo.cli.bench", "Benchmark the speed and quality of recipes and components."),
     "report": ("aigc_zoo.cli.report", "Write a report of runs and benchmark results."),
     "export": ("aigc_zoo.cli.export", "Export a generator to safetensors, torch.export or ONNX."),
@@ -184,9 +184,7 @@ def _report_error(error: BaseException, debug: bool) -> int:
     elif isinstance(error, ZooError):
         lines, code = f"zoo: {error}".splitlines()[:3], error.exit_code
     elif isinstance(error, OSError) and error.strerror:  # not explained elsewhere: a name too long, a bad disk
-        name = str(error.filename or "a file")
-        lines = [f"zoo: {name if len(name) < 200 else name[:197] + '...'}: {error.strerror}"]
-        code = StorageError.exit_code
+        lines, code = [f"zoo: {of_system(error)}"], StorageError.exit_code
     else:
         text = " ".join(str(error).split())
         lines, code = [f"zoo: {type(error).__name__}{f': {text}' if text else ''}"], 1

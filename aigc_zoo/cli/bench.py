@@ -15,9 +15,9 @@ from aigc_zoo.cli.device import device_of, device_option
 
 RECIPES = "that of each recipe"
 TRAINING = "as in training"
-IMAGES = "Number of real images that each run trains on, repetitions included."
+IMAGES = "Number of real samples that each run trains on, repetitions included."
 SECONDS = "Training time of each run, instead of --images."
-TARGET = "Target value of the compared metric; reports the time and images until it is reached."
+TARGET = "Target value of the compared metric; reports the time and samples until it is reached."
 METRICS = "Metrics, as in `zoo eval`. The first one is compared; with fewer than 10,000 samples kid, if it is named."
 WEIGHTS = "File with the extractor's weights, instead of a download."
 EVAL_NUM = "Number of samples in each evaluation."
@@ -145,9 +145,9 @@ def budget(function: Callable[..., Any]) -> Callable[..., Any]:
 def quality(obj: Any, /, recipes: tuple[str, ...], **settings: Any) -> int:
     """Train recipes with equal budgets and compare a metric.
 
-    Trains RECIPES, by default all, for equal images or equal seconds. Reports mean and standard deviation over seeds,
-    the collapse rate, and the time and images until --target, which are infinite if it is missed. Final values are
-    compared; the best values are reported beside them.
+    Trains RECIPES, by default all, on equal numbers of samples (--images) or for equal seconds. Reports mean and
+    standard deviation over seeds, the collapse rate, and the time and samples until --target, which are infinite if it
+    is missed. Final values are compared; the best values are reported beside them.
     """
     from aigc_zoo.bench.gate import earlier_result
     from aigc_zoo.bench.quality import quality_cells
@@ -271,6 +271,7 @@ def _finish(
     from aigc_zoo.bench.gate import NOTHING, condition, failures
     from aigc_zoo.bench.lines import row_line
     from aigc_zoo.bench.results import SCHEMA, write_results
+    from aigc_zoo.metrics.known import installed
 
     path, fail_if = settings["json_path"], settings["fail_if"]
     if path is not None:
@@ -279,7 +280,7 @@ def _finish(
     if old is None:
         return 0
     new = {"schema": SCHEMA, "kind": kind, "environment": suite.environment, "settings": run_settings}
-    rows = compared(json.loads(json.dumps(nulled({**new, "entries": entries}))), old, asked)
+    rows = compared(json.loads(json.dumps(nulled({**new, "entries": entries}))), old, asked, installed(suite.catalogue))
     fails = condition(fail_if) if fail_if is not None else lambda row: False
     for row in rows:
         click.echo(row_line(row, kind) + (f"  fails {fail_if}" if fails(row) else ""))

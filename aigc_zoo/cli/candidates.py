@@ -121,9 +121,8 @@ def comma_separated(source: Source, found: Catalogue, word: str) -> Items:
 
 
 def _metrics(found: Catalogue, word: str) -> Items:
-    from aigc_zoo.metrics.kinds import GROUPS
-
-    return comma_separated(lambda _, last: _matching((*GROUPS, "all"), last), found, word)
+    names = [entry.name if entry.namespace == "zoo" else entry.id for entry in found.items("metric")]
+    return comma_separated(lambda _, last: _matching((*names, "all"), last), found, word)
 
 
 def _devices(found: Catalogue, word: str) -> Items:

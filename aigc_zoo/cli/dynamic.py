@@ -106,7 +106,9 @@ class RecipeCommand(click.Command):
         found: _Found = ctx.meta[__name__]
         own = tuple(opt[2:] for parameter in super().get_params(ctx) for opt in parameter.opts if opt[:2] == "--")
         inputs = found.inputs
-        if found.catalogue is None:
+        if found.catalogue is not None and key == "input":
+            text = f"no option --input: {_about_inputs(inputs, found.catalogue)}"
+        elif found.catalogue is None:
             text = f"no option {flag_of(key)}{suggestion(key, own) or ' without a recipe'}"
         else:
             text = options.unknown_option(
@@ -131,6 +133,14 @@ class RecipeCommand(click.Command):
         if not found.options:
             formatter.write_paragraph()
             formatter.write_text(ELSEWHERE.format(command=ctx.command_path))
+
+
+def _about_inputs(inputs: Inputs, catalogue: Catalogue) -> str:
+    """Where the recipe takes its inputs from in training, for the reader of an error message."""
+    configuration = inputs.resolve(catalogue)
+    entries = ", ".join(options.build(catalogue, configuration).inputs)
+    name = _short(configuration.recipe).partition(".")[0]
+    return f"in training {name} reads {entries} from --data" if entries else f"{name} reads no inputs"
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,10 @@
-"""`zoo eval`: evaluate a run, a generator file or a folder of images."""
+"""`zoo eval`: evaluate a run, a generator file or a folder of samples."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,6 +12,9 @@ from aigc_zoo.cli.checked import Checked
 from aigc_zoo.cli.dataset_options import DatasetCommand
 from aigc_zoo.cli.device import device_of, device_option
 from aigc_zoo.cli.text import print_json
+
+if TYPE_CHECKING:
+    from aigc_zoo.metrics.known import Metrics
 
 AGAINST = "Dataset to compare with; its own options are --against.OPTION, listed by `--against ID --help`."
 
@@ -21,14 +24,18 @@ AGAINST = "Dataset to compare with; its own options are --against.OPTION, listed
 @click.option("--against", metavar="ID|PATH", show_default="that of the run", help=AGAINST)
 @click.option("--split", default="train", show_default=True, metavar="NAME", help="Split of the dataset.")
 @click.option(
-    "--size", type=Checked("--size"), metavar="PIXELS", help="Center-crop and resize images to squares of this side."
+    "--size",
+    type=Checked("--size"),
+    metavar="PIXELS",
+    help="Center-crop and resize images and frames to squares of this side.",
 )
 @click.option(
     "--metrics",
     default="",
-    show_default="fid, and kid from 1,000 samples on; modes for points; variance-ratio, duplicates without extractor",
+    show_default="those of the modality: of images fid, and kid from 1,000 samples on, psnr and ssim of pairs; modes "
+    "of points; variance-ratio and duplicates of images without an extractor",
     metavar="NAMES",
-    help="Metrics, comma-separated: fid, kid, isc, prc, dac, variance-ratio, duplicates, modes, memorization, or all.",
+    help="Names of installed metrics, comma-separated, or all, which are those that can be measured.",
 )
 @click.option(
     "--num",
@@ -64,12 +71,14 @@ def command(
     dataset_options: Mapping[str, Any],
     **settings: Any,
 ) -> None:
-    """Evaluate the generator of RUN or FILE, published weights, or a FOLDER of images against a dataset.
+    """Evaluate the generator of RUN or FILE, published weights, or a FOLDER of images, sounds, clips or
+    texts against a dataset.
 
     RECIPE@NAME is a recipe and the name of weights that its plugin publishes. Values are comparable only if their
     protocols are equal.
     """
     from aigc_zoo.artefacts.runs import nulled
+    from aigc_zoo.metrics.known import installed
     from aigc_zoo.run.evaluate import evaluate, source_of
     from aigc_zoo.run.published import resolve_source
     from aigc_zoo.run.terminal import EvaluationProgress
@@ -91,19 +100,18 @@ def command(
     if as_json:
         print_json({"schema": 1, "metrics": nulled(records)})
     else:
-        _print(records)
+        _print(records, installed(obj.catalogue()))
 
 
-def _print(records: Sequence[Mapping[str, Any]]) -> None:
+def _print(records: Sequence[Mapping[str, Any]], metrics: Metrics) -> None:
     """Values under the protocol that they share, then warnings."""
-    from aigc_zoo.metrics.kinds import leading, warnings
     from aigc_zoo.metrics.protocol import describe, format_value
 
     shown = None
-    for record in leading(records):
+    for record in metrics.leading(records):
         if (protocol := describe(record["protocol"])) != shown:
             click.echo(protocol)
             shown = protocol
         click.echo(f"  {record['name']:<28} {format_value(record)}")
-    for line in warnings(records).values():
+    for line in metrics.warnings(records).values():
         click.echo(line)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -29,16 +30,20 @@ from aigc_zoo.cli.checked import Checked
 )
 @click.option("--title", default="", metavar="TEXT", help="Title of the report.")
 @click.option("--strict", is_flag=True, help="Fail if the runs have values of different protocols.")
-def command(sources: tuple[Path, ...], suffix: str, out: Path | None, title: str, strict: bool) -> None:
+@click.pass_obj
+def command(obj: Any, /, sources: tuple[Path, ...], suffix: str, out: Path | None, title: str, strict: bool) -> None:
     """Write a report of runs, folders of runs and result files of `zoo bench`.
 
     The HTML page is self-contained and shows curves, samples during training, and tables that can be sorted and
     filtered. Values of different protocols are in separate tables. Runs that cannot be read are left out, with a note.
     """
     from aigc_zoo.errors import printable
+    from aigc_zoo.metrics.known import installed
     from aigc_zoo.report.write import write_report
+
+    known = installed(obj.catalogue())
 
     def note(text: str) -> None:
         click.echo(printable(text), err=True)
 
-    click.echo(str(write_report(sources, out, suffix=suffix, title=title, strict=strict, note=note)))
+    click.echo(str(write_report(sources, out, suffix=suffix, title=title, strict=strict, note=note, known=known)))

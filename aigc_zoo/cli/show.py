@@ -116,6 +116,7 @@ def _json(entry: Entry, others: list[str], settings: list[Option], options: list
         "shapes": [list(shape) for shape in component.shapes],
         "suffixes": list(component.suffixes),
         "classes": list(component.classes),
+        "modality": component.modality,
         "weights": {name: asdict(one) for name, one in component.weights.items()},
         "defaults": dict(component.defaults),
         "presets": {name: dict(values) for name, values in component.presets.items()},
@@ -187,7 +188,9 @@ def _some(names: tuple[str, ...], most: int = 10) -> str:
 
 def _facts(entry: Entry, others: list[str]) -> list[tuple[str, str]]:
     component = entry.component
-    extra = f' (python -m pip install "{entry.distribution}[{component.extra}]")' if component.extra else ""
+    extra = ""
+    if component.extra and entry.file is None:  # a plugin file has no extras
+        extra = f' (python -m pip install "{entry.distribution}[{component.extra}]")'
     also = ""
     if others:
         # The command comes first, so that lines do not break within it.
@@ -197,6 +200,7 @@ def _facts(entry: Entry, others: list[str]) -> list[tuple[str, str]]:
         ("paper", component.paper),
         ("tags", ", ".join(component.tags)),
         ("classes", _some(component.classes)),
+        ("modality", component.modality),
         ("from", f"{entry.distribution} {entry.version}{extra}"),
         ("extends", " extends ".join(base.id for base in reversed(entry.lineage[:-1]))),
         ("target", entry.target),

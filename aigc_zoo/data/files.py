@@ -26,7 +26,7 @@ from aigc_zoo.options.settings import RUN_SETTINGS
 from aigc_zoo.options.values import flag_of
 from aigc_zoo.text import zoo_command
 
-VERSION = 6
+VERSION = 7
 """Version of the conversion from files to splits and samples; pools that another version cached are not used."""
 
 Array = np.ndarray[Any, Any]

@@ -8,6 +8,7 @@ from typing import Any
 from aigc_zoo.data.kinds import Kinds
 from aigc_zoo.discovery import Entry
 from aigc_zoo.errors import ConfigError
+from aigc_zoo.game import Spec
 from aigc_zoo.modality import Modality
 from aigc_zoo.options import bind
 from aigc_zoo.plugins import Catalogue
@@ -27,9 +28,21 @@ def kinds(catalogue: Catalogue, wanted: str = "", **options: Any) -> Kinds:
     return Kinds(found, {key: value for key, value in options.items() if value is not None})
 
 
+def modality_of_extractor(catalogue: Catalogue, entry: Entry) -> str:
+    """The modality of the samples that an extractor takes, as specs name it. Raises ConfigError for an unknown one."""
+    stated = entry.component.modality
+    return _short(catalogue.find("modality", stated, entry.namespace).entry) if stated else Spec.modality
+
+
 def _short(entry: Entry) -> str:
     """The reference that specs state: the name of one of ours, the id of another."""
     return entry.name if entry.namespace == "zoo" else entry.id
+
+
+def alike(catalogue: Catalogue, first: str, second: str) -> bool:
+    """Whether two references mean the same modality, such as a name and an id."""
+    one, other = (catalogue.find("modality", reference).entry.id for reference in (first, second))
+    return one == other
 
 
 @lru_cache(maxsize=64)

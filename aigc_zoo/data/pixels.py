@@ -38,12 +38,13 @@ Array = np.ndarray[Any, Any]
 
 
 class Header(NamedTuple):
-    """Size of the upright image, whether it is grey, and its Pillow mode, as the header of the file states them."""
+    """Size of the upright image, whether it is grey, its Pillow mode, and whether further frames or pages follow."""
 
     width: int
     height: int
     grey: bool
     mode: str
+    several: bool = False
 
 
 def read_header(file: IO[bytes]) -> Header:
@@ -53,7 +54,8 @@ def read_header(file: IO[bytes]) -> Header:
         width, height = image.size
         if _orientation(image, png) >= 5:
             width, height = height, width
-        return Header(width, height, is_grey(image, png), image.mode)
+        grey, mode = is_grey(image, png), image.mode
+        return Header(width, height, grey, mode, _has_several(image))
 
 
 def decode(file: IO[bytes], channels: int, size: int | None = None) -> Array:
@@ -107,6 +109,14 @@ def _opened(file: IO[bytes]) -> Iterator[Image.Image]:
         if image.width * image.height > MOST_PIXELS:
             raise ValueError(f"{image.width}x{image.height} pixels are more than {MOST_PIXELS:,}")
         yield image
+
+
+def _has_several(image: Image.Image) -> bool:
+    """Whether the file has more than one frame. Those of a GIF are searched for, and a damaged second one is none."""
+    try:
+        return bool(getattr(image, "is_animated", False))
+    except Exception:  # decoders can raise any exception on hostile bytes, and only the first frame is needed
+        return False
 
 
 def _orientation(image: Image.Image, png: Png | None) -> int:

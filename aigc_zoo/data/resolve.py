@@ -16,6 +16,7 @@ from aigc_zoo.data.modalities import kinds
 from aigc_zoo.data.modalities import modality as find
 from aigc_zoo.data.open import open_path, resized
 from aigc_zoo.data.place import cache_folder
+from aigc_zoo.data.returned import splits_of
 from aigc_zoo.errors import ConfigError, DataError
 from aigc_zoo.game import Samples, Spec
 from aigc_zoo.options import bind, references
@@ -81,7 +82,7 @@ def _named(
     file: Path | None = None,
 ) -> dict[str, Samples]:
     entry, target = bind(catalogue, "dataset", reference, options)
-    splits = dict(target(file or where(entry.name, entry.namespace)))
+    splits = splits_of(entry, target(file or where(entry.name, entry.namespace)))
     if "train" not in splits:
         raise ConfigError(
             f"dataset {entry.id} has no split train, only {', '.join(splits) or 'none'}: it cannot be used for training"

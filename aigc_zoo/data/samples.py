@@ -128,7 +128,7 @@ def samples_of(
     digest: str = "",
 ) -> Samples:
     """Stored samples (N, ...) of any modality, with labels (N,) int64."""
-    found = _samples(name, split, spec, values, labels, classes, modality.extractor(spec), digest)
+    found = _samples(name, split, spec, values, labels, classes, "", digest)
     return replace(
         found,
         decode=partial(_decode_by, modality, found.spec),

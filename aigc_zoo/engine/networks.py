@@ -45,10 +45,13 @@ def check_names(recipe: Recipe, nets: Nets) -> None:
                 raise ConfigError(f"player {name} controls {net}, but the networks are {', '.join(nets)}")
         if not any(trainable(nets[net]) for net in player.controls):
             raise ConfigError(f"player {name} controls no weights: {', '.join(player.controls)} have none")
+    known = {"generators": (*nets, *recipe.frozen), "ema": tuple(nets)}
     for role, names in (("generators", recipe.generators), ("ema", tuple(recipe.ema))):
         for net in names:
-            if net not in nets:
-                raise ConfigError(f"the recipe's {role} name {net}, but the networks are {', '.join(nets)}")
+            if net not in known[role]:
+                raise ConfigError(f"the recipe's {role} name {net}, but the networks are {', '.join(known[role])}")
+    if both := [name for name in recipe.frozen if name in nets]:
+        raise ConfigError(f"the recipe calls a network and a frozen one {both[0]}: give one of them another name")
 
 
 def copied(net: Module) -> Module:

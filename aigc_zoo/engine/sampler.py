@@ -69,16 +69,28 @@ class Sampler:
 
         Noise is drawn on the CPU, so it does not depend on the device.
         """
-        rows = torch.arange(number * CHUNK, (number + 1) * CHUNK)
-        inputs = {} if self.inputs is None else self.inputs(rows)
-        return self._generated(("sample", number), self._real(inputs, rows, self.spec.shape))
+        return self._chunk(number)[1]
+
+    @torch.no_grad()
+    def rows(self, number: int) -> dict[str, Tensor]:
+        """What `chunk` returns, and beside it the entries of the data and of `Recipe.draw` that it was made from."""
+        made_from, generated = self._chunk(number)
+        return {**made_from, **generated}
 
     @torch.no_grad()
     def one(self, number: int, inputs: Mapping[str, Tensor], shape: tuple[int, ...]) -> dict[str, Tensor]:
         """Everything that `Recipe.generate` returns for sample `number` alone: of inputs (1, ...) of any size that its
         networks take, with samples of this shape. Its noise depends on seed and number, and is not that of its chunk.
         """
-        return self._generated(("one sample", number), self._real(inputs, torch.tensor([number]), shape))
+        return self._generated(("one sample", number), self._real(inputs, torch.tensor([number]), shape))[1]
+
+    def _chunk(self, number: int) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """The entries that the samples of a chunk were made from, and what `generate` returns."""
+        rows = torch.arange(number * CHUNK, (number + 1) * CHUNK)
+        inputs = {} if self.inputs is None else self.inputs(rows)
+        real = self._real(inputs, rows, self.spec.shape)
+        drawn, generated = self._generated(("sample", number), real)
+        return {**inputs, **{name: real[name] for name in ("label",) if name in real}, **drawn}, generated
 
     def _real(self, inputs: Mapping[str, Tensor], rows: Tensor, shape: tuple[int, ...]) -> dict[str, Tensor]:
         """The entries of the data that `draw` and `generate` get for samples of one chunk."""
@@ -89,15 +101,19 @@ class Sampler:
             real["label"] = torch.nn.functional.one_hot(labels, self.spec.classes).float()
         return real
 
-    def _generated(self, key: tuple[str, int], real: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """What `generate` returns for these entries, with noise by seed and key."""
+    def _generated(
+        self, key: tuple[str, int], real: Mapping[str, Tensor]
+    ) -> tuple[Mapping[str, Tensor], dict[str, Tensor]]:
+        """What is drawn by seed and key, and what `generate` returns for it and these entries."""
         with seeded(self.device, self.seed, *key):
-            batch = {**real, **self.recipe.draw(real)}
+            drawn = self.recipe.draw(real)
+            batch = {**real, **drawn}
             batch |= {"t": torch.tensor(self.t), "images": torch.tensor(float(self.images))}
             batch = self.watch.watched({name: self._to_device(value) for name, value in batch.items()})
             with self.watch.part("generate"):
                 generated = self._generate(key, batch)
-        return {name: value.float() if value.is_floating_point() else value for name, value in generated.items()}
+        found = {name: value.float() if value.is_floating_point() else value for name, value in generated.items()}
+        return drawn, found
 
     def labels(self, number: int) -> Tensor:
         """The class indices of a chunk, int64 (64,) on the CPU."""

@@ -266,11 +266,12 @@ class Trainer:
         generators = {
             name: copied(self.ema[name] if ema and name in self.ema else self.nets[name])
             for name in self.recipe.generators
+            if name not in self.frozen
         }
         nets = Nets(generators).requires_grad_(False)
         if synchronize:
             self.ranks.copy_from_first(nets.buffers())
-        nets.update(self.frozen)
+        nets.update({name: self.frozen[name] for name in self.recipe.generators if name in self.frozen})
         return Sampler(self.recipe, self.spec, nets, t=self.progress, images=self.images, watch=self.watch, **keywords)
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -20,15 +20,6 @@ def class_indices(extractor: Extractor, data: Samples) -> Tensor:
     return torch.tensor([index.get(name, -1) for name in extractor.classes])
 
 
-def class_counts(extractor: Extractor, data: Samples, logits: Tensor) -> Tensor:
-    """The number of samples that are classified as each class of the data, from logits (N, classes of the extractor).
-
-    Samples that are classified as a class that the data lack count for none.
-    """
-    found = class_indices(extractor, data)[logits.argmax(1)]
-    return torch.bincount(found[found >= 0], minlength=len(data.classes))
-
-
 def unfit_reason(extractor: Extractor, data: Samples, logits: int) -> str:
     """The reason why an extractor with this number of logits cannot classify the data; empty if it can.
 

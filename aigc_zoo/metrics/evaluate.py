@@ -2,32 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from aigc_zoo.data.pool import example
+from aigc_zoo.data.modalities import alike, modality
 from aigc_zoo.errors import ConfigError, DataError
 from aigc_zoo.game import Samples
-from aigc_zoo.metrics import coverage, fidelity, kinds
-from aigc_zoo.metrics.classifier import class_counts, unfit_reason
-from aigc_zoo.metrics.features import BATCH, Extractor, Features, concatenate
-from aigc_zoo.metrics.fidelity import Value
-from aigc_zoo.metrics.kinds import GROUPS, MORE_SAMPLES
-from aigc_zoo.metrics.protocol import protocol
+from aigc_zoo.metric import Measured
+from aigc_zoo.metrics import known
+from aigc_zoo.metrics.classifier import unfit_reason
+from aigc_zoo.metrics.features import BATCH, NO_WEIGHTS, Extractor, load_extractor
+from aigc_zoo.metrics.generated import Generated, Rows, Source
+from aigc_zoo.metrics.known import MORE_SAMPLES, Known, Metrics
+from aigc_zoo.metrics.protocol import protocol, versions_of
 from aigc_zoo.metrics.reference import Progress, Reference, dataset_batches
+from aigc_zoo.metrics.view import Extraction, SplitView
 
 __all__ = ["NUM", "REFERENCE_NUM", "Evaluator", "dataset_batches", "default_num"]
 
 NUM = 2_048
 REFERENCE_NUM = 60_000
-COUNTS = {"points": (2_500, REFERENCE_NUM), "pixels": (512, 4_096)}
-"""Default numbers of samples and of reference samples for extractors without a network. Pixels are those of any image,
-however large, so fewer are read."""
 SILENT: Progress = lambda what, done, total: None  # noqa: E731
+
+HasEntry = Callable[[str], bool]
 
 
 def default_num(dimensions: int) -> int:
@@ -36,75 +37,151 @@ def default_num(dimensions: int) -> int:
 
 
 class Evaluator:
-    """Compute metrics from features of samples and of `reference`; features are extracted once for all metrics.
+    """Computes metrics of samples against `reference`; features are extracted once for all metrics.
 
-    `metrics` are names of groups in `kinds`. `num` is the number of samples per evaluation. They are compared with
-    `reference_num` rows of the split, by default all up to 60,000, whose features are computed once and cached; metrics
-    of neighbours use as many of these as there are samples. `held_out` is a split that was not trained on, for the
-    memorization metric. `allow_few` admits fewer samples than a metric needs, and records it in the protocol; it is
-    None in training, which has no such option. No more than `available` samples are evaluated by default. `more` says
-    how to evaluate more.
+    extractor      of the metrics that name none of their own; without it only metrics without features are measured
+    metrics        their names, by default the first of those that the modality states for training
+    num            number of samples per evaluation
+    reference_num  rows of the split that they are compared with, by default all up to 60,000, whose features are
+                   computed once and cached
+    held_out       a split that was not trained on, for metrics that compare with it
+    has_entry      whether samples come with an entry of this name beside "fake"
+    allow_few      admits fewer samples than a metric needs, which the protocol records; None in training, which has no
+                   such option
+    available      number of samples that there are, if the source is not a generator
+    more           how to evaluate more, for messages
 
     Raises ConfigError if extractor, dataset and metrics do not fit together, DataError for too few samples.
     """
 
     def __init__(
         self,
-        extractor: Extractor,
+        extractor: Extractor | None,
         reference: Samples,
         *,
-        metrics: Sequence[str] = ("fid",),
+        metrics: Sequence[str] | None = None,
         num: int | None = None,
         reference_num: int | None = None,
         held_out: Samples | None = None,
+        has_entry: HasEntry = lambda name: False,
         allow_few: bool | None = False,
         available: int | None = None,
         more: str = MORE_SAMPLES,
         progress: Progress = SILENT,
+        installed: Metrics | None = None,
     ) -> None:
-        points = extractor.id == "points"
-        if reference.spec.modality != ("points" if points else "image"):
-            fault = f"accepts {'points' if points else 'images'}, and {reference.name} holds {reference.spec.modality}"
-            raise ConfigError(f"extractor {extractor.id} {fault}: leave --extractor out")
-        # Features of one black image: an extractor that does not fit raises before anything is trained.
-        dtype = torch.float32 if points else torch.uint8
-        probe = extractor.extract_features(torch.zeros(1, *reference.spec.shape, dtype=dtype))
-        self.extractor, self.reference, self.progress = extractor, reference, progress
+        self.installed = installed or known.installed()
+        self.reference, self.progress = reference, progress
         self.allow_few, self.more = allow_few, more
-        self.dimensions = probe.values.shape[1]
-        self.classes = 0 if probe.logits is None else probe.logits.shape[1]
-        own_num, own_reference_num = COUNTS.get(extractor.id, (default_num(self.dimensions), REFERENCE_NUM))
-        if extractor.id == "pixels":  # they are compared with equally many images, of which there may be a dozen
-            own_num = max(2, min(own_num, len(reference)))
-        self.num = num or min(own_num, own_num if available is None else available)
-        self.data = Reference(extractor, reference, reference_num or own_reference_num, progress)
-        self.held_out = None if held_out is None else Reference(extractor, held_out, REFERENCE_NUM, progress)
+        self._held_out, self._reference_num, self._has_entry = held_out, reference_num, has_entry
+        self._extractions: dict[str, Extraction] = {}
+        self.extraction = self._extraction(extractor)
+        own = default_num(self.extraction.dimensions)
+        if extractor is not None:
+            own = extractor.num or own
+            if extractor.coarse:  # they are compared with equally many samples, of which there may be a dozen
+                own = max(2, min(own, len(reference)))
+        self.num = num or min(own, own if available is None else available)
         self.metrics: tuple[str, ...] = ()
-        self.choose(metrics)
+        self.choose([one.name for one in self.installed.defaults(reference.spec)][:1] if metrics is None else metrics)
+
+    @property
+    def extractor(self) -> Extractor | None:
+        """The extractor of the metrics that name none of their own."""
+        return self.extraction.extractor
+
+    @property
+    def data(self) -> Reference:
+        """The rows that samples are compared with."""
+        return self.extraction.data
+
+    def _extraction(self, extractor: Extractor | None) -> Extraction:
+        """An extractor with the splits, after features of one sample: one that does not fit raises before training."""
+        name = "" if extractor is None else extractor.id
+        if name not in self._extractions:
+            dimensions = logits = 0
+            if extractor is not None:
+                self._require_modality(extractor)
+                probe = extractor.extract_features(next(dataset_batches(self.reference, rows=torch.tensor([0]))))
+                dimensions = probe.values.shape[1]
+                logits = 0 if probe.logits is None else probe.logits.shape[1]
+            own = REFERENCE_NUM if extractor is None else extractor.reference_num or REFERENCE_NUM
+            data = Reference(extractor, self.reference, self._reference_num or own, self.progress)
+            held_out = None
+            if self._held_out is not None:
+                held_out = Reference(extractor, self._held_out, REFERENCE_NUM, self.progress)
+            self._extractions[name] = Extraction(extractor, dimensions, logits, data, held_out)
+        return self._extractions[name]
+
+    def _require_modality(self, extractor: Extractor) -> None:
+        own = self.installed.catalogue
+        references = extractor.modality, self.reference.spec.modality
+        if not alike(own, *references):
+            taken, held = (modality(own, one) for one in references)
+            fault = f"accepts {taken.units}, and {self.reference.name} holds {held.units}"
+            raise ConfigError(f"extractor {extractor.id} {fault}: leave --extractor out")
+
+    def extraction_of(self, metric: Known) -> Extraction:
+        """The run's extractor, or one of the metric's own."""
+        if not metric.metric.extractor:
+            return self.extraction
+        find, device = self.installed.catalogue.find, "cpu" if self.extractor is None else self.extractor.device
+        own = find("extractor", metric.metric.extractor, metric.entry.namespace).entry.id
+        if own not in self._extractions:
+            self._extractions[own] = self._extraction(load_extractor(self.installed.catalogue, own, device=device))
+        return self._extractions[own]
+
+    # --- which can be measured ----------------------------------------------------------------------------------------
 
     def choose(self, metrics: Sequence[str]) -> None:
-        """Set the groups to measure. Raises ConfigError for an unavailable one, DataError for too few samples."""
-        self.metrics = tuple(metrics)
-        for group in self.metrics:
-            if reason := self.unavailable_reason(group):
-                raise ConfigError(f"--metrics {group}: {reason}")
-        for group in self.metrics:
-            if shortage := self.shortage(group):
+        """Set the metrics to measure. Raises ConfigError for an unavailable one, DataError for too few samples."""
+        self.metrics = tuple(self.installed.find(name).name for name in metrics)
+        for name in self.metrics:
+            if reason := self.unavailable_reason(name):
+                raise ConfigError(f"--metrics {name}: {reason}")
+        for name in self.metrics:
+            if shortage := self.shortage(name):
                 raise DataError("\n".join(shortage))
 
-    def shortage(self, group: str, num: int | None = None) -> tuple[str, str] | None:
-        """The sentence that there are too few samples or reference samples for a group, and the remedy; None if not.
+    def shortage(self, name: str, num: int | None = None) -> tuple[str, str] | None:
+        """The sentence that there are too few samples or reference samples for a metric, and the remedy; None if not.
 
         `num` is the number of samples, by default that of each evaluation.
         """
         num = self.num if num is None else num
-        counts = [(num, "samples", self.more)]
-        if group != "isc":
-            counts.append((self.data.num, f"images of {self.reference.name}", "use more of these images"))
-        for count, what, more in counts:
-            if reason := kinds.shortage(group, count, what, self.dimensions, few=bool(self.allow_few)):
-                return reason, kinds.remedy(group, min(num, self.data.num), more, few=self.allow_few)
-        return None
+        reason = self._shortage(name, num)
+        if not reason:
+            return None
+        metric, count = self.installed.find(name), min(num, self.data.num)
+        more = self.more if num < self._least(metric) else f"use more of these {self._units}"
+        enough = ""
+        if self.allow_few is None:
+            others = (one.name for one in self.installed.defaults(self.reference.spec))
+            enough = ",".join(
+                one for one in others if not self.unavailable_reason(one) and not self._shortage(one, num)
+            )
+        return reason, known.remedy(metric, count, more, few=self.allow_few, other=enough)
+
+    def suffices(self, name: str) -> bool:
+        """Whether there are as many samples as a metric needs, even if fewer are admitted."""
+        return not self._shortage(name, self.num, few=False)
+
+    def _shortage(self, name: str, num: int, few: bool | None = None) -> str:
+        metric = self.installed.find(name)
+        few = bool(self.allow_few) if few is None else few
+        counts = [(num, "samples")]
+        if metric.metric.needs & {"features", "labels", "held_out"}:
+            counts.append((self.extraction_of(metric).data.num, f"{self._units} of {self.reference.name}"))
+        dimensions = self.extraction_of(metric).dimensions
+        found = (known.shortage(metric, count, what, dimensions, few=few) for count, what in counts)
+        return next(filter(None, found), "")
+
+    @cached_property
+    def _units(self) -> str:
+        return modality(self.installed.catalogue, self.reference.spec.modality).units
+
+    def _least(self, metric: Known) -> int:
+        return metric.metric.fewest if self.allow_few else metric.metric.least(self.extraction_of(metric).dimensions)
 
     @property
     def reference_num(self) -> int:
@@ -112,188 +189,162 @@ class Evaluator:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names of the metrics that `measure` returns; the first one selects the best generator of a run."""
-        return tuple(self._name(info.name) for group in self.metrics for info in GROUPS[group].values)
+        """The names of the values that `measure` returns; the first one selects the best generator of a run."""
+        chosen = map(self.installed.find, self.metrics)
+        return tuple(self._name(metric, value.name) for metric in chosen for value in metric.metric.values)
 
-    def unavailable_reason(self, group: str) -> str:
-        """Why this evaluator cannot measure a group; empty if it can."""
-        spec, own = self.reference.spec, self.extractor.groups
-        if own and group not in own:
-            return f"it needs the features of a network, and {self.extractor.note}"
-        if GROUPS[group].logits and not self.classes:
-            return f"{self.extractor.id} is not a classifier, which {group} needs"
-        if GROUPS[group].held_out and self.held_out is None:
-            return f"{self.reference.name} has no held-out split, which {group} needs"
-        if group == "modes" and not spec.classes:
-            return f"{self.reference.name} has no labels, which {group} needs"
-        if group == "modes" and spec.modality != "points":
-            return self._unfit
-        return ""
+    def unavailable_reason(self, name: str) -> str:
+        """Why this evaluator cannot measure a metric; empty if it can."""
+        metric = self.installed.find(name)
+        spec, needs, of = self.reference.spec, metric.metric.needs, metric.metric
+        if not self.installed.measures(metric, spec.modality):
+            return f"it measures {' and '.join(of.modalities)}, and {self.reference.name} holds {spec.modality}"
+        if needs & {"features", "logits"}:
+            extraction = self.extraction_of(metric)
+            if extraction.extractor is None:
+                start = f"{self.reference.name} has no extractor, and no installed one accepts such samples"
+                return f"{start} ({spec.modality}): leave {metric.name} out"
+            if extraction.extractor.coarse and not of.coarse:
+                return f"it needs the features of a network, and {extraction.extractor.note or 'these are coarse'}"
+            if "logits" in needs and not extraction.logits:
+                return f"{extraction.extractor.id} is not a classifier, which {metric.name} needs"
+        if "held_out" in needs and self._held_out is None:
+            return f"{self.reference.name} has no held-out split, which {metric.name} needs"
+        if "labels" in needs and not spec.classes:
+            return f"{self.reference.name} has no labels, which {metric.name} needs"
+        if missing := [one for one in of.entries if not self._has_entry(one)]:
+            return f"it reads the entry {missing[0]!r}, which these samples do not come with"
+        if {"labels", "logits"} <= needs and (unfit := self._unfit(metric)):
+            return unfit
+        return of.refuses(spec)
+
+    def _unfit(self, metric: Known) -> str:
+        extraction = self.extraction_of(metric)
+        assert extraction.extractor is not None
+        if extraction.extractor.id not in self._unfit_reasons:
+            self._unfit_reasons[extraction.extractor.id] = unfit_reason(
+                extraction.extractor, self.reference, extraction.logits
+            )
+        return self._unfit_reasons[extraction.extractor.id]
 
     @cached_property
-    def _unfit(self) -> str:
-        return unfit_reason(self.extractor, self.reference, self.classes)
+    def _unfit_reasons(self) -> dict[str, str]:
+        return {}
+
+    # --- measuring ----------------------------------------------------------------------------------------------------
 
     def measure(
         self, chunks: Iterable[Tensor], *, weights: str, seed: int | None, num: int | None = None
     ) -> list[dict[str, Any]]:
-        """Metrics of the first `num` samples, images as uint8 (n, C, H, W), in chunks of any size.
+        """Metrics of the first `num` samples with the precision of files, images as uint8 (n, C, H, W), in chunks of
+        any size.
 
-        Returns a record of name, value and protocol for each metric.
+        Returns a record of name, value and protocol for each value.
         """
-        return self.score(self.extract_features(chunks, num), weights=weights, seed=seed)
+        generated = self.generated(lambda: ({"fake": chunk} for chunk in chunks), num)
+        return self.score(generated, weights=weights, seed=seed)
 
-    def extract_features(self, chunks: Iterable[Tensor], num: int | None = None) -> Features:
-        """Features of the first `num` samples. Raises for fewer samples, or samples of another shape than the data."""
-        num = self.num if num is None else num
-        parts, done = [], 0
-        for part in self.extractor.stream(_first(chunks, num, self.reference.spec.shape)):
-            parts.append(part)
-            done += len(part.values)
-            self.progress("samples", done, num)
-        if done < num:
-            raise DataError(f"{done:,} samples were given where {num:,} are needed: pass --num {done}")
-        return concatenate(parts)
+    @property
+    def extractors(self) -> list[Extractor]:
+        """The extractors of the chosen metrics."""
+        found: dict[str, Extractor] = {}
+        for metric in map(self.installed.find, self.metrics):
+            extractor = self.extraction_of(metric).extractor
+            if metric.metric.needs & {"features", "logits"} and extractor is not None:
+                found[extractor.id] = extractor
+        return list(found.values())
 
-    def score(self, generated: Features, *, weights: str, seed: int | None) -> list[dict[str, Any]]:
-        """Metrics of samples from their features."""
-        records = []
-        for group in self.metrics:
-            if shortage := self.shortage(group, len(generated.values)):
+    @property
+    def entries(self) -> set[str]:
+        """Names of the entries whose rows the chosen metrics read."""
+        metrics = [self.installed.find(name).metric for name in self.metrics]
+        read = {name for metric in metrics for name in metric.entries}
+        return read | {"fake"} if read or any("samples" in metric.needs for metric in metrics) else set()
+
+    def generated(self, source: Source, num: int | None = None) -> Generated:
+        """The first `num` samples of a source, for `score`."""
+        count = self.num if num is None else num
+        found = Generated(
+            lambda: self._checked(source()),
+            count,
+            self.entries,
+            report=lambda done: self.progress("samples", done, count),
+        )
+        found.compute_features(self.extractors)
+        return found
+
+    def _checked(self, chunks: Iterable[Rows]) -> Iterator[Rows]:
+        """Raise for samples of another shape than the data have."""
+        wanted = self._stored_shape
+        for chunk in chunks:
+            if chunk["fake"].shape[1:] != wanted:
+                got, own = ("x".join(map(str, dims)) for dims in (chunk["fake"].shape[1:], wanted))
+                raise ConfigError(f"samples of {got} cannot be compared with data of {own}: pass --size, or other data")
+            yield chunk
+
+    @cached_property
+    def _stored_shape(self) -> torch.Size:
+        return next(dataset_batches(self.reference, rows=torch.tensor([0]))).shape[1:]
+
+    def score(self, generated: Generated, *, weights: str, seed: int | None) -> list[dict[str, Any]]:
+        """Metrics of samples."""
+        records: list[dict[str, Any]] = []
+        for name in self.metrics:
+            if shortage := self.shortage(name, generated.num):
                 raise DataError("\n".join(shortage))
-            values = _COMPUTE[group](self, generated)
-            for info, value in zip(GROUPS[group].values, values, strict=True):
-                stamp = self._protocol(info.name, group, len(generated.values), value.settings, weights, seed)
-                record = {"name": self._name(info.name), "value": value.value, "protocol": stamp}
-                if value.interval is not None:
-                    record["interval"] = list(value.interval)
-                if value.data:
-                    record["data"] = dict(value.data)
-                records.append(record)
+            records += self._records(self.installed.find(name), generated, weights, seed)
         return records
 
-    def _name(self, short: str) -> str:
-        return f"{short}-{self.extractor.name}"
+    def _records(self, metric: Known, generated: Generated, weights: str, seed: int | None) -> Iterator[dict[str, Any]]:
+        extraction = self.extraction_of(metric)
+        space = "" if metric.entry.namespace == "zoo" else f"{metric.entry.namespace}-"
+        view = SplitView(extraction, self.reference, generated, few=bool(self.allow_few), space=space)
+        values = metric.metric.measure(view)
+        for value in metric.metric.values:
+            found = values[value.name]
+            yield {
+                "name": self._name(metric, value.name),
+                "value": found.value,
+                "protocol": self._protocol(value.name, metric, view, found, weights, seed),
+                **({"interval": list(found.interval)} if found.interval is not None else {}),
+                **({"data": dict(found.data)} if found.data else {}),
+                **({"of": found.settings["of"]} if value.counts else {}),
+            }
+
+    def _name(self, metric: Known, short: str) -> str:
+        extractor = self.extraction_of(metric).extractor
+        named = extractor is not None and metric.metric.needs & {"features", "logits"}
+        return f"{short}-{extractor.name}" if named and extractor is not None else short
 
     def _protocol(
-        self, metric: str, group: str, count: int, settings: Mapping[str, Any], weights: str, seed: int | None
+        self, short: str, metric: Known, view: SplitView, found: Measured, weights: str, seed: int | None
     ) -> dict[str, Any]:
-        least = min(count, self.data.num)
-        few = bool(kinds.shortage(group, least, "samples", self.dimensions))
-        no_reference = group == "isc"  # it depends on the samples only
+        extraction = self.extraction_of(metric)
+        extractor = extraction.extractor if metric.metric.needs & {"features", "logits"} else None
+        few = bool(known.shortage(metric, min(view.num, extraction.data.num), "samples", extraction.dimensions))
+        settings = dict(found.settings)
+        if "held_out" in metric.metric.needs and extraction.held_out is not None:
+            settings |= {"held_out": extraction.held_out.samples.split, "held_out_num": extraction.held_out.num}
+        versions = versions_of() if extractor is None else extractor.versions
+        if metric.entry.namespace != "zoo":
+            # A plugin file is known by its content; a package's version is the one that is installed.
+            own = metric.entry.distribution if metric.entry.file is None else metric.entry.namespace
+            versions = {**versions, own: metric.entry.version}
         return protocol(
-            metric=metric,
-            num=count,
+            metric=short,
+            num=view.num,
             shape=self.reference.spec.shape,
             resize=self.reference.resize,
-            extractor=self.extractor.id,
-            extractor_sha256=self.extractor.digest,
+            extractor="" if extractor is None else extractor.id,
+            extractor_sha256=NO_WEIGHTS if extractor is None else extractor.digest,
             batch=BATCH,
-            reference="" if no_reference else self.reference.name,
-            split="" if no_reference else self.reference.split,
-            reference_num=0 if no_reference else least if GROUPS[group].paired else self.data.num,
-            reference_digest="" if no_reference else self.reference.digest,
+            reference=self.reference.name if view.compared else "",
+            split=self.reference.split if view.compared else "",
+            reference_num=view.compared,
+            reference_digest=self.reference.digest if view.compared else "",
             weights=weights,
             seed=seed,
-            versions=self.extractor.versions,
+            versions=versions,
             settings=settings,
             few=few,
         )
-
-
-def _first(chunks: Iterable[Tensor], num: int, shape: tuple[int, ...]) -> Iterator[Tensor]:
-    """Yield the first `num` samples, without requesting another chunk, which may be costly to generate."""
-    for chunk in chunks:
-        if chunk.shape[1:] != shape:
-            got, wanted = ("x".join(map(str, dims)) for dims in (chunk.shape[1:], shape))
-            raise ConfigError(f"samples of {got} cannot be compared with data of {wanted}: pass --size, or other data")
-        yield chunk[:num]
-        num -= len(chunk)
-        if num <= 0:
-            return
-
-
-# --- one function for each group --------------------------------------------------------------------------------------
-
-
-def _fid(evaluator: Evaluator, generated: Features) -> Sequence[Value]:
-    few = bool(evaluator.allow_few)
-    statistics = fidelity.statistics(generated.values, few=few)
-    return [Value(fidelity.frechet(statistics, evaluator.data.statistics(few=few)))]
-
-
-def _kid(evaluator: Evaluator, generated: Features) -> Sequence[Value]:
-    return [fidelity.kid(generated.values, evaluator.data.features())]
-
-
-def _isc(evaluator: Evaluator, generated: Features) -> Sequence[Value]:
-    assert generated.logits is not None
-    return [fidelity.inception_score(generated.logits)]
-
-
-def _prc(evaluator: Evaluator, generated: Features) -> Sequence[Value]:
-    return fidelity.precision_recall(generated.values, evaluator.data.features(len(generated.values)))
-
-
-def _dac(evaluator: Evaluator, generated: Features) -> Sequence[Value]:
-    values = coverage.density_coverage(generated.values, evaluator.data.features(len(generated.values)))
-    return [Value(value, settings={"neighbours": coverage.NEIGHBOURS}) for value in values]
-
-
-def _variance_ratio(evaluator: Evaluator, generated: Features) -> Sequence[Value]:
-    total = evaluator.data.statistics(few=True).sigma.trace()
-    ratio, data = (
-        float(values.double().var(0).sum() / total)
-        for values in (generated.values, evaluator.data.features(len(generated.values)))
-    )
-    return [Value(ratio, data={"value": data})]
-
-
-def _duplicates(evaluator: Evaluator, generated: Features) -> Sequence[Value]:
-    found = coverage.near_duplicates(generated.values, evaluator.data.features(len(generated.values)))
-    data = {"value": found.data} | ({"crowding": found.crowding} if found.data > coverage.REPEATS else {})
-    return [Value(found.rate, settings={"near": coverage.NEAR}, data=data)]
-
-
-def _modes(evaluator: Evaluator, generated: Features) -> Sequence[Value]:
-    """Modes found and the divergence of their frequencies from the data's; a mode is a centre of points, or a class."""
-    reference = evaluator.reference
-    classes = reference.spec.classes
-    expected = shown = (torch.tensor(reference.frequencies, dtype=torch.float64) * len(reference)).round()
-    settings: dict[str, Any] = {"of": classes}
-    if reference.spec.modality == "points":
-        points = example(reference, len(reference))
-        centres, std = coverage.mixture_of(points["real"], points["label"].argmax(1), classes)
-        counts = coverage.mode_counts(generated.values, centres, std)
-        shown = coverage.mode_counts(points["real"], centres, std)
-        settings |= {"least": coverage.LEAST, "sigmas": coverage.SIGMAS, "std": round(std, 4)}
-    else:
-        assert generated.logits is not None
-        counts = class_counts(evaluator.extractor, reference, generated.logits)
-        settings["least"] = 1
-    missing = coverage.expected_missing(shown, len(generated.values), len(reference), settings["least"])
-    found = int((counts >= settings["least"]).sum())
-    return [
-        Value(found, settings=settings, data={"value": classes - missing}),
-        Value(coverage.divergence(counts, expected), settings=settings),
-    ]
-
-
-def _memorization(evaluator: Evaluator, generated: Features) -> Sequence[Value]:
-    held_out = evaluator.held_out
-    assert held_out is not None
-    gap = coverage.training_gap(generated.values, evaluator.data.features(), held_out.features())
-    return [Value(gap, settings={"held_out": held_out.samples.split, "held_out_num": held_out.num})]
-
-
-_COMPUTE: Mapping[str, Callable[[Evaluator, Features], Sequence[Value]]] = {
-    "fid": _fid,
-    "kid": _kid,
-    "isc": _isc,
-    "prc": _prc,
-    "dac": _dac,
-    "variance-ratio": _variance_ratio,
-    "duplicates": _duplicates,
-    "modes": _modes,
-    "memorization": _memorization,
-}

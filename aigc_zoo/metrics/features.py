@@ -17,12 +17,16 @@ from torch import Tensor, nn
 
 from aigc_zoo.artefacts.checkpoint import digest
 from aigc_zoo.data.download import fetch
+from aigc_zoo.data.modalities import modality_of_extractor
 from aigc_zoo.errors import ConfigError, DataError, ZooError
-from aigc_zoo.metrics.fidelity import library
+from aigc_zoo.game import Spec
 from aigc_zoo.metrics.protocol import versions_of
 from aigc_zoo.options import bind
 from aigc_zoo.plugins import Catalogue
 from aigc_zoo.random import seeded
+
+NO_WEIGHTS = "none"
+"""The digest of an extractor without tensors, such as the coordinates of points."""
 
 BATCH = 64
 """Images per forward pass. It is part of the protocol, since kernels may round differently for other batch sizes."""
@@ -47,9 +51,12 @@ def concatenate(parts: Sequence[Features]) -> Features:
 class Extractor:
     """A frozen network in evaluation mode, with its entries of the protocol.
 
-    note      a sentence for the user on its weights or features
-    classes   names of the classes of its logits, as its component states them
-    groups    the only metric groups that its features are meant for; () for all
+    note           a sentence for the user on its weights or features
+    classes        names of the classes of its logits, as its component states them
+    modality       id of the modality of the samples that it takes
+    coarse         whether its features are coarse, so that only some metrics have a meaning (tag "coarse")
+    num            default number of samples, 0 for the usual one: the attribute `num` of the module
+    reference_num  the same of the reference
     """
 
     id: str
@@ -60,7 +67,10 @@ class Extractor:
     versions: dict[str, str]
     note: str = ""
     classes: tuple[str, ...] = ()
-    groups: tuple[str, ...] = ()
+    modality: str = Spec.modality
+    coarse: bool = False
+    num: int = 0
+    reference_num: int = 0
 
     @torch.no_grad()
     def extract_features(self, images: Tensor) -> Features:
@@ -82,9 +92,6 @@ class Extractor:
         """Yield the features of images that come in chunks of any size, `batch` images at a time."""
         for part in rebatch(chunks, batch):
             yield self.extract_features(part)
-
-    def has_logits(self, shape: tuple[int, ...]) -> bool:
-        return self.extract_features(torch.zeros(1, *shape, dtype=torch.uint8)).logits is not None
 
 
 def rebatch(chunks: Iterable[Tensor], size: int) -> Iterator[Tensor]:
@@ -112,7 +119,6 @@ def load_extractor(
     tensors which the plugin does not ship. `weights` is a file with these tensors, used instead of a download. If it is
     not the published file, `note` of the result says so, and the digest in each protocol keeps its values apart.
     """
-    library()  # nothing can be measured without torch-fidelity: raise before anything is trained
     entry, build = bind(catalogue, "extractor", reference)
     needs_weights = "weights" in signature(entry.load()).parameters
     if weights is not None and not needs_weights:
@@ -125,12 +131,16 @@ def load_extractor(
         id=entry.id,
         name=entry.name,
         module=module,
-        digest=digest(module.state_dict(), {})[:16],
+        digest=digest(module.state_dict(), {})[:16] if module.state_dict() else NO_WEIGHTS,
         device=torch.device(device),
         # A plugin file is known by its content; a package's version is the one that is installed.
         versions=versions_of() | {entry.distribution if entry.file is None else entry.namespace: entry.version},
         note=" ".join(source.notes),
         classes=entry.component.classes,
+        modality=modality_of_extractor(catalogue, entry),
+        coarse="coarse" in entry.component.tags,
+        num=int(getattr(module, "num", 0)),
+        reference_num=int(getattr(module, "reference_num", 0)),
     )
 
 
@@ -142,18 +152,22 @@ class ExtractorWeights:
     """Callable that returns tensors which an extractor does not ship: from the user's file, or downloaded once.
 
     A download must be the published file. A user's file may differ, for example weights of a later training: it is read
-    as tensors only, `notes` names it, and its digest is in the protocol.
+    as tensors only, `notes` names it, and its digest is in the protocol. `option` is that of the command line which
+    takes the file.
     """
 
     extractor: str
     file: Path | None = None
+    option: str = "--extractor-weights"
     notes: list[str] = field(default_factory=list)
 
     def __call__(self, url: str, *, sha256: str, size: int) -> dict[str, Tensor]:
         """The tensors of the file with this digest and about this size in bytes. Raises DataError, ConfigError."""
         if self.file is None:
-            return read_weights(self._download(url, sha256, size), sha256={sha256}, max_bytes=2 * size)
-        data = _read_bytes(self.file, 2 * size)
+            return read_weights(
+                self._download(url, sha256, size), sha256={sha256}, max_bytes=2 * size, option=self.option
+            )
+        data = _read_bytes(self.file, 2 * size, self.option)
         found = hashlib.sha256(data).hexdigest()
         if found != sha256:
             self.notes.append(
@@ -169,34 +183,37 @@ class ExtractorWeights:
             fetch(url, path, f"sha256:{sha256}", 2 * size)
         except ZooError as error:
             message = "\n".join(str(error).splitlines()[:2])
-            raise type(error)(f"{self.extractor}: {message}\nor pass the file with --extractor-weights FILE") from error
+            raise type(error)(f"{self.extractor}: {message}\nor pass the file with {self.option} FILE") from error
         return path
 
 
-def read_weights(path: Path, *, sha256: Collection[str], max_bytes: int) -> dict[str, Tensor]:
-    """Read the tensors of a file written by `torch.save`, if its SHA-256 is one of those. Raises DataError.
+def read_weights(
+    path: Path, *, sha256: Collection[str], max_bytes: int, option: str = "--extractor-weights"
+) -> dict[str, Tensor]:
+    """Read the tensors of a file written by `torch.save`, if its SHA-256 is one of those. Raises DataError, whose text
+    names the `option` that takes another file.
 
     This is the only place where the zoo reads a pickle: of known content, capped in size, tensors only, from the same
     bytes that were hashed. Without the check a file with a flipped bit would load (388 of 400, measured).
     """
-    data = _read_bytes(path, max_bytes)
+    data = _read_bytes(path, max_bytes, option)
     found = hashlib.sha256(data).hexdigest()
     if found not in sha256:
         wanted = " or ".join(sorted(one[:16] for one in sha256))
         raise DataError(
             f"{path} is not the published weights file: its SHA-256 begins with {found[:16]}, not {wanted}\n"
-            "delete it, or pass another file with --extractor-weights FILE"
+            f"delete it, or pass another file with {option} FILE"
         )
     return _tensors(path, data, max_bytes)
 
 
-def _read_bytes(path: Path, max_bytes: int) -> bytes:
+def _read_bytes(path: Path, max_bytes: int, option: str) -> bytes:
     try:
         with path.open("rb") as file:
             data = file.read(max_bytes + 1)
     except OSError as error:
         raise DataError(
-            f"the weights file {path} cannot be read: {error.strerror}\npass another file with --extractor-weights FILE"
+            f"the weights file {path} cannot be read: {error.strerror}\npass another file with {option} FILE"
         ) from error
     if len(data) > max_bytes:
         raise DataError(

@@ -32,11 +32,13 @@ def protocol(
 
     num, reference_num   number of samples, and of reference samples they are compared with
     resize               how the dataset was resized, "none" if it was not
-    extractor            full id of the extractor; `extractor_sha256` is the digest of its tensors
+    extractor            full id of the extractor, "" for none; `extractor_sha256` is the digest of its tensors
     weights              "averaged" or "raw" for a generator, "files" for images from elsewhere
     seed                 seed of the noise, None for images from elsewhere
     settings             settings of the metric: subsets, splits, neighbours
     few                  present if --allow-few admitted fewer samples than the metric needs
+
+    An evaluation adds `trained_with`, true, where a loss of the run used the extractor.
     """
     stamp = {
         "metric": metric, "num": num, "shape": list(shape), "resize": resize, "extractor": extractor,
@@ -91,8 +93,11 @@ def describe(stamp: Mapping[str, Any]) -> str:
     parts = [f"{stamp['num']:,} samples ({weights})"]
     if stamp["reference"]:
         parts.append(f"against {stamp['reference_num']:,} of {stamp['reference']} {stamp['split']}")
-    parts.append(f"by {stamp['extractor']}")
+    if stamp["extractor"]:
+        parts.append(f"by {stamp['extractor']}")
     text = " ".join(parts)
+    if stamp.get("trained_with"):
+        text += ", which also trained it"
     if stamp["resize"] not in ("", "none"):
         text += f", resized: {stamp['resize']}"
     return f"{text}, fewer than needed" if stamp.get("few") else text
@@ -106,9 +111,8 @@ def format_value(record: Mapping[str, Any]) -> str:
     if record.get("interval"):
         low, high = record["interval"]
         text += f"  [{low:.4g}, {high:.4g}]"
-    total = record["protocol"].get("settings", {}).get("of")
-    if total and record["name"].startswith("modes"):
-        text += f" of {total:,}"
+    if record.get("of"):
+        text += f" of {record['of']:,}"
     data = record.get("data")
     if isinstance(data, Mapping) and isinstance(data.get("value"), int | float):
         text += f"  (data: {data['value']:.4g})"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,6 @@ from aigc_zoo.data.pool import Pool
 from aigc_zoo.errors import DataError, StorageError
 from aigc_zoo.game import Samples
 from aigc_zoo.metrics.features import BATCH, Extractor, Features, concatenate
-from aigc_zoo.metrics.fidelity import Statistics, statistics
 from aigc_zoo.random import permutation
 
 Progress = Callable[[str, int, int], None]
@@ -27,34 +26,36 @@ Progress = Callable[[str, int, int], None]
 class Reference:
     """Features of `num` fixed random rows of `samples`, by default of all rows.
 
-    Features and statistics are cached on disk under a key of everything that they depend on.
+    Features, and what metrics compute of them, are cached on disk under a key of everything that they depend on.
+    Without an extractor there are rows alone.
     """
 
     def __init__(
         self,
-        extractor: Extractor,
+        extractor: Extractor | None,
         samples: Samples,
         num: int | None = None,
         progress: Progress = lambda what, done, total: None,
     ) -> None:
         self.extractor, self.samples, self.progress = extractor, samples, progress
         self.num = len(samples) if num is None else min(num, len(samples))
-        self._statistics: Statistics | None = None
+        self._computed: dict[str, Mapping[str, Tensor]] = {}
         self._subset: tuple[int, Tensor] | None = None
 
-    def statistics(self, *, few: bool = False) -> Statistics:
-        """Mean and covariance of the features. Raises DataError for too few samples unless `few`."""
-        if self._statistics is None:
-            tensors = self._load("statistics", {"mu", "sigma"}) or self._compute_statistics(few)
-            self._statistics = Statistics(tensors["mu"], tensors["sigma"], self.num)
-        return self._statistics
+    def cached(self, what: str, compute: Callable[[], Mapping[str, Tensor]]) -> Mapping[str, Tensor]:
+        """The tensors that `compute` returns for this reference, from the cache if they are there."""
+        if what not in self._computed:
+            tensors = self._load(what)
+            if tensors is None:
+                tensors = dict(compute())
+                self._save(what, tensors)
+            self._computed[what] = tensors
+        return self._computed[what]
 
     def extract_features(self, *, logits: bool = False) -> Features:
         """Features (num, D), with logits if they are requested and the extractor is a classifier."""
-        tensors = self._load("features", {"features"}) or self._load("features", {"features", "logits"})
-        if tensors is None or (
-            logits and "logits" not in tensors and self.extractor.has_logits(self.samples.spec.shape)
-        ):
+        tensors = self._load("features")
+        if tensors is None or "features" not in tensors or (logits and "logits" not in tensors):
             features = self._extract_all()
             tensors = {"features": features.values}
             if logits and features.logits is not None:
@@ -77,6 +78,7 @@ class Reference:
 
     def key(self) -> dict[str, Any]:
         """Everything that the features depend on."""
+        assert self.extractor is not None
         return {
             "digest": self.samples.digest,
             "split": self.samples.split,
@@ -90,13 +92,8 @@ class Reference:
             "versions": self.extractor.versions,
         }
 
-    def _compute_statistics(self, few: bool) -> dict[str, Tensor]:
-        found = statistics(self.extract_features().values, f"images of {self.samples.name}", few=few)
-        tensors = {"mu": found.mu, "sigma": found.sigma}
-        self._save("statistics", tensors)
-        return tensors
-
     def _extract_all(self) -> Features:
+        assert self.extractor is not None
         parts, done = [], 0
         for part in self.extractor.stream(dataset_batches(self.samples, self.num)):
             parts.append(part)
@@ -108,13 +105,13 @@ class Reference:
         name = sha256(json.dumps({"what": what, **self.key()}).encode()).hexdigest()[:32]
         return cache_folder() / what / f"{name}.safetensors"
 
-    def _load(self, what: str, names: set[str]) -> dict[str, Tensor] | None:
+    def _load(self, what: str) -> dict[str, Tensor] | None:
         """Load tensors from the cache; None if the file is missing, damaged or has another key."""
         try:
             tensors, key = checkpoint.load(self._path(what))
         except (DataError, StorageError):
             return None
-        return tensors if key == self.key() and set(tensors) == names else None
+        return tensors if key == self.key() else None
 
     def _save(self, what: str, tensors: dict[str, Tensor]) -> None:
         path = self._path(what)

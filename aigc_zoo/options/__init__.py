@@ -4,6 +4,7 @@ from aigc_zoo.options.binding import bind, call_options, checked_call, component
 from aigc_zoo.options.configuration import (
     Configuration,
     build,
+    held,
     options_of,
     resolve,
     settings_of,
@@ -25,6 +26,7 @@ __all__ = [
     "checked_call",
     "component_options",
     "explain_errors",
+    "held",
     "options_of",
     "parse_call",
     "read_file",

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +54,8 @@ def bind(
 def bound(entry: Entry, values: Mapping[str, Value]) -> Any:
     """The value of a slot's parameter: the target with bound options; a penalty with its weight and interval."""
     values = dict(values)
+    if entry.kind == "extractor":
+        values.pop("weights", None)  # no argument of the target, which is called with their source
     if entry.kind != "penalty":
         return partial(call, entry, **arguments(entry, values))
     from aigc_zoo.game import Penalty
@@ -62,6 +65,20 @@ def bound(entry: Entry, values: Mapping[str, Value]) -> Any:
     assert isinstance(weight, float)
     assert isinstance(every, int)
     return Penalty(make, weight, every, entry.name)
+
+
+def frozen_extractor(entry: Entry, values: Mapping[str, Value], flag: str) -> Callable[[], Any]:
+    """The value of a slot for an extractor: builds it with weights, shipped, downloaded or of the file at `flag`."""
+    build, file = bound(entry, values), values.get("weights")
+
+    def extractor() -> Any:
+        if "weights" not in signature(entry.load()).parameters:
+            return build()
+        from aigc_zoo.metrics.features import ExtractorWeights
+
+        return build(ExtractorWeights(entry.id, None if file is None else Path(str(file)), option=flag))
+
+    return extractor
 
 
 def arguments(entry: Entry, values: Mapping[str, Value]) -> dict[str, Any]:

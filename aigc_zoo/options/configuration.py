@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 from aigc_zoo.discovery import Entry
 from aigc_zoo.errors import ConfigError, UsageError
 from aigc_zoo.options import references
-from aigc_zoo.options.binding import arguments, bound, call
+from aigc_zoo.options.binding import arguments, bound, call, frozen_extractor
 from aigc_zoo.options.draft import BY_RECIPE, Draft, prefix
 from aigc_zoo.options.file import layer_of
 from aigc_zoo.options.overlays import Overlay
 from aigc_zoo.options.references import PREFIX
 from aigc_zoo.options.settings import RUN_SETTINGS, RunSettings
 from aigc_zoo.options.signatures import read
-from aigc_zoo.options.values import Option, Value
+from aigc_zoo.options.values import Option, Value, flag_of
 from aigc_zoo.plugins import Catalogue, Found, packages_of
 from aigc_zoo.text import zoo_command
 
@@ -132,12 +132,24 @@ def build(catalogue: Catalogue, configuration: Configuration) -> Recipe:
             component = catalogue.find(option.slot, one).entry
             start = prefix(option, component)
             own = {key[len(start) :]: value for key, value in configuration.options.items() if key.startswith(start)}
-            made.append(bound(component, own))
+            if option.slot == "extractor":
+                made.append(frozen_extractor(component, own, flag_of(f"{start}weights")))
+            else:
+                made.append(bound(component, own))
         parts[option.key] = tuple(made) if option.repeated else made[0] if made else None
     recipe = call(entry, **arguments(entry, plain), **parts)
     if not isinstance(recipe, Recipe):
         raise ConfigError(f"recipe {entry.id} returned a {type(recipe).__name__}, not a Recipe")
     return recipe
+
+
+def held(catalogue: Catalogue, configuration: Configuration, kind: str) -> list[tuple[Option, Entry]]:
+    """The slots of a recipe that take components of a kind, each with a component that it holds."""
+    found = []
+    for option in read(catalogue.find("recipe", configuration.recipe).entry):
+        ids = configuration.slots[option.key] if option.slot == kind else ()
+        found += [(option, catalogue.find(kind, one).entry) for one in ((ids,) if isinstance(ids, str) else ids or ())]
+    return found
 
 
 def options_of(

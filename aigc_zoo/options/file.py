@@ -17,7 +17,7 @@ _READ = ("schema", "recipe", "slots", "options", "run", "set_by")
 _RECORDED = (
     *("plugins", "aigc_zoo", "torch", "git", "versions", "data", "batch_size", "steps", "seed", "cadence", "extractor"),
     *("extractor_plugins", "files", "directory", "device", "threads", "world", "precision", "engine", "why"),
-    *("started", "host", "notes", "inexact", "extended", "units"),
+    *("started", "host", "notes", "inexact", "extended", "units", "frozen", "loss_extractors"),
 )
 
 

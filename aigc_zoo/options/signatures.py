@@ -7,6 +7,7 @@ import re
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from aigc_zoo.discovery import Entry
@@ -30,6 +31,7 @@ _OF_SLOTS: Mapping[str, str] = {
     "penalty": "penalty term added to the discriminator's loss.",
     "augmentation": "differentiable augmentation of reals and fakes before the discriminator.",
     "network": "network.",
+    "extractor": "feature extractor of a loss; it is not trained.",
 }
 """Help of a slot by its kind, where the recipe's docstring has none."""
 
@@ -39,6 +41,12 @@ _OF_PENALTIES = (
         "every", int, 1, low=1, help="lazy regularization: add N times the penalty at every N-th step.", metavar="N"
     ),
 )
+
+
+_OF_DOWNLOADED = Option(
+    "weights", Path, None, optional=True, metavar="FILE", help="file with its weights, instead of a download."
+)
+"""The option of extractors that do not ship their weights."""
 
 
 def read(entry: Entry) -> list[Option]:
@@ -60,6 +68,8 @@ def read(entry: Entry) -> list[Option]:
         if clash := {option.key for option in found} & {option.key for option in _OF_PENALTIES}:
             raise ConfigError(f"{who}: parameter {clash.pop()}: every penalty has an option of this name")
         found += _OF_PENALTIES
+    if entry.kind == "extractor" and called_with:
+        found.append(_OF_DOWNLOADED)
     found = [replace(option, owner=entry.id) for option in found]
     defaults = entry.component.defaults
     if entry.kind == "recipe" or not defaults:

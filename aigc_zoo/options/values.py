@@ -137,7 +137,9 @@ def _typed(kind: type, raw: Any) -> Scalar:
     if kind is bool and isinstance(raw, str) and raw.lower() in ("true", "false"):
         return raw.lower() == "true"
     if kind is Path and isinstance(raw, str | os.PathLike):
-        return os.fspath(raw)
+        path = os.fspath(raw)
+        if isinstance(path, str) and "\0" not in path:  # which no file name can have
+            return path
     if isinstance(raw, bool) == (kind is bool) and isinstance(raw, _TAKEN[kind]):
         try:
             value: Scalar = kind(raw)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from aigc_zoo.artefacts.cards import units_of
 from aigc_zoo.artefacts.runs import RunDirectory, read_lines
 from aigc_zoo.bench.results import is_results, read_results
 from aigc_zoo.errors import DataError, StorageError, ZooError, in_a_line
-from aigc_zoo.metrics.kinds import improves, short_name, warnings
+from aigc_zoo.metrics.known import SMALL, Metrics, installed
 from aigc_zoo.metrics.protocol import describe, differences
 
 PAGE_BYTES = 16 << 20
@@ -35,6 +35,7 @@ class RunReport:
     finished: Mapping[str, Any] | None
     grids: Sequence[tuple[int, Path]]
     nearest: Path | None
+    known: Metrics
     page: str
     """The samples as HTML, "" for none. It is untrusted, as all files of a run are."""
 
@@ -61,14 +62,17 @@ class RunReport:
     def best(self) -> Mapping[str, Any] | None:
         best: Mapping[str, Any] | None = None
         for record in self.history(self.main_metric):
-            if best is None or improves(self.main_metric, float(record["value"]), float(best["value"])):
+            if best is None or self.known.improves(self.main_metric, float(record["value"]), float(best["value"])):
                 best = record
         return best
 
     @property
-    def kid(self) -> Mapping[str, Any] | None:
-        """KID of the final generator against held-out data, if it was measured."""
-        return self.of_held_out("final", f"kid{self.main_metric.removeprefix(short_name(self.main_metric))}")
+    def unbiased(self) -> Mapping[str, Any] | None:
+        """The value of the final generator against held-out data that does not depend on the number of samples, such
+        as KID; None if it was not measured, or is the main metric itself.
+        """
+        final = [one for one in self.held_out if one.get("which") == "final" and one["name"] != self.main_metric]
+        return self.known.unbiased(final)
 
     def of_held_out(self, which: str, name: str) -> Mapping[str, Any] | None:
         """The record of the final or the best generator against the held-out split."""
@@ -87,7 +91,7 @@ class RunReport:
         records += [record for record in self.held_out if record.get("which") == "final"]
         if not last:
             return other
-        return other | warnings(records)
+        return other | self.known.warnings(records)
 
     @property
     def seconds(self) -> float | None:
@@ -122,6 +126,7 @@ class ReportData:
     results: Sequence[Mapping[str, Any]] = ()
     left_out: Sequence[str] = ()
     """The reason for each run or file that could not be read."""
+    known: Metrics = field(default_factory=installed)
 
 
 @dataclass(frozen=True)
@@ -134,17 +139,29 @@ class Leaderboard:
     difference: str = ""
 
     @property
+    def bias(self) -> str:
+        """The sentence that few samples bias the metric, "" where they do not."""
+        known = self.runs[0].known
+        value, num = known.value(self.metric), int(self.protocol["num"])
+        better = [one.title for one in known.values.values() if one.unbiased]
+        if num >= SMALL or value.unbiased or value.better != "lower" or not better:
+            return ""
+        other = f"compare {better[0]} and its interval, if it was measured"
+        return f"With fewer than {SMALL:,} samples {value.title} is biased: {other}."
+
+    @property
     def units(self) -> str:
         """What several samples of these runs are called."""
         return common_units(run.card for run in self.runs)
 
 
-def collect(sources: Sequence[Path]) -> ReportData:
+def collect(sources: Sequence[Path], known: Metrics | None = None) -> ReportData:
     """Read the runs and result files at these paths; a folder of runs means all of them.
 
     Runs and files that cannot be read are left out and listed with the reason. Raises DataError for paths that do not
     exist or contain neither, and the reason itself where nothing else is left.
     """
+    known = known or installed()
     paths = [path for source in sources for path in _inside(source)]
     runs: list[RunReport] = []
     results: list[Mapping[str, Any]] = []
@@ -152,7 +169,7 @@ def collect(sources: Sequence[Path]) -> ReportData:
     for path in paths:
         try:
             if path.is_dir():
-                runs.append(read_run(path))
+                runs.append(read_run(path, known))
             else:
                 results.append(read_results(path))
         except (DataError, StorageError) as error:
@@ -161,7 +178,7 @@ def collect(sources: Sequence[Path]) -> ReportData:
         raise errors[0]
     names = _unique_names([run.path for run in runs])
     reasons = [str(error).splitlines()[0] for error in errors]
-    return ReportData([replace(run, name=name) for run, name in zip(runs, names, strict=True)], results, reasons)
+    return ReportData([replace(run, name=name) for run, name in zip(runs, names, strict=True)], results, reasons, known)
 
 
 def _inside(source: Path) -> list[Path]:
@@ -177,7 +194,7 @@ def _inside(source: Path) -> list[Path]:
     return [*runs, *files]
 
 
-def read_run(path: Path) -> RunReport:
+def read_run(path: Path, known: Metrics | None = None) -> RunReport:
     """Read a run directory. Raises DataError if its card is missing or damaged, or a file has another format."""
     run = RunDirectory(path)
     card = run.read_card()
@@ -192,6 +209,7 @@ def read_run(path: Path) -> RunReport:
             finished=run.finished(),
             grids=_evenly([(int(grid.stem), grid) for grid in run.previews()]),
             nearest=run.nearest_path if run.nearest_path.exists() else None,
+            known=known or installed(),
             page=_text(run.page_path),
         )
         _check(report)
@@ -243,7 +261,7 @@ def leaderboards(runs: Sequence[RunReport]) -> list[Leaderboard]:
         ordered: list[RunReport] = []
         for run in members:
             position = next(
-                (n for n, other in enumerate(ordered) if improves(metric, _value(run), _value(other))), None
+                (n for n, other in enumerate(ordered) if run.known.improves(metric, _value(run), _value(other))), None
             )
             ordered.insert(len(ordered) if position is None else position, run)
         difference = "; ".join(differences(groups[0][0], protocol)[:4]) if tables else ""

@@ -6,7 +6,6 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from aigc_zoo.metrics.kinds import SMALL, leading
 from aigc_zoo.metrics.protocol import describe, format_value
 from aigc_zoo.report.collect import Leaderboard, ReportData, RunReport, common_units, group_by_protocol, leaderboards
 from aigc_zoo.report.page import count, duration, number
@@ -28,8 +27,8 @@ def markdown(data: ReportData, title: str = "Report") -> str:
 
 def _leaderboard(board: Leaderboard) -> list[str]:
     lines = [f"## {cell(board.metric)}", "", f"{cell(describe(board.protocol))}, seed {board.protocol['seed']}."]
-    if board.protocol["num"] < SMALL:
-        lines.append(f"With fewer than {SMALL:,} samples FID is biased: compare KID, if it was measured.")
+    if board.bias:
+        lines.append(board.bias)
     if board.difference:
         lines.append(f"Not comparable with the first table: {cell(board.difference)}.")
     rows = []
@@ -64,7 +63,7 @@ def _run(run: RunReport) -> list[str]:
     about = f"{cell(run.card['recipe'])} on {cell(run.card['data']['name'])}, seed {run.card['seed']}, {run.state}."
     lines = [f"## {cell(run.name)}", "", about]
     last = max((int(line["step"]) for line in run.metrics), default=-1)
-    records = leading(record for record in run.metrics if record["step"] == last)
+    records = run.known.leading(record for record in run.metrics if record["step"] == last)
     rows = [[record["name"], "final", format_value(record), describe(record["protocol"])] for record in records]
     rows += [
         [record["name"], f"{record['which']}, held out", format_value(record), describe(record["protocol"])]

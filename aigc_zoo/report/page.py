@@ -15,19 +15,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from aigc_zoo import __version__
-from aigc_zoo.metrics.kinds import SMALL, leading, metric_info
 from aigc_zoo.metrics.protocol import describe, format_value
 from aigc_zoo.report import charts
 from aigc_zoo.report.collect import Leaderboard, ReportData, RunReport, common_units, group_by_protocol, leaderboards
 
 SHOWN_TERMS = 8
-SHORT = {
-    "duplicates": "near-duplicates",
-    "variance-ratio": "low variance",
-    "modes": "missing modes",
-    "gap": "memorization",
-}
-"""Short forms of the warnings for tables."""
 
 
 def page(data: ReportData, title: str = "") -> str:
@@ -38,8 +30,8 @@ def page(data: ReportData, title: str = "") -> str:
     )  # fmt: skip
     environment.filters |= {
         "describe": describe, "format_value": format_value, "number": number, "count": count, "duration": duration,
-        "data": data_url, "sort": sort_key, "kind": lambda name: metric_info(name).title, "leading": leading, "id": id,
-        "framed": framed, "units": common_units,
+        "data": data_url, "sort": sort_key, "kind": lambda name: data.known.value(name).title, "id": id,
+        "leading": data.known.leading, "framed": framed, "units": common_units,
     }  # fmt: skip
     tables = leaderboards(data.runs)
     text = environment.get_template("page.html").render(
@@ -51,8 +43,7 @@ def page(data: ReportData, title: str = "") -> str:
         left_out=data.left_out,
         curves={id(run): _curves(run) for run in data.runs},
         results=[_result(result) for result in data.results],
-        small=SMALL,
-        short=SHORT,
+        short=data.known.alarms,
     )
     numbers = itertools.count()
     return re.sub(
@@ -93,7 +84,7 @@ def _curves(run: RunReport) -> list[tuple[str, Markup]]:
     for name in run.names:
         points = [(float(line["images"]), float(line["value"])) for line in run.history(name)]
         if len(points) > 1 and name == run.main_metric:
-            log = metric_info(name).better == "lower"
+            log = run.known.value(name).better == "lower"
             found.append((name, Markup(charts.curves({name: points}, x=run.units, y=name, log=log))))
     terms = list(dict.fromkeys(term for line in run.log for term in line["terms"] if "/_" not in term))[:SHOWN_TERMS]
     losses = {

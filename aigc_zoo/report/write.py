@@ -7,6 +7,7 @@ from pathlib import Path
 
 from aigc_zoo.artefacts.atomic import make_folder, write_text
 from aigc_zoo.errors import ConfigError, UsageError
+from aigc_zoo.metrics.known import Metrics
 from aigc_zoo.report.collect import collect, leaderboards
 from aigc_zoo.report.markdown import markdown
 from aigc_zoo.report.page import page
@@ -21,16 +22,18 @@ def write_report(
     title: str = "",
     strict: bool = False,
     note: Callable[[str], None] = lambda text: None,
+    known: Metrics | None = None,
 ) -> Path:
     """Writes a report of runs, folders of runs and results of `zoo bench`, and returns its path.
 
     By default it is report.html or report.md in the run directory, for several runs in the current directory. `note`
-    receives the reason for each run that is left out. `strict` raises ConfigError for values of different protocols.
+    receives the reason for each run that is left out. `known` are the metrics of a catalogue, by default of the
+    installed packages. `strict` raises ConfigError for values of different protocols.
     """
     suffix = argument("--format", suffix)
     if out is not None and out.is_dir():
         raise UsageError(f"--out {out}: is a directory: name a file in it, such as {out / f'report.{suffix}'}")
-    material = collect(sources)
+    material = collect(sources, known)
     for reason in material.left_out:
         note(f"left out: {reason}")
     boards = leaderboards(material.runs)

@@ -10,25 +10,29 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import nn
 
 from aigc_zoo import __version__, devices
 from aigc_zoo.artefacts.runs import RunDirectory
 from aigc_zoo.engine import fast
 from aigc_zoo.errors import ZooError
-from aigc_zoo.options import references
+from aigc_zoo.options import held, references
 from aigc_zoo.options.references import exists, expanded
 from aigc_zoo.plugins import Catalogue, packages_of
+from aigc_zoo.run.generator import digests_of
 
 if TYPE_CHECKING:
     from aigc_zoo.run.prepare import Prepared
 
 
-def card_of(prepared: Prepared, engine: fast.Choice) -> dict[str, Any]:
+def card_of(prepared: Prepared, engine: fast.Choice, frozen: Mapping[str, nn.Module]) -> dict[str, Any]:
     """The card; a run resumes only with an equal one. Equal content under another name or path is equal.
 
-    Data and extractor are stored as full ids, with the packages that provide them, so that a missing one can be named.
+    Data and extractors are stored as full ids, with the packages that provide them, so that a missing one can be named.
+    `frozen` has the digests of frozen networks, and `loss_extractors` are the extractors in the recipe's slots.
     """
     train, catalogue, extractor = prepared.train, prepared.catalogue, prepared.extractor
+    of_losses = held(catalogue, prepared.configuration, "extractor")
     return {
         **prepared.configuration.card(),
         "data": {
@@ -53,6 +57,8 @@ def card_of(prepared: Prepared, engine: fast.Choice) -> dict[str, Any]:
         "steps": prepared.steps,
         "seed": prepared.settings.seed,
         "cadence": asdict(prepared.cadence),
+        "frozen": digests_of(frozen),
+        "loss_extractors": sorted({entry.id for _, entry in of_losses}),
         "extractor": extractor,
         "extractor_plugins": _packages(catalogue, "extractor", extractor) if extractor else {},
         "device": devices.name(prepared.device),

@@ -2,38 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Literal
-
 from aigc_zoo.metrics.evaluate import Evaluator
-from aigc_zoo.metrics.kinds import KID_LEAST
-
-Purpose = Literal["training", "evaluation", "memorization"]
-
-TRAINING: Mapping[str, tuple[str, ...]] = {
-    "image": ("fid", "variance-ratio", "duplicates", "modes"),
-    "points": ("modes", "variance-ratio", "duplicates"),
-}
-"""By modality. The first metric selects the best generator; the others cost little and detect mode collapse."""
 
 
-def default_metrics(purpose: Purpose, evaluator: Evaluator, *, leading: str = "") -> tuple[str, ...]:
-    """The metric groups that `evaluator` measures by default.
-
-    purpose: "training" for evaluations during training; "evaluation" for `zoo eval` and for the held-out split at the
-        end of a run; "memorization" for the comparison of training and held-out split.
-    leading: the first metric of an evaluation; by default FID, or the number of modes for points; where it cannot be
-        measured, the other metrics of evaluations during training.
+def training_metrics(evaluator: Evaluator) -> tuple[str, ...]:
+    """Those that the modality states for training, as far as they can be measured. The first one selects the best
+    generator.
     """
-    modality = evaluator.reference.spec.modality
-    groups = TRAINING.get(modality, ())
-    if purpose == "training":
-        return tuple(group for group in groups if not evaluator.unavailable_reason(group))
-    if purpose == "memorization":
-        return ("memorization",) if modality == "image" else ()
-    if not leading:
-        leading = groups[0] if groups else "fid"
-        if groups and evaluator.unavailable_reason(leading):
-            return tuple(group for group in groups if not evaluator.unavailable_reason(group)) or (leading,)
-    enough = min(evaluator.num, evaluator.reference_num) >= KID_LEAST
-    return (leading, "kid") if leading == "fid" and enough else (leading,)  # KID is unbiased with few samples
+    defaults = evaluator.installed.defaults(evaluator.reference.spec)
+    return tuple(metric.name for metric in defaults if not evaluator.unavailable_reason(metric.name))
+
+
+def evaluation_metrics(evaluator: Evaluator, *, leading: str = "") -> tuple[str, ...]:
+    """Those that the modality states for an evaluation, as far as they can be measured with this many samples; where
+    the first of them cannot be measured, those of training.
+
+    leading  the first metric of the run; any but the modality's own first one stands alone
+    """
+    spec, installed = evaluator.reference.spec, evaluator.installed
+    defaults = [one for one in installed.defaults(spec, evaluation=True) if "held_out" not in one.metric.needs]
+    first = defaults[0].name if defaults else ""
+    if leading and leading != first:
+        return (leading,)
+    if not leading and first and evaluator.unavailable_reason(first):
+        return training_metrics(evaluator) or (first,)
+    available = (one.name for one in defaults[1:] if not evaluator.unavailable_reason(one.name))
+    others = tuple(name for name in available if evaluator.suffices(name))
+    return (first, *others) if first else ()
+
+
+def memorization_metrics(evaluator: Evaluator) -> tuple[str, ...]:
+    """Those of an evaluation that compare training samples with held-out ones."""
+    defaults = evaluator.installed.defaults(evaluator.reference.spec, evaluation=True)
+    return tuple(metric.name for metric in defaults if "held_out" in metric.metric.needs)

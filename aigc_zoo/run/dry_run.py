@@ -34,7 +34,7 @@ def dry_run(
     monitor = Monitor(prepared, RunDirectory(directory), Progress(), Stop(), TolerateFullDisk(notes.append))
     memory = require_memory(prepared, monitor.network, allow_low=allow_low_memory, free=free, say=notes.append)
     trainer = prepared.trainer()
-    card = prepared.card(trainer.engine.choice)
+    card = prepared.card(trainer.engine.choice, trainer.frozen)
     train = prepared.train
     yield f"{card['recipe']} on {train.name}: {len(train):,} samples of {train.spec.shape}"
     yield from (*(f"note: {note}" for note in train.notes), *notes)

@@ -3,33 +3,35 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from aigc_zoo.data import resolve
 from aigc_zoo.data.channels import with_channels_of
 from aigc_zoo.data.entries import wanted_entries
 from aigc_zoo.data.lossy import lossy_file
 from aigc_zoo.data.modalities import kinds
+from aigc_zoo.engine.sampler import Sampler
 from aigc_zoo.errors import ConfigError, DataError, UsageError
 from aigc_zoo.game import Samples
-from aigc_zoo.metrics.evaluate import REFERENCE_NUM, SILENT, Evaluator, dataset_batches
-from aigc_zoo.metrics.features import Extractor, load_extractor
-from aigc_zoo.metrics.kinds import MORE_SAMPLES, groups_of
-from aigc_zoo.metrics.own_features import PIXELS, no_features, own_features
+from aigc_zoo.metrics.choice import choose_extractor, coarse_note, nothing_measured
+from aigc_zoo.metrics.evaluate import REFERENCE_NUM, SILENT, Evaluator, HasEntry, dataset_batches
+from aigc_zoo.metrics.features import Extractor
+from aigc_zoo.metrics.generated import Generated
+from aigc_zoo.metrics.known import MORE_SAMPLES, Metrics, installed
 from aigc_zoo.metrics.reference import Progress
 from aigc_zoo.options import reader_of
 from aigc_zoo.plugins import Catalogue
 from aigc_zoo.run.arguments import argument
-from aigc_zoo.run.default_metrics import default_metrics
-from aigc_zoo.run.evaluation_samples import evaluation_samples, evaluation_seed
+from aigc_zoo.run.default_metrics import evaluation_metrics
+from aigc_zoo.run.evaluation_samples import entries_of, evaluation_seed, generated_samples
 from aigc_zoo.run.generator import Generator, load_generator
 from aigc_zoo.run.held_out import held_out_split, inputs_of
 from aigc_zoo.run.own_data import own_splits
+from aigc_zoo.run.shared_extractor import marked, warning
 
 FILES = (".zip", ".npy", ".npz")
 """Suffixes of files with samples."""
@@ -63,7 +65,6 @@ def evaluate(
     that have no extractor. Raises DataError, ConfigError, UsageError.
     """
     size, num, seed = argument("--size", size), argument("--num", num), argument("--seed", seed)
-    groups = groups_of(metrics) if metrics else ()
     generator = None if is_images(catalogue, source) else load_generator(catalogue, source, device=device)
     if generator is not None:  # what its card names means what it meant in training
         catalogue = catalogue.remembering(generator.card)
@@ -71,17 +72,29 @@ def evaluate(
     for text in splits[split].notes:
         note(text)
     files = None if generator else _load_images(catalogue, source, splits[split], size, num, allow_lossy, note)
-    network = _extractor(catalogue, extractor, splits[split], generator, extractor_weights, device)
-    if network.note and not (network.groups and metrics):
-        note(f"{PIXELS if network.groups else ''}{network.note}")
-    available = len(files[0]) if files else None
-    evaluators = _evaluators(network, splits, split, num=num, available=available, few=allow_few, progress=progress)
-    groups = _measurable(source, evaluators[0], groups, note) if "all" in metrics else groups
-    _choose(*evaluators, groups)
-    if files:
-        return _score(*evaluators, dataset_batches(files[0], evaluators[0].num), files[1], None)
+    sampler = None if generator is None else _sampler(generator, splits[split], seed, torch.device(device))
+    known = installed(catalogue)
+    names = known.named(metrics, splits[split].spec) if metrics else ()
+    name = extractor or splits[split].extractor or (generator.card["extractor"] if generator else "")
+    network = choose_extractor(catalogue, splits[split], name, weights=extractor_weights, device=device)
+    if network is not None and (text := coarse_note(network, bool(metrics))):
+        note(text)
+    evaluators = _evaluators(
+        network, splits, split, num=num, available=len(files[0]) if files else None, few=allow_few, progress=progress,
+        has_entry=_has_entry(sampler, splits[split]), installed=known,
+    )  # fmt: skip
+    names = _measurable(source, evaluators[0], names, note) if "all" in metrics else names
+    _choose(*evaluators, names)
+    if sampler is None:
+        assert files is not None
+        samples, weights = files
+        chunks = evaluators[0].generated(lambda: ({"fake": one} for one in dataset_batches(samples, evaluators[0].num)))
+        return _score(*evaluators, chunks, weights, None)
     assert generator is not None
-    return _evaluate_generator(*evaluators, generator, seed)
+    if text := warning((one.id for each in evaluators for one in each.extractors), generator.card):
+        note(text)
+    records = _score(*evaluators, generated_samples(sampler, evaluators[0]), generator.weights, seed)
+    return marked(records, generator.card)
 
 
 def source_of(catalogue: Catalogue, source: Path, best: bool = False) -> Path:
@@ -108,7 +121,7 @@ def source_of(catalogue: Catalogue, source: Path, best: bool = False) -> Path:
 
 
 def _evaluators(
-    network: Extractor,
+    network: Extractor | None,
     splits: Mapping[str, Samples],
     split: str,
     *,
@@ -116,6 +129,8 @@ def _evaluators(
     available: int | None,
     few: bool,
     progress: Progress,
+    has_entry: HasEntry,
+    installed: Metrics,
 ) -> tuple[Evaluator, Evaluator]:
     """One evaluator for the split, and one for memorization, which compares with all of the training split.
 
@@ -127,19 +142,22 @@ def _evaluators(
     first, second = (
         Evaluator(
             network, splits[name], metrics=(), num=num, reference_num=count, held_out=held_out, allow_few=few,
-            available=available, more=more, progress=progress,
+            available=available, more=more, progress=progress, has_entry=has_entry, installed=installed,
         )
         for name, count in ((split, None), ("train", REFERENCE_NUM))
     )  # fmt: skip
     return first, second
 
 
-def _choose(evaluator: Evaluator, memorization: Evaluator, groups: tuple[str, ...]) -> None:
-    """Set the metric groups of both evaluators, by default those of an evaluation. Raises ConfigError, DataError."""
-    groups = groups or default_metrics("evaluation", evaluator)
-    evaluator.choose(groups)
-    memorization.choose(tuple(group for group in groups if group == "memorization"))
-    evaluator.choose(tuple(group for group in groups if group != "memorization"))
+def _choose(evaluator: Evaluator, memorization: Evaluator, names: tuple[str, ...]) -> None:
+    """Set the metrics of both evaluators, by default those of an evaluation. Raises ConfigError, DataError."""
+    names = names or evaluation_metrics(evaluator)
+    if not names:
+        raise ConfigError(nothing_measured(evaluator.reference))
+    evaluator.choose(names)
+    compared = tuple(name for name in names if "held_out" in evaluator.installed.find(name).metric.needs)
+    memorization.choose(compared)
+    evaluator.choose(tuple(name for name in names if name not in compared))
 
 
 def _load_splits(
@@ -169,24 +187,21 @@ def _load_splits(
     return splits, size
 
 
-def _extractor(
-    catalogue: Catalogue,
-    requested: str,
-    reference: Samples,
-    generator: Generator | None,
-    weights: Path | None,
-    device: torch.device | str,
-) -> Extractor:
-    """The extractor requested, else the dataset's own, else the run's; without any, points or pixels themselves."""
-    name = requested or reference.extractor or (generator.card["extractor"] if generator else "")
-    own = None if name else own_features(catalogue, reference, weights)
-    if not name and own is None:
-        raise ConfigError(no_features(reference, "evaluate images or points"))
-    return own or load_extractor(catalogue, name, weights=weights, device=torch.device(device))
+def _sampler(generator: Generator, reference: Samples, seed: int, device: torch.device) -> Sampler:
+    """The sampler of what is evaluated, from inputs of the split that it is compared with."""
+    _check_shape(generator.spec.shape, reference)
+    inputs = inputs_of(generator.recipe, reference, device)
+    return generator.sampler(seed=evaluation_seed(seed), inputs=inputs)
+
+
+def _has_entry(sampler: Sampler | None, reference: Samples) -> HasEntry:
+    if sampler is None:
+        return lambda name: False  # samples in files come alone
+    return entries_of(sampler.recipe, reference, lambda: sampler)
 
 
 def _measurable(source: Path, evaluator: Evaluator, groups: tuple[str, ...], note: Note) -> tuple[str, ...]:
-    """The metric groups that can be measured here; `note` receives the reasons for the others."""
+    """Those of the metrics that can be measured here; `note` receives the reasons for the others."""
     short = {group: evaluator.shortage(group) or ("", "") for group in groups}
     reasons = {group: evaluator.unavailable_reason(group) or short[group][0] for group in groups}
     found = tuple(group for group, reason in reasons.items() if not reason)
@@ -200,22 +215,10 @@ def _measurable(source: Path, evaluator: Evaluator, groups: tuple[str, ...], not
 
 
 def _score(
-    evaluator: Evaluator, memorization: Evaluator, chunks: Iterable[Tensor], weights: str, seed: int | None
+    evaluator: Evaluator, memorization: Evaluator, generated: Generated, weights: str, seed: int | None
 ) -> list[dict[str, Any]]:
     """The metrics of both evaluators."""
-    features = evaluator.extract_features(chunks)
-    return [record for one in (evaluator, memorization) for record in one.score(features, weights=weights, seed=seed)]
-
-
-def _evaluate_generator(
-    evaluator: Evaluator, memorization: Evaluator, generator: Generator, seed: int
-) -> list[dict[str, Any]]:
-    _check_shape(generator.spec.shape, evaluator.reference)
-    inputs = inputs_of(generator.recipe, evaluator.reference, evaluator.extractor.device)
-    chunks = evaluation_samples(
-        generator.sampler(seed=evaluation_seed(seed), inputs=inputs), evaluator.reference, evaluator.num
-    )
-    return _score(evaluator, memorization, chunks, generator.weights, seed)
+    return [record for one in (evaluator, memorization) for record in one.score(generated, weights=weights, seed=seed)]
 
 
 def _load_images(

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 
 import torch
 from torch import Tensor
 
+from aigc_zoo.data.modalities import modality
 from aigc_zoo.engine.ranks import Ranks
 from aigc_zoo.engine.sampler import CHUNK, Sampler
-from aigc_zoo.game import Samples
-from aigc_zoo.metrics.evaluate import Evaluator
+from aigc_zoo.game import Recipe, Samples, Spec
+from aigc_zoo.metrics.evaluate import Evaluator, HasEntry
 from aigc_zoo.metrics.features import Features, concatenate
+from aigc_zoo.metrics.generated import KEEP, Generated, Rows
 from aigc_zoo.random import derive
+from aigc_zoo.run.free_memory import require_free
 
 EVALUATION_SEED = 0
 """Seed of the evaluated samples, the same in all runs: metrics of different seeds would not be comparable."""
@@ -23,33 +27,85 @@ def evaluation_seed(seed: int) -> int:
     return derive(seed, "evaluation")
 
 
-def evaluation_samples(sampler: Sampler, reference: Samples, count: int) -> Iterator[Tensor]:
-    """The first `count` samples in order, in chunks, with the precision of the reference: images as uint8."""
-    for number in range(-(-count // CHUNK)):
-        yield quantized(sampler.chunk(number)["fake"][: count - number * CHUNK], reference)
+def generated_samples(sampler: Sampler, evaluator: Evaluator) -> Generated:
+    """The samples that an evaluator measures, with the entries that its metrics read."""
+    require_memory(evaluator)
+    return evaluator.generated(lambda: _rows(sampler, evaluator))
 
 
-def distributed_features(sampler: Sampler, evaluator: Evaluator, ranks: Ranks) -> Features:
-    """The features of `evaluator.num` evaluation samples: each rank computes its shard, and every rank gets all.
+def entries_of(recipe: Recipe, reference: Samples, sampler: Callable[[], Sampler]) -> HasEntry:
+    """Whether samples come with an entry. A few are generated for names that are not entries of the data."""
+    data = {"real", *reference.spec.entries}
+    generated = cache(lambda: sampler().rows(0).keys())
+    return lambda name: bool(recipe.inputs) if name in data else name in generated()
 
-    Every rank must call it. The extractor reads chunk by chunk, as `Evaluator.look` does, so that the number of ranks
-    changes no digit.
+
+def distributed_samples(sampler: Sampler, evaluator: Evaluator, ranks: Ranks) -> Generated:
+    """The same as `generated_samples`, chunk k generated and looked at on rank k % world, complete on every rank.
+
+    All ranks must call it. The extractor reads chunk by chunk, as one rank does, so that the number of ranks changes no
+    digit.
     """
-    parts: list[Features] = []
-    reference, count = evaluator.reference, evaluator.num
-    for first in range(0, -(-count // CHUNK), ranks.world):
-        wanted = [min(CHUNK, max(0, count - number * CHUNK)) for number in range(first, first + ranks.world)]
+    if ranks.world == 1:
+        return generated_samples(sampler, evaluator)
+    require_memory(evaluator)
+    extractors, names, count = evaluator.extractors, evaluator.entries, evaluator.num
+    parts: dict[str, list[Features]] = {one.id: [] for one in extractors}
+    rows: list[Rows] = []
+    kept, fits = 0, True
+    for start in range(0, -(-count // CHUNK), ranks.world):
+        wanted = [min(CHUNK, max(0, count - number * CHUNK)) for number in range(start, start + ranks.world)]
         # A rank that has no sample left computes one more, since all ranks take part in the gather below.
-        samples = sampler.chunk(first + ranks.rank)["fake"][: max(1, wanted[ranks.rank])]
-        found = evaluator.extractor.extract_features(quantized(samples, reference))
-        features, logits = (_gather(value, sampler.device, ranks) for value in found)
-        parts += [
-            Features(features[n][:rows], logits[n][:rows] if found.logits is not None else None)
-            for n, rows in enumerate(wanted)
-            if rows
-        ]
-        evaluator.progress("samples", sum(len(part.values) for part in parts), count)
-    return concatenate(parts)
+        own = quantized_rows(sampler, start + ranks.rank, evaluator, max(1, wanted[ranks.rank]))
+        for one in extractors:
+            found = one.extract_features(own["fake"])
+            values = _gather(found.values, sampler.device, ranks, wanted)
+            logits = None if found.logits is None else _gather(found.logits, sampler.device, ranks, wanted)
+            parts[one.id] += [
+                Features(part, None if logits is None else logits[number]) for number, part in enumerate(values)
+            ]
+        if fits:
+            gathered = {name: _gather(own[name], sampler.device, ranks, wanted) for name in sorted(names & own.keys())}
+            rows += [dict(zip(gathered, one, strict=True)) for one in zip(*gathered.values(), strict=True)]
+            kept += sum(value.nbytes for values in gathered.values() for value in values)
+            fits = kept <= KEEP  # else the first rank generates all of them again
+        evaluator.progress("samples", min(count, (start + ranks.world) * CHUNK), count)
+    features = {id: concatenate(found) for id, found in parts.items()}
+    return Generated(lambda: iter(rows) if fits else _rows(sampler, evaluator), count, names, features=features)
+
+
+def _rows(sampler: Sampler, evaluator: Evaluator) -> Iterator[Rows]:
+    for number in range(-(-evaluator.num // CHUNK)):
+        yield quantized_rows(sampler, number, evaluator, CHUNK)
+
+
+def quantized_rows(sampler: Sampler, number: int, evaluator: Evaluator, count: int) -> Rows:
+    """The first `count` rows of a chunk, samples and entries of the data with the precision of files, on the CPU."""
+    names, reference = evaluator.entries | {"fake"}, evaluator.reference
+    own = {name: value[:count] for name, value in sampler.rows(number).items() if name in names}
+    specs = {**reference.spec.entries, "real": reference.spec}
+    return {
+        name: quantized(value, reference).cpu() if name == "fake" else _as_file(value, specs.get(name), evaluator)
+        for name, value in own.items()
+    }
+
+
+def _as_file(value: Tensor, spec: Spec | None, evaluator: Evaluator) -> Tensor:
+    """An entry of the data with the precision of files; what a recipe draws or generates beside it as it is."""
+    if spec is None:
+        return value.cpu()
+    return modality(evaluator.installed.catalogue, spec.modality).quantize(value, spec).cpu()
+
+
+def require_memory(evaluator: Evaluator) -> None:
+    """Raises DataError for more samples than the memory can hold the features of, in parts and as a whole."""
+    num = evaluator.num
+    require_free(
+        num,
+        max(8, 8 * evaluator.extraction.dimensions),
+        f"the features of {num:,} samples",
+        "to evaluate fewer samples, ",
+    )
 
 
 def quantized(samples: Tensor, reference: Samples) -> Tensor:
@@ -57,10 +113,8 @@ def quantized(samples: Tensor, reference: Samples) -> Tensor:
     return samples if reference.quantize is None else reference.quantize(samples)
 
 
-def _gather(value: Tensor | None, device: torch.device, ranks: Ranks) -> list[Tensor]:
-    """The value (at most CHUNK rows) of every rank, padded to CHUNK rows, on the CPU."""
-    if value is None or ranks.world == 1:
-        return [] if value is None else [value]
+def _gather(value: Tensor, device: torch.device, ranks: Ranks, wanted: list[int]) -> list[Tensor]:
+    """The values (at most CHUNK rows) of all ranks, on the CPU; of rank r the first `wanted[r]`, none for 0."""
     padded = torch.zeros(CHUNK, *value.shape[1:], dtype=value.dtype, device=device)
     padded[: len(value)] = value.to(device)
-    return [part.cpu() for part in ranks.gather(padded)]
+    return [part.cpu()[:rows] for part, rows in zip(ranks.gather(padded), wanted, strict=True) if rows]

@@ -6,6 +6,7 @@ combination of losses runs on fake tensors (engine/live_bytes.py), whose bytes a
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -22,8 +23,9 @@ from aigc_zoo.engine.progress_watch import ProgressWatch
 from aigc_zoo.engine.sampler import CHUNK
 from aigc_zoo.engine.stages import StageSteps
 from aigc_zoo.engine.trainer import Trainer
-from aigc_zoo.errors import ZooError, in_a_line
+from aigc_zoo.errors import DataError, StorageError, ZooError, in_a_line
 from aigc_zoo.game import Batch, Nets, Recipe, Spec
+from aigc_zoo.random import seeded
 from aigc_zoo.run.evaluation_samples import quantized
 from aigc_zoo.run.prepare import Prepared
 
@@ -103,9 +105,10 @@ def footprint(
     Raises NotEstimated, and ConfigError where the networks refuse the data.
     """
     problem = ""
+    frozen = {name: _built(build) for name, build in prepared.recipe.frozen.items()}
     for contiguous in (False, True):  # a network that calls `view` needs contiguous tensors
         try:
-            return _footprint(prepared, batch_size, row, extractor, contiguous)
+            return _footprint(prepared, frozen, batch_size, row, extractor, contiguous)
         except ZooError:
             raise
         except Exception as error:  # the code of a plugin, or an operation that needs values
@@ -114,12 +117,17 @@ def footprint(
 
 
 def _footprint(
-    prepared: Prepared, batch_size: int, row: Mapping[str, Tensor], extractor: nn.Module | None, contiguous: bool
+    prepared: Prepared,
+    frozen: Mapping[str, nn.Module],
+    batch_size: int,
+    row: Mapping[str, Tensor],
+    extractor: nn.Module | None,
+    contiguous: bool,
 ) -> Footprint:
     accumulate = min(MICRO_BATCHES, prepared.settings.accumulate)
     rows = batch_size // prepared.settings.accumulate * accumulate
     with without_values() as live:
-        recipe, fakes = _without_weights(prepared.recipe, prepared.train.spec)
+        recipe, fakes = _without_weights(prepared.recipe, frozen)
 
         def entries(count: int) -> dict[str, Tensor]:
             return {name: value.new_empty((count, *value.shape[1:]), device="cpu") for name, value in row.items()}
@@ -141,7 +149,7 @@ def _footprint(
         left_out = prepared.recipe.rounds * prepared.settings.accumulate - accumulate
         micro_batch = _bytes(trainer.batch(0).values()) // accumulate + max(fakes, default=0)
         sampling, evaluation = _sampling(prepared, trainer, entries, extractor, live)
-        frozen = _bytes(tensor for helper in trainer.frozen.values() for tensor in _tensors(helper))
+        unsaved = _bytes(tensor for helper in trainer.frozen.values() for tensor in _tensors(helper))
         weights, ema = _bytes(_tensors(trainer.nets)), _bytes(_tensors(trainer.ema))
         optimizer = _bytes(pytree.tree_leaves([one.state_dict() for one in trainer.optimizers.values()]))
         return Footprint(
@@ -152,11 +160,24 @@ def _footprint(
             step=step + left_out * micro_batch,
             sampling=sampling,
             evaluation=evaluation,
-            checkpoint=CHECKPOINT_COPIES * (weights - frozen + ema + optimizer),
+            checkpoint=CHECKPOINT_COPIES * (weights - unsaved + ema + optimizer),
         )
 
 
-def _without_weights(recipe: Recipe, spec: Spec) -> tuple[Recipe, list[int]]:
+def _built(build: Callable[[], nn.Module]) -> nn.Module:
+    """A frozen network, on the `meta` device where it can be built there; what it reads from a file has values."""
+    with seeded(torch.device("cpu"), "frozen"):
+        try:
+            with warnings.catch_warnings(), torch.device("meta"):
+                warnings.simplefilter("ignore")  # torch warns of weights that are copied to this device
+                return build()
+        except (DataError, StorageError):
+            raise
+        except Exception:  # its code needs values
+            return build()
+
+
+def _without_weights(recipe: Recipe, helpers: Mapping[str, nn.Module]) -> tuple[Recipe, list[int]]:
     """The recipe with fake parameters and single turns, and a list that receives the bytes of its fakes.
 
     The networks are built on the `meta` device, without memory and without computing their initial weights.
@@ -173,13 +194,8 @@ def _without_weights(recipe: Recipe, spec: Spec) -> tuple[Recipe, list[int]]:
             built = build_networks(recipe, spec, 0)
         return {name: fake_copy(net) for name, net in built.items()}
 
-    def helper(build: Callable[[], nn.Module]) -> nn.Module:
-        with torch.device("meta"):
-            built = build()
-        return fake_copy(built)
-
     players = {name: replace(one, turns=1) for name, one in recipe.players.items()}
-    frozen = {name: partial(helper, build) for name, build in recipe.frozen.items()}
+    frozen = {name: partial(fake_copy, helper) for name, helper in helpers.items()}
     return replace(recipe, networks=networks, players=players, generate=generate, frozen=frozen), sizes
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import torch
 
+from aigc_zoo.errors import DataError
+
 
 def free_memory(device: torch.device, root: Path = Path("/")) -> int | None:
     """Bytes that this process can still allocate on a device; None where the system does not say.
@@ -21,6 +23,24 @@ def free_memory(device: torch.device, root: Path = Path("/")) -> int | None:
         return int(torch.cuda.mem_get_info(device)[0]) + cached
     found = [*_available(root), *_left_in_groups(root), *_left_in_limits(root)]
     return max(0, min(found)) if found else None
+
+
+def require_free(count: int, each: int, what: str, fix: str) -> None:
+    """Raises DataError where `count` things of `each` bytes exceed the free memory of the system; names how many fit.
+
+    `what` starts with the option that states the number, and `fix` ends with a colon or a comma.
+    """
+    free = free_memory(torch.device("cpu"))
+    if free is not None and count * each > free:
+        raise DataError(
+            f"{what} need {size_text(count * each)} of memory, and {size_text(free)} are free\n"
+            f"{fix}use at most {free // each:,}"
+        )
+
+
+def size_text(count: int) -> str:
+    """Bytes in GiB, or in MiB where they are fewer."""
+    return f"{count / 2**30:,.1f} GiB" if count >= 2**30 else f"{count / 2**20:,.0f} MiB"
 
 
 def _available(root: Path) -> Iterator[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -18,13 +19,17 @@ from aigc_zoo.game import Samples, Spec
 from aigc_zoo.modality import Modality
 from aigc_zoo.plugins import Catalogue
 from aigc_zoo.run import previews
-from aigc_zoo.run.arguments import argument
+from aigc_zoo.run.arguments import argument, require_type
+from aigc_zoo.run.free_memory import require_free
 from aigc_zoo.run.generator import Generator
 from aigc_zoo.run.inputs import Inputs, open_inputs
 from aigc_zoo.run.sizes import generated
 
 COUNT = 64
 """Number of samples by default, at most one for each input."""
+
+COPIES = 2
+"""Samples are held once in chunks and once as a whole."""
 
 MOST_PIXELS = 100_000_000
 """Limit on the pixels of a preview."""
@@ -63,7 +68,8 @@ class Sampling:
             yield generated(self.sampler, multiple, number, self.inputs.of(number), self.tile)
 
     def all(self, count: int) -> tuple[Tensor, Spec]:
-        """All samples (count, ...) and their spec. Raises DataError for samples of several sizes."""
+        """All samples (count, ...) and their spec. Raises DataError for samples of several sizes, and for too many."""
+        require_free(count, COPIES * 4 * math.prod(self.sampler.spec.shape), f"-n {count:,}: these samples", "")
         if self.inputs is None or not self.inputs.whole or not count:
             return self.sampler.samples(count), self.sampler.spec
         samples: list[Tensor] = []
@@ -114,6 +120,7 @@ def open_sampling(
     Raises UsageError for inputs that the recipe does not read.
     """
     tile = argument("--tile", tile)
+    require_type("inputs", inputs, "Mapping[str, Any] | None")
     how: dict[str, Any] = {"dataset_options": dataset_options, "tile": tile, "own": own}
     found = open_inputs(stack, catalogue, generator, dict(inputs or {}), data, **how)
     for text in () if found is None else found.notes:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from aigc_zoo.engine.trainer import Trainer
 from aigc_zoo.errors import ConfigError, DataError, MissingPlugin, UsageError, did_you_mean
 from aigc_zoo.game import Nets, Recipe, Spec
 from aigc_zoo.modality import Modality
+from aigc_zoo.options.values import shown
 from aigc_zoo.spec import GENERATE
 from aigc_zoo.text import zoo_command
 
@@ -41,11 +43,11 @@ LENGTH = {"steps": 1}
 def save_generator(path: Path, trainer: Trainer, card: Mapping[str, Any]) -> None:
     """Writes the generators, with EMA weights where there are any, and the card that rebuilds them."""
     nets = trainer.sampler(inputs=lambda rows: {}).nets  # nothing is sampled here
-    generators = {name: nets[name] for name in trainer.recipe.generators}
+    generators = {name: nets[name] for name in trainer.recipe.generators if name not in trainer.frozen}
     tensors = {f"{name}.{key}": value for name, net in generators.items() for key, value in net.state_dict().items()}
     own_card = generator_card(card, trainer.step, trainer.images, trainer.progress) | {
         "generators": {name: "averaged" if name in trainer.ema else "raw" for name in generators},
-        "frozen": {name: digest_of(network) for name, network in trainer.frozen.items()},
+        "frozen": digests_of(trainer.frozen),
     }
     checkpoint.save(path, tensors, own_card)
 
@@ -55,7 +57,8 @@ def generator_card(card: Mapping[str, Any], step: int, images: int, t: float) ->
     data = card["data"]
     extended = [record for record in card.get("extended", []) if record["uses_t"]]  # others change no result
     records = {key: value for key, value in (("inexact", card.get("inexact")), ("extended", extended)) if value}
-    kept = ("schema", "recipe", "slots", "options", "plugins", "versions", "extractor", "extractor_plugins")
+    extractors = ("extractor", "extractor_plugins", "loss_extractors")
+    kept = ("schema", "recipe", "slots", "options", "plugins", "versions", *extractors)
     return (
         {key: card[key] for key in kept if key in card}
         | records
@@ -156,13 +159,15 @@ def class_index(classes: Sequence[str], label: int | str) -> int:
     Names come first. A number is an index only where no class is called by a number: among the classes 2 and 5,
     2 is the class "2" and 0 is none. Raises UsageError where there is no such class.
     """
+    if not isinstance(label, str | Real):
+        raise UsageError(f"--class {shown(label)[:80]}: not the name or index of a class")
     name = str(label)
     if not classes:
         raise UsageError(f"--class {name}: this generator was trained without classes")
     if name in classes:
         return list(classes).index(name)
     numbered = any(re.fullmatch(r"[+-]?\d+(\.\d*)?", one) for one in classes)
-    if not numbered and name.isdecimal() and int(name) < len(classes):
+    if not numbered and name.isdecimal() and len(name) < 10 and int(name) < len(classes):
         return int(name)
     more = f" and {len(classes) - 20:,} more" if len(classes) > 20 else ""
     raise UsageError(f"--class {name}: not one of {', '.join(classes[:20])}{more}{did_you_mean(name, classes)}")
@@ -179,7 +184,7 @@ def load_generator(catalogue: plugins.Catalogue, path: Path, *, device: torch.de
     recipe = options.build(catalogue, configuration_of(catalogue, card))
     spec = spec_from(card["spec"])
     nets = build_networks(recipe, spec, seed=0)
-    generators = Nets({name: nets[name] for name in recipe.generators})
+    generators = Nets({name: nets[name] for name in recipe.generators if name not in recipe.frozen})
     for name, net in generators.items():
         try:
             net.load_state_dict(under(f"{name}.", tensors))
@@ -188,8 +193,8 @@ def load_generator(catalogue: plugins.Catalogue, path: Path, *, device: torch.de
                 f"{path}: its weights do not fit the network {name} of the installed {card['recipe']} "
                 f"(saved by {_versions(card)}): install that version"
             ) from error
-    for name, build in recipe.frozen.items():
-        generators[name] = build()
+    for name in (name for name in recipe.generators if name in recipe.frozen):
+        generators[name] = recipe.frozen[name]()
         if card["frozen"].get(name, "") not in ("", digest_of(generators[name])):
             raise ConfigError(f"{path}: the frozen network {name} differs from the one used in training")
     nets = generators.requires_grad_(False).eval().to(device)
@@ -245,7 +250,13 @@ def _from_checkpoint(
     names = {name.split(".", 1)[0] for name in averaged}
     raw = {name: tensor for name, tensor in under("nets/", tensors).items() if name.split(".", 1)[0] not in names}
     own_card = generator_card(card, saved["step"], saved["images"], min(1.0, saved["step"] / card["steps"]))
-    return raw | averaged, own_card | {"generators": dict.fromkeys(names, "averaged"), "frozen": {}}
+    made = {"generators": dict.fromkeys(names, "averaged"), "frozen": card.get("frozen", {})}
+    return raw | averaged, own_card | made
+
+
+def digests_of(networks: Mapping[str, nn.Module]) -> dict[str, str]:
+    """The digests of frozen networks, for cards."""
+    return {name: digest_of(network) for name, network in networks.items()}
 
 
 def digest_of(module: nn.Module) -> str:

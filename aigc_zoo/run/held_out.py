@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +13,19 @@ from aigc_zoo.artefacts.atomic import write_json
 from aigc_zoo.artefacts.runs import RunDirectory, nulled
 from aigc_zoo.data.pool import Pool, example
 from aigc_zoo.data.writers import save_image
+from aigc_zoo.engine.sampler import Sampler
 from aigc_zoo.errors import ConfigError, ZooError
 from aigc_zoo.game import Recipe, Samples
-from aigc_zoo.metrics.coverage import nearest
 from aigc_zoo.metrics.evaluate import REFERENCE_NUM, Evaluator
+from aigc_zoo.metrics.generated import Generated
 from aigc_zoo.metrics.reference import dataset_batches
 from aigc_zoo.modality import Modality
 from aigc_zoo.plugins import Catalogue
 from aigc_zoo.run import previews
-from aigc_zoo.run.default_metrics import default_metrics
-from aigc_zoo.run.evaluation_samples import EVALUATION_SEED, evaluation_samples, evaluation_seed
+from aigc_zoo.run.default_metrics import evaluation_metrics, memorization_metrics
+from aigc_zoo.run.evaluation_samples import EVALUATION_SEED, entries_of, evaluation_seed, generated_samples
 from aigc_zoo.run.generator import load_generator
+from aigc_zoo.run.shared_extractor import marked
 
 HELD_OUT = ("test", "val")
 """Names of splits that are not trained on; the first that a dataset has is its held-out split."""
@@ -58,6 +59,7 @@ def evaluate_held_out(
     directory: RunDirectory,
     evaluator: Evaluator,
     split: Samples,
+    device: torch.device,
     *,
     best: int | None,
     last: int,
@@ -68,22 +70,21 @@ def evaluate_held_out(
     the run itself ends well.
     """
     try:
-        held_out, memorization = _evaluators(evaluator, split)
         files = {"final": (directory.generator_path, last)}
         if best is not None and best < last and directory.best_path.exists():
             files["best"] = directory.best_path, best
         records: list[dict[str, Any]] = []
         for which, (path, step) in files.items():
-            generator = load_generator(catalogue, path, device=evaluator.extractor.device)
-            inputs = inputs_of(generator.recipe, split, evaluator.extractor.device)
+            generator = load_generator(catalogue, path, device=device)
+            inputs = inputs_of(generator.recipe, split, device)
             sampler = generator.sampler(seed=evaluation_seed(EVALUATION_SEED), inputs=inputs)
-            chunks = evaluation_samples(sampler, held_out.reference, evaluator.num)
-            first = next(chunks)
-            features = held_out.extract_features(chain((first,), chunks))
-            found = held_out.score(features, weights=generator.weights, seed=EVALUATION_SEED)
+            held_out, memorization = _evaluators(evaluator, split, sampler)
+            generated = generated_samples(sampler, held_out)
+            found = marked(held_out.score(generated, weights=generator.weights, seed=EVALUATION_SEED), generator.card)
             if which == "final" and memorization.metrics:
-                found += memorization.score(features, weights=generator.weights, seed=EVALUATION_SEED)
-                write_nearest(directory.nearest_path, first, features.values, memorization, generator.modality)
+                scored = memorization.score(generated, weights=generator.weights, seed=EVALUATION_SEED)
+                found += marked(scored, generator.card)
+                write_nearest(directory.nearest_path, generated, memorization, generator.modality)
             records += [{"which": which, "step": step, **record} for record in found]
         if best == last:  # the final generator is the best one
             records += [{**record, "which": "best"} for record in records if record["name"] in held_out.names]
@@ -94,35 +95,50 @@ def evaluate_held_out(
     return ""
 
 
-def _evaluators(evaluator: Evaluator, split: Samples) -> tuple[Evaluator, Evaluator]:
+def _evaluators(evaluator: Evaluator, split: Samples, sampler: Sampler) -> tuple[Evaluator, Evaluator]:
     """One that compares with the held-out split, and one that tests for memorization of the training split."""
-    extractor, leading, num = evaluator.extractor, evaluator.metrics[0], evaluator.num
-    progress, allow_few = evaluator.progress, evaluator.allow_few
-    held_out = Evaluator(extractor, split, metrics=(leading,), num=num, allow_few=allow_few, progress=progress)
-    held_out.choose(default_metrics("evaluation", held_out, leading=leading))
-    memorization = Evaluator(
-        extractor,
-        evaluator.reference,
-        metrics=(),
-        num=num,
-        reference_num=REFERENCE_NUM,
-        held_out=split,
-        progress=progress,
+    held_out, memorization = (
+        Evaluator(
+            evaluator.extractor,
+            reference,
+            metrics=(),
+            num=evaluator.num,
+            has_entry=entries_of(sampler.recipe, reference, lambda: sampler),
+            installed=evaluator.installed,
+            progress=evaluator.progress,
+            **more,
+        )
+        for reference, more in (
+            (split, {"allow_few": evaluator.allow_few}),
+            (evaluator.reference, {"reference_num": REFERENCE_NUM, "held_out": split}),
+        )
     )
-    memorization.choose(default_metrics("memorization", memorization))
+    held_out.choose(evaluation_metrics(held_out, leading=evaluator.metrics[0]))
+    if evaluator.extractor is not None:
+        memorization.choose(memorization_metrics(memorization))
     return held_out, memorization
 
 
-def write_nearest(path: Path, samples: Tensor, features: Tensor, evaluator: Evaluator, modality: Modality) -> None:
+def nearest_rows(samples: Tensor, reference: Tensor, count: int) -> Tensor:
+    """The rows (N, count) of the reference (M, D) that are nearest to each of the samples (N, D)."""
+    return torch.cdist(samples.double(), reference.double()).topk(count, largest=False).indices
+
+
+def write_nearest(path: Path, generated: Generated, evaluator: Evaluator, modality: Modality) -> None:
     """Writes samples in the first row of a sheet, and below each the training samples with the nearest features.
 
     All have the precision of files.
     """
+    assert evaluator.extractor is not None
     spec = evaluator.reference.spec
+    samples = next(generated.rows(("fake",)))["fake"]
     count = min(SAMPLES, len(samples))
-    rows = nearest(features[:count], evaluator.data.features(), NEIGHBORS)[1]
+    features = generated.features(evaluator.extractor).values[:count]
+    rows = nearest_rows(features, evaluator.data.features(), NEIGHBORS)
     indices = evaluator.data.rows()[rows.flatten()]
-    neighbors = torch.cat([*dataset_batches(evaluator.reference, rows=indices)]).view(count, NEIGHBORS, *spec.shape)
+    neighbors = torch.cat([*dataset_batches(evaluator.reference, rows=indices)]).view(
+        count, NEIGHBORS, *samples.shape[1:]
+    )
     columns = torch.cat((samples[:count, None].cpu(), neighbors), 1).transpose(0, 1)
     shown = [modality.decode(row, torch.rand, spec) for row in columns]
     save_image(previews.in_rows(shown, spec, modality), path)

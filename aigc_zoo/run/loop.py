@@ -19,6 +19,7 @@ from aigc_zoo.artefacts.runs import RunDirectory
 from aigc_zoo.data import writers
 from aigc_zoo.engine.trainer import Trainer
 from aigc_zoo.game import count_parameters
+from aigc_zoo.metrics.known import installed
 from aigc_zoo.run import previews
 from aigc_zoo.run.agreement import agree
 from aigc_zoo.run.begin import begin_run
@@ -73,7 +74,7 @@ def train(
 
     try:
         if agree(prepared.ranks, prepared.device, begin) == "finished":
-            return finished(run_directory)
+            return finished(run_directory, installed(prepared.catalogue))
         return _train_and_tell(started[0]) if prepared.ranks.first else started[0].train()
     finally:
         run_directory.release()
@@ -129,7 +130,7 @@ class _Run:
 
     def _card(self) -> dict[str, Any]:
         place = {"directory": str(self.directory.path.resolve())}
-        return self.prepared.card(self.trainer.engine.choice) | place
+        return self.prepared.card(self.trainer.engine.choice, self.trainer.frozen) | place
 
     # --- the loop ----------------------------------------------------------------------------------------------------
 
@@ -301,5 +302,5 @@ class _Run:
             seconds=self.clock.seconds,
             signal=signal,
             units=units_of(self.card),
-            **outcome(self.monitor.history, self.directory.read_held_out()),
+            **outcome(self.monitor.history, self.directory.read_held_out(), self.monitor.metrics),
         )

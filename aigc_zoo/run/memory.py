@@ -16,7 +16,7 @@ from aigc_zoo.engine import fast
 from aigc_zoo.engine.stages import StageSteps
 from aigc_zoo.errors import ConfigError, ZooError
 from aigc_zoo.run.footprint import RESIDENT, Footprint, NotEstimated, footprint
-from aigc_zoo.run.free_memory import free_memory
+from aigc_zoo.run.free_memory import free_memory, size_text
 from aigc_zoo.run.prepare import Prepared
 
 FreeMemory = Callable[[torch.device], int | None]
@@ -48,23 +48,23 @@ class Memory:
         return self._with_margin(found.peak(self.prepared.device))
 
     def __str__(self) -> str:
-        free = "an unknown amount is" if self.free is None else f"{_size(self.free)} are"
-        need = "an unknown amount" if self.footprint is None else f"about {_size(self.needed(self.footprint))}"
+        free = "an unknown amount is" if self.free is None else f"{size_text(self.free)} are"
+        need = "an unknown amount" if self.footprint is None else f"about {size_text(self.needed(self.footprint))}"
         return f"this run needs {need} of memory, and {free} free on {_where(self.prepared)}"
 
     def lines(self) -> Iterator[tuple[str, str]]:
         """Rows of a report: what the run needs, and of what that consists."""
         pool = sum(field.nbytes for field in self.prepared.train.fields.values())
         where = f"on {self.prepared.device.type}" if self.prepared.pool.resident else "in host memory or on the disk"
-        yield "data", f"{_size(pool)} {where}"
+        yield "data", f"{size_text(pool)} {where}"
         if self.footprint is None:
             yield "memory", f"not estimated: {self.problem}"
             return
         yield "memory", str(self)
         parts = {name: size for name, size in vars(self.footprint).items() if size}
-        stay = [f"{name} {_size(parts.pop(name))}" for name in RESIDENT if name in parts]
+        stay = [f"{name} {size_text(parts.pop(name))}" for name in RESIDENT if name in parts]
         yield "", f"{', '.join(stay)}, and at its peak"
-        yield "", ", ".join(f"{name} {_size(size)}" for name, size in parts.items())
+        yield "", ", ".join(f"{name} {size_text(size)}" for name, size in parts.items())
 
     @property
     def fits(self) -> bool:
@@ -82,11 +82,11 @@ class Memory:
         assert self.footprint is not None
         assert self.free is not None
         prepared, per_rank = self.prepared, self.prepared.batch_size // self.prepared.ranks.world
-        has = f"{_size(self.free)} are free on {_where(prepared)}"
+        has = f"{size_text(self.free)} are free on {_where(prepared)}"
         fitting = 0
         if self._with_margin(self.footprint.without_step(prepared.device)) <= self.free:
             fitting = _largest(per_rank, prepared.settings.accumulate, self._batch_fits)
-        problem = f"a batch of {prepared.batch_size} needs about {_size(self.needed(self.footprint))}, and {has}"
+        problem = f"a batch of {prepared.batch_size} needs about {size_text(self.needed(self.footprint))}, and {has}"
         otherwise = "--allow-low-memory trains nevertheless"
         if fitting:
             return ConfigError(f"{problem}; {_advice(prepared, fitting)}\n{otherwise}")
@@ -205,10 +205,6 @@ def _advice(prepared: Prepared, fitting: int) -> str:
 def _where(prepared: Prepared) -> str:
     world = prepared.ranks.world
     return f"{devices.name(prepared.device)}{f' of {world} ranks' if world > 1 else ''}"
-
-
-def _size(count: int) -> str:
-    return f"{count / 2**30:,.1f} GiB" if count >= 2**30 else f"{count / 2**20:,.0f} MiB"
 
 
 def largest_batch(prepared: Prepared, failed: int) -> int:

@@ -9,13 +9,13 @@ from functools import cached_property
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from aigc_zoo import devices, options
 from aigc_zoo.data import resolve
 from aigc_zoo.data.download import Progress
 from aigc_zoo.data.entries import wanted_entries
-from aigc_zoo.data.modalities import modality
+from aigc_zoo.data.modalities import modality, modality_of_extractor
 from aigc_zoo.data.pool import Pool, example
 from aigc_zoo.engine import fast
 from aigc_zoo.engine.ranks import Ranks, join_group
@@ -172,9 +172,12 @@ class Prepared:
             more["extractor"] = extractor
         return replace(self, splits={name: replace(samples, **more) for name, samples in self.splits.items()})
 
-    def card(self, engine: fast.Choice) -> dict[str, Any]:
-        """The card: all that the run's results depend on, and the engine. A run resumes only with an equal card."""
-        return card_of(self, engine)
+    def card(self, engine: fast.Choice, frozen: Mapping[str, nn.Module] | None = None) -> dict[str, Any]:
+        """The card: all that the run's results depend on, with the engine and the frozen networks of its trainer.
+
+        A run resumes only with an equal card.
+        """
+        return card_of(self, engine, frozen or {})
 
 
 def prepare(
@@ -203,6 +206,7 @@ def prepare(
     ranks = join_group(device)
     batch_size = _batch_size(settings, recipe, ranks)
     _require_entries(recipe, splits["train"])
+    _require_modalities(catalogue, configuration, splits["train"])
     steps = steps_for(recipe, batch_size, settings.steps, settings.images)
     if settings.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -279,4 +283,17 @@ def _require_entries(recipe: Recipe, samples: Samples) -> None:
             raise ConfigError(
                 f"this recipe needs the entry {entry!r}, but {samples.name} has {', '.join(sorted(known))}: "
                 "choose another dataset with --data"
+            )
+
+
+def _require_modalities(catalogue: Catalogue, configuration: Configuration, samples: Samples) -> None:
+    """ConfigError where an extractor of a loss takes samples of another modality than all entries of the data."""
+    spec = samples.spec
+    known = dict.fromkeys((spec.modality, *(entry.modality for entry in spec.entries.values())))
+    for slot, extractor in options.held(catalogue, configuration, "extractor"):
+        taken = modality_of_extractor(catalogue, extractor)
+        if taken not in known:
+            raise ConfigError(
+                f"extractor {extractor.id} takes samples of the modality {taken}, and {samples.name} has "
+                f"{', '.join(known)}: choose another one with {slot.flag}"
             )

@@ -19,11 +19,16 @@ from aigc_zoo.errors import UsageError
 from aigc_zoo.modality import Modality
 from aigc_zoo.plugins import Catalogue
 from aigc_zoo.run.arguments import argument
+from aigc_zoo.run.free_memory import require_free
 from aigc_zoo.run.generation import Note, Sampling, open_sampling
 from aigc_zoo.run.generator import CALLED_WITH, Generator, load_generator
 
 SHEET = ".png"
 """Suffix of the preview of samples, which shows them beside their inputs where they have some."""
+
+
+NAME_BYTES = 1_000
+"""Bytes of the names and paths of a sample that is written to a file of its own, at most."""
 
 
 class Saved(NamedTuple):
@@ -108,6 +113,7 @@ def _save_all(sampling: Sampling, modality: Modality, count: int, path: Path, *,
 
 def _save_each(sampling: Sampling, modality: Modality, count: int, folder: Path) -> list[Path]:
     """Writes one file per sample. If that fails, the files are removed, so that they are not mixed with others."""
+    require_free(count, NAME_BYTES, f"-n {count:,}: the names of these files", "")
     paths = output_paths(folder, _names(sampling, count), writers.suffix(modality, one=True))
     if there := next((path for path in paths if path.exists()), None):
         raise UsageError(f"{there} exists already: choose another --out, or remove it")

@@ -44,13 +44,13 @@ _SUMMARIES = {
 _TAGS = {"extractor": ("image", "offline"), "network": ("pairs", "offline")}
 """Tags of the dataset that a component of a kind is tried on; points where none are stated."""
 
-_SLOTS = {"network": "generator"}
+_SLOTS = {"network": "generator", "metric": "metrics"}
 """The option of the recipe that takes a component of a kind, where it is not called like the kind."""
 
 _MEASURED: dict[str, dict[str, int]] = {"network": {"eval_num": 256}, "modality": {}}
 """Settings of the evaluation in the test, where 64 samples are too few or nothing can be measured."""
 
-_WITHOUT_SLOT = ("recipe", "dataset", "metric")
+_WITHOUT_SLOT = ("recipe", "dataset")
 
 _FILES = {"rows.csv": "tests/rows.csv"}
 """Templates that are no module of the package: name -> path in the project."""

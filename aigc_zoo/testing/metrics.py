@@ -14,7 +14,8 @@ from aigc_zoo.data import resolve
 from aigc_zoo.data.pool import Pool
 from aigc_zoo.errors import ConfigError, DataError, StorageError
 from aigc_zoo.game import Samples
-from aigc_zoo.modality import Measured, Metric, Part, Value
+from aigc_zoo.metric import Measured, Metric, Part, Value
+from aigc_zoo.metrics.known import Known, shortage
 from aigc_zoo.testing.assertions import offline, require
 from aigc_zoo.testing.checks import CheckFailed, check
 from aigc_zoo.testing.fixtures import seeded, target_of
@@ -25,7 +26,7 @@ NEEDS = frozenset({"features", "logits", "samples", "labels", *get_args(Part)[2:
 """What a metric may need."""
 
 ROWS = 512
-"""Real samples that are measured, at most."""
+"""Real samples that are measured, or as many more as a metric needs."""
 
 TOLERANCE = 0.01
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
@@ -95,6 +96,8 @@ def reals_read_the_ideal(subject: ComponentSubject) -> str:
         require(math.isfinite(number), f"{value.name} of {samples.name} against itself is {number}")
         if value.ideal is not None:
             near = abs(number - value.ideal) <= TOLERANCE * max(1.0, abs(value.ideal))
+            if found.interval is not None:
+                near = near or found.interval[0] <= value.ideal <= found.interval[1]
             itself = f"{value.name} of {samples.name} against itself"
             require(near, f"{itself} is {number:.4g}, not its ideal {value.ideal:g}")
         if found.interval is not None:
@@ -108,26 +111,53 @@ def reals_read_the_ideal(subject: ComponentSubject) -> str:
     return f"on {samples.name}: {', '.join(f'{name} {float(one.value):.4g}' for name, one in measured.items())}"
 
 
-def _measured(metric: Metric, samples: Samples, chunk: int) -> Mapping[str, Measured]:
-    view = _view(metric, samples, chunk)
+@check("V-LEAST", needs="cpu", kinds=("metric",))
+def the_least_number_of_samples_is_enough(subject: ComponentSubject) -> str | None:
+    """With exactly as many samples as `least` states, and with as few as `fewest` admits, its values are finite; an
+    evaluation with fewer is refused.
+    """
+    metric = _metric(subject)
+    samples = next(_data(subject, metric), None)
+    if samples is None:
+        return "no dataset with what it measures is on this machine: only what it states is checked"
+    dimensions = _dimensions(metric, samples)
+    require(0 < metric.fewest <= metric.least(dimensions), f"`fewest` is {metric.fewest}, and `least` is smaller")
+    known = Known(subject.entry.name, subject.entry, metric)
+    for count, few in ((metric.least(dimensions), False), (metric.fewest, True)):
+        for name, one in _measured(metric, samples, 64, count).items():
+            require(math.isfinite(float(one.value)), f"{name} of {count} samples is {one.value}: state more as `least`")
+        require(shortage(known, count - 1, "samples", dimensions, few=few), f"{count - 1} samples are not refused")
+    return None
+
+
+def _dimensions(metric: Metric, samples: Samples) -> int:
+    return _view(metric, samples, 64, 1).features().shape[1]
+
+
+def _measured(metric: Metric, samples: Samples, chunk: int, rows: int | None = None) -> Mapping[str, Measured]:
+    view = _view(metric, samples, chunk, rows)
     found = seeded(metric.measure, view, seed=chunk)
     require(isinstance(found, Mapping), f"`measure` returns a {type(found).__name__}, not a mapping of values")
     return found  # type: ignore[no-any-return]
 
 
-def _view(metric: Metric, samples: Samples, chunk: int) -> MemoryView:
-    """The samples as the generated ones and as the reference; rows after those of the reference are held out."""
-    count = min(len(samples) // 2, ROWS) if "held_out" in metric.needs else min(len(samples), ROWS)
+def _view(metric: Metric, samples: Samples, chunk: int, rows: int | None = None) -> MemoryView:
+    """The samples as the generated ones and as the reference. Where the metric needs a held-out split, rows after those
+    of the reference are the held-out ones, and the generated ones as well: nobody trained on them.
+    """
+    wanted = max(ROWS, metric.least(DIMENSIONS)) if rows is None else rows
+    count = min(len(samples) // 2 if "held_out" in metric.needs else len(samples), wanted)
     batch = Pool(samples, "cpu").rows(torch.arange(len(samples))[: 2 * count])
     quantize = samples.quantize or (lambda x: x)
     real = quantize(batch["real"])
+    held_out = real[count:] if "held_out" in metric.needs else None
     entries: dict[str, Tensor] = {name: value[:count] for name, value in batch.items() if name != "real"}
     labels = batch["label"].argmax(1)[:count] if "label" in batch else None
     return MemoryView(
         samples.spec,
-        entries | {"fake": real[:count], "real": real[:count]},
+        entries | {"fake": real[:count] if held_out is None else held_out, "real": real[:count]},
         real[:count],
-        held_out=real[count:] if "held_out" in metric.needs else None,
+        held_out=held_out,
         labels=labels,
         classes=samples.classes,
         chunk=chunk,
@@ -149,5 +179,6 @@ def _data(subject: ComponentSubject, metric: Metric) -> Iterator[Samples]:
         wanted = {find("modality", id, subject.entry.namespace).entry.id for id in metric.modalities}
         modality = find("modality", samples.spec.modality).entry.id
         lacking = {*metric.entries} - {"fake", "real", "label", *samples.spec.entries}
-        if (not wanted or modality in wanted) and not lacking and (samples.classes or "labels" not in metric.needs):
+        fits = (not wanted or modality in wanted) and not lacking and (samples.classes or "labels" not in metric.needs)
+        if fits and not metric.refuses(samples.spec):
             yield samples

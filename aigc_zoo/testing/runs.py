@@ -125,13 +125,15 @@ def _depends_on_the_batch(trainer: Trainer) -> bool:
     kinds = (nn.modules.batchnorm._BatchNorm, nn.modules.dropout._DropoutNd)
     if any(isinstance(module, kinds) and module.training for module in trainer.nets.modules()):
         return True
-    trainer.nets.train()
+    own = [name for name in trainer.nets if name not in trainer.frozen]
+    for name in own:
+        trainer.nets[name].train()
     for name, loss in player_losses(trainer.recipe):
         if differing(*(terms_of(trainer, name, loss, seed=seed) for seed in (1, 2))):
             return True
     if not next_entries(trainer)[trainer.recipe.imitates].is_floating_point():
         return False
-    return any(network_mixes_samples(trainer, net) for net in trainer.nets)
+    return any(network_mixes_samples(trainer, net) for net in own)
 
 
 @check("R-CARD", needs="cpu", kinds=("recipe",))

@@ -9,11 +9,16 @@ import torch
 from torch import Tensor
 
 from aigc_zoo.game import Spec
-from aigc_zoo.modality import Part
+from aigc_zoo.metric import Part
 from aigc_zoo.testing.fixtures import noise
 
 DIMENSIONS = 64
-"""Features of a sample, at most: its first stored values."""
+"""Features of a sample, at most."""
+
+SPREAD = 0.3
+"""Standard deviation of the features: small, as those of networks are. KID of samples and themselves is below
+0 by an amount that grows with the third power of the variance.
+"""
 
 CERTAIN = 10.0
 """The logit of the right class."""
@@ -28,8 +33,8 @@ class MemoryView:
     labels    (N,) int64 of the reference, if it has any
     chunk     rows at a time, at most 64
 
-    Features are the first stored values of a sample. Logits are those of a classifier that knows the labels; without
-    labels they are a fixed projection of the features.
+    Features are a fixed projection of the stored values of a sample, with a deviation of SPREAD. Logits are those of a
+    classifier that knows the labels; without labels they are a fixed projection of the features.
     """
 
     def __init__(
@@ -52,7 +57,10 @@ class MemoryView:
             self._parts["held_out"] = held_out
 
     def features(self, which: Part = "generated", count: int | None = None) -> Tensor:
-        values = self._parts[which].flatten(1)[:, :DIMENSIONS].float()
+        real, values = (self._parts[name].flatten(1).float() for name in ("reference", which))
+        if values.shape[1] > DIMENSIONS:
+            real, values = (one @ noise(one.shape[1], DIMENSIONS) for one in (real, values))
+        values = SPREAD * (values - real.mean()) / real.std().clamp(min=1e-6)
         if count is None or count >= len(values):
             return values
         return values[torch.randperm(len(values), generator=torch.Generator().manual_seed(0))[:count]]
@@ -63,10 +71,19 @@ class MemoryView:
             return CERTAIN * torch.nn.functional.one_hot(self._labels, max(2, len(self.classes))).float()
         return features @ (noise(features.shape[1], max(2, len(self.classes))) / math.sqrt(features.shape[1]))
 
+    def predictions(self, which: Part = "generated") -> Tensor:
+        return self.logits(which).argmax(1)
+
     def labels(self) -> Tensor:
         if self._labels is None:
             raise ValueError("the reference has no labels")
         return self._labels
+
+    def class_counts(self) -> Tensor:
+        return torch.bincount(self.labels(), minlength=len(self.classes))
+
+    def samples(self, which: Part = "generated") -> Iterator[Tensor]:
+        yield from torch.split(self._parts[which], self._chunk)
 
     def chunks(self, *names: str) -> Iterator[Mapping[str, Tensor]]:
         for start in range(0, self.num, self._chunk):

@@ -13,15 +13,16 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from aigc_zoo.errors import ConfigError
+from .inputs import fits, refusal
 
 FILE = Path(__file__).with_name("zoo-grey28.safetensors")
 FEATURES = 128
 
 
 class Grey28(nn.Module):
-    """Four convolutions and global average pooling: (N, 1, 28, 28) uint8 -> features (N, 128), logits (N, 10).
+    """Four convolutions and global average pooling: (N, 1, 28, 28) -> features (N, 128), logits (N, 10).
 
+    Images are uint8, or float in [-1, 1], through which gradients flow.
     `norm` is the normalization after each convolution in training, which is then folded into the convolutions.
     """
 
@@ -36,14 +37,9 @@ class Grey28(nn.Module):
         self.head = nn.Linear(FEATURES, 10)
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        if images.dtype != torch.uint8 or tuple(images.shape[1:]) != (1, 28, 28):
-            dtype = str(images.dtype).removeprefix("torch.")
-            raise ConfigError(
-                f"zoo-grey28 accepts grey 28x28 images, (N, 1, 28, 28) uint8, not {tuple(images.shape)} "
-                f"{dtype}: "
-                "use --extractor inception-v3-compat, with --extractor-weights FILE where it cannot be downloaded"
-            )
-        features = self.body(images.float() / 255).mean((2, 3))
+        if not fits(images, (1, 28, 28)):
+            raise refusal("zoo-grey28 accepts grey 28x28 images, (N, 1, 28, 28)", images)
+        features = self.body(images.float() / 255 if images.dtype == torch.uint8 else (images + 1) / 2).mean((2, 3))
         return {"features": features, "logits": self.head(features)}
 
 

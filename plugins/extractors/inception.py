@@ -9,21 +9,24 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from aigc_zoo.errors import ConfigError
+from .inputs import fits, refusal
 
 # Weights of the TensorFlow graph inception-2015-12-05. The file name contains the first eight digits of its SHA-256;
 # the full digest is the one that public projects pin.
 SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
 BYTES = 95_628_359
 LAYERS = ["2048", "logits_unbiased"]
-
+SIDE = 299
+"""Side in pixels to which the network resizes images."""
 
 AT_ONCE = 8
 """Images per forward pass on a CPU: few enough that their activations stay in its cache."""
 
 
 class Inception(nn.Module):
-    """(N, 3 or 1, H, W) uint8 -> features (N, 2048), logits (N, 1008); grey is repeated, the network resizes.
+    """(N, 3 or 1, H, W) -> features (N, 2048), logits (N, 1008); grey is repeated, the network resizes.
+
+    Images are uint8, or float in [-1, 1], through which gradients flow.
 
     It is the function of torch-fidelity's network computed in another order: normalization is folded into the
     convolutions, memory is channels-last, and on a CPU only a few images are passed at once.
@@ -34,15 +37,24 @@ class Inception(nn.Module):
         self.network = folded(network).to(memory_format=torch.channels_last)
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] not in (1, 3):
-            dtype = str(images.dtype).removeprefix("torch.")
-            raise ConfigError(
-                "inception-v3-compat accepts grey or colour images, (N, 1 or 3, H, W) uint8, not "
-                f"{tuple(images.shape)} {dtype}: choose another extractor with --extractor NAME"
-            )
+        if images.ndim != 4 or images.shape[1] not in (1, 3) or not fits(images, tuple(images.shape[1:])):
+            accepts = "inception-v3-compat accepts grey or colour images, (N, 1 or 3, H, W)"
+            raise refusal(accepts, images, "choose another extractor with --extractor NAME")
         parts = images.expand(-1, 3, -1, -1).split(AT_ONCE if images.device.type == "cpu" else max(1, len(images)))
-        features, logits = (torch.cat(outputs) for outputs in zip(*map(self.network, parts), strict=True))
+        function = self.network if images.dtype == torch.uint8 else self.of_floats
+        features, logits = (torch.cat(outputs) for outputs in zip(*map(function, parts), strict=True))
         return {"features": features, "logits": logits}
+
+    def of_floats(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Features and logits of floats (N, 3, H, W): the steps of torch-fidelity's network, which takes uint8 only."""
+        from torch_fidelity.interpolate_compat_tensorflow import interpolate_bilinear_2d_like_tensorflow1x as resized
+
+        x = (images + 1) * 127.5
+        x = (resized(x, size=(SIDE, SIDE), align_corners=False) - 128) / 128
+        for name, layer in self.network.named_children():  # in the order of their computation
+            x = layer(x) if name != "fc" else x.flatten(1)
+        logits: Tensor = x.mm(self.network.fc.weight.T)
+        return x, logits
 
 
 def folded(network: nn.Module) -> nn.Module:

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from aigc_zoo.errors import ConfigError
+from .inputs import fits, refusal
 
 FILE = Path(__file__).with_name("zoo-rgb32.safetensors")
 FEATURES = 128
@@ -20,8 +20,9 @@ LAYERS = ((3, 32, 5, 2), (32, 64, 3, 1), (64, 96, 3, 2), (96, FEATURES, 3, 1))
 
 
 class Rgb32(nn.Module):
-    """Four convolutions and global average pooling: (N, 3, 32, 32) uint8 -> features (N, 128), logits (N, 10).
+    """Four convolutions and global average pooling: (N, 3, 32, 32) -> features (N, 128), logits (N, 10).
 
+    Images are uint8, or float in [-1, 1], through which gradients flow.
     `norm` is the normalization after each convolution in training, which is then folded into the convolutions.
     """
 
@@ -36,14 +37,9 @@ class Rgb32(nn.Module):
         self.head = nn.Linear(FEATURES, 10)
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        if images.dtype != torch.uint8 or tuple(images.shape[1:]) != (3, 32, 32):
-            dtype = str(images.dtype).removeprefix("torch.")
-            raise ConfigError(
-                f"zoo-rgb32 accepts colour 32x32 images, (N, 3, 32, 32) uint8, not {tuple(images.shape)} "
-                f"{dtype}: "
-                "use --extractor inception-v3-compat, with --extractor-weights FILE where it cannot be downloaded"
-            )
-        features = self.body(images.float() / 127.5 - 1).mean((2, 3))
+        if not fits(images, (3, 32, 32)):
+            raise refusal("zoo-rgb32 accepts colour 32x32 images, (N, 3, 32, 32)", images)
+        features = self.body(images.float() / 127.5 - 1 if images.dtype == torch.uint8 else images).mean((2, 3))
         return {"features": features, "logits": self.head(features)}
 
 

@@ -90,7 +90,11 @@ class Audio(Modality):
         faster = sum(scan.rate > round(spec.rate) for scan in scans)
         rate = f"resampled {_recordings(faster)} to {round(spec.rate)} Hz, which loses higher frequencies (--data.rate)"
         mono = f"mixed down {_recordings(several)} with several channels to mono"
-        return [sentence for count, sentence in ((several, mono), (faster, rate)) if count]
+        length = spec.shape[-1]
+        ends = [rest for scan in scans if (frames := _frames(scan, spec)) > length and (rest := frames % length)]
+        lost = f"{_seconds(sum(ends), spec)} s at the end{'s' if len(ends) > 1 else ''} of {_recordings(len(ends))}"
+        rest = f"left out {lost}, after the last whole sample of {_seconds(length, spec)} s (--data.seconds)"
+        return [sentence for count, sentence in ((several, mono), (faster, rate), (len(ends), rest)) if count]
 
     def stored(self, spec: Spec) -> tuple[str, tuple[int, ...]]:
         return "int16", spec.shape
@@ -159,6 +163,12 @@ class Audio(Modality):
 
 def _recordings(count: int) -> str:
     return f"{count:,} recording{'s' if count > 1 else ''}"
+
+
+def _seconds(frames: int, spec: Spec) -> str:
+    """The duration in seconds, to three digits."""
+    seconds = frames / spec.rate
+    return f"{seconds:,.0f}" if seconds >= 100 else f"{seconds:.3g}"
 
 
 def _frames(scan: wav.Header, spec: Spec) -> int:

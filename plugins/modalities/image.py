@@ -61,6 +61,14 @@ class Image(Modality):
         kept = all((scan.width, scan.height) == (width, height) for scan in scans)
         return "none" if kept else f"{pixels.METHOD} to {width}x{height}"
 
+    def notes(self, scans: Sequence[pixels.Header], spec: Spec) -> Sequence[str]:
+        _, height, width = spec.shape
+        cropped = sum(scan.width * height != scan.height * width for scan in scans)
+        several = sum(scan.several for scan in scans)
+        first = f"read only the first frame of {several:,} file{'s' if several > 1 else ''} with several"
+        squares = f"cropped {cropped:,} image{'s' if cropped > 1 else ''} to squares of {width} pixels"
+        return [sentence for lost, sentence in ((cropped, squares), (several, first)) if lost]
+
     def stored(self, spec: Spec) -> tuple[str, tuple[int, ...]]:
         return "uint8", spec.shape
 
@@ -133,8 +141,18 @@ class Image(Modality):
         data = base64.b64encode(png(self.grid(x[None], spec))).decode()
         return f'<img alt="sample" src="data:image/png;base64,{data}">'
 
+    def extractor(self, spec: Spec) -> str:
+        return "pixels"
+
     def metrics(self, spec: Spec) -> tuple[str, ...]:
-        return ("fid", "variance-ratio", "duplicates", "modes")
+        return ("fid", "variance-ratio", "duplicates", "modes", *self._of_pairs(spec))
+
+    def evaluation(self, spec: Spec) -> tuple[str, ...]:
+        return ("fid", "kid", *self._of_pairs(spec), "memorization")
+
+    def _of_pairs(self, spec: Spec) -> tuple[str, ...]:
+        """Where images belong to images, a translation is compared with its target."""
+        return ("psnr", "ssim") if any(one.modality == spec.modality for one in spec.entries.values()) else ()
 
     def _pixels(self, x: Tensor, spec: Spec) -> np.ndarray[Any, Any]:
         """(N, C, H, W) -> uint8 (N, H, W) for grey, (N, H, W, 3 or 4) for color; other channels lie side by side."""

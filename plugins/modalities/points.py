@@ -63,8 +63,11 @@ class Points(Modality):
                 draw.ellipse((x_ - r, side - y - r, x_ + r, side - y + r), fill="#1f4e99")
         return canvas.reduce(OVERSAMPLING)
 
+    def extractor(self, spec: Spec) -> str:
+        return "points"
+
     def metrics(self, spec: Spec) -> tuple[str, ...]:
-        return ("modes", "variance-ratio", "duplicates")
+        return ("mixture", "variance-ratio", "duplicates")
 
 
 def _limits(values: np.ndarray) -> tuple[float, float]:

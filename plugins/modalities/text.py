@@ -81,14 +81,18 @@ class Text(Modality):
 
     def notes(self, scans: Sequence[Scan], spec: Spec) -> Sequence[str]:
         (length,) = spec.shape
-        cut = 0 if spec.extra.get("windows") else sum(scan.length > length for scan in scans)
+        if spec.extra.get("windows"):
+            rest = sum(whole % length for whole in _lengths(scans) if whole > length)
+            left = f"left out {rest:,} character{'s' if rest > 1 else ''}"
+            return [f"{left} after the last whole window of {length} (--data.length)"] if rest else []
+        cut = sum(scan.length > length for scan in scans)
         lines = f"{cut:,} line{'s' if cut > 1 else ''}"
         return [f"cut {lines} to {length} characters (--data.length reads windows instead of lines)"] if cut else []
 
     def count(self, scans: Sequence[Scan], spec: Spec) -> int:
         if not spec.extra.get("windows"):
             return len(scans)
-        return max(1, sum(scan.length + scan.breaks for scan in scans) // spec.shape[0])
+        return max(1, sum(_lengths(scans)) // spec.shape[0])
 
     def read(self, file: IO[bytes], name: str, spec: Spec) -> Iterator[Values]:
         (length,) = spec.shape
@@ -164,6 +168,17 @@ class Text(Modality):
 
     def html(self, x: Tensor, spec: Spec) -> str:
         return f"<pre>{escape(self.texts(x[None], spec)[0])}</pre>"
+
+
+def _lengths(scans: Sequence[Scan]) -> list[int]:
+    """The characters of each file, line breaks included; only the first text of a file has no line break before it."""
+    lengths: list[int] = []
+    for scan in scans:
+        if scan.breaks:
+            lengths[-1] += scan.length + scan.breaks
+        else:
+            lengths.append(scan.length)
+    return lengths
 
 
 def _texts(file: IO[bytes], name: str) -> Iterator[tuple[str, int]]:

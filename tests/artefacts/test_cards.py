@@ -201,6 +201,13 @@ def plugin(name: str, version: str = "abc", place: str = "/p") -> dict[str, Any]
         ({"data": {"reference": "/a", "name": "a", "digest": "1"}},
          {"data": {"reference": "/b", "name": "b", "digest": "1"}}, "", "data /b (was /a)"),
         ({"directory": "/a"}, {"directory": "/b"}, "", "run directory /b (was /a)"),
+        # an earlier version of the recipe had no such slot, and recorded no frozen networks
+        ({"slots": {}}, {"slots": {"features": None}, "frozen": {}, "loss_extractors": []}, "", ""),
+        ({"slots": {}}, {"slots": {"features": "zoo/a"}, "set_by": {"features": "cli"}},
+         "features nothing, now zoo/a", ""),
+        ({"slots": {}}, {"slots": {}, "frozen": {"F": DIGEST}}, "", ""),
+        ({"frozen": {}}, {"frozen": {"F": "ab"}}, "frozen.F nothing, now ab", ""),
+        ({"frozen": {"F": "ab"}}, {"frozen": {"F": "cd"}}, "frozen.F ab, now cd", ""),
     ],
 )  # fmt: skip
 def test_content_counts_and_names_do_not(

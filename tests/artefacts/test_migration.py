@@ -14,7 +14,8 @@ from aigc_zoo.artefacts.migration import RenamedOption
 from aigc_zoo.artefacts.runs import RunDirectory, read_lines
 from aigc_zoo.bench.results import read_results
 from aigc_zoo.errors import DataError
-from aigc_zoo.metrics.kinds import METRICS, short_name
+from aigc_zoo.metrics.known import installed
+from aigc_zoo.metrics.protocol import format_value
 
 from .releases import FOLDER
 
@@ -95,6 +96,18 @@ def test_cards_of_any_form_pass(odd: dict[str, Any]) -> None:
     assert migration.card(odd, PATH).keys() == odd.keys()
 
 
+def test_extractors_without_a_network_are_components_now() -> None:
+    old = {"name": "modes-points", "value": 7, "protocol": {"metric": "modes", "extractor": "points"}}
+    old["protocol"] |= {"settings": {"of": 8}}
+    found = migration.record(old, PATH)
+    assert found["protocol"]["extractor"] == "zoo/points"
+    assert format_value(found) == "7 of 8"
+    pixels = {"metric": "duplicates", "extractor": "pixels", "extractor_sha256": "mean 8x8"}
+    found = migration.record({"name": "duplicates-pixels", "value": 0.5, "protocol": pixels}, PATH)
+    assert (found["protocol"]["extractor"], found["protocol"]["extractor_sha256"]) == ("zoo/pixels", "none")
+    assert "of" not in found
+
+
 def test_records_lines_and_results() -> None:
     assert migration.record(OLD_LINE, PATH) == NEW_LINE
     assert migration.record({"name": "spread", "seconds": [1.0]}, PATH) == {"name": "spread", "seconds": [1.0]}
@@ -150,7 +163,7 @@ def test_an_older_run_directory_is_the_same_run(tmp_path: Path) -> None:
 def test_committed_results_have_current_metric_names() -> None:
     for path in sorted(RESULTS.glob("*.json")):
         names = [name for entry in read_results(path)["entries"] for name in (entry["metric"], *entry["others"])]
-        assert {short_name(name) for name in names} <= METRICS.keys()
+        assert {installed().short_name(name) for name in names} <= installed().values.keys()
         assert any(name.startswith("variance-ratio-") for name in names)
 
 

@@ -16,6 +16,7 @@ from aigc_zoo.bench.quality import axes_of, matrix_cells, quality_cells
 from aigc_zoo.bench.results import ENVIRONMENT, read_results, write_results
 from aigc_zoo.cli import main
 from aigc_zoo.errors import ConfigError, UsageError
+from aigc_zoo.metrics.known import installed
 from aigc_zoo.plugins import catalogue
 
 THIRD_PARTY = '''
@@ -186,7 +187,7 @@ def test_an_incompatible_cell_has_a_reason(tmp_path: Path, dots: Path) -> None:
     cell = cells.Cell("small", "dcgan", 0, tmp_path, data=str(dots), given={"size": 9}, images=64)
     record = cell.run(catalogue())
     assert "incompatible" in record
-    assert cells.summary("small", [record])["incompatible"] == record["incompatible"]
+    assert cells.summary("small", [record], installed())["incompatible"] == record["incompatible"]
     assert cell.run(catalogue()) == record
 
 
@@ -220,7 +221,7 @@ def test_with_few_samples_kid_is_compared(tmp_path: Path, num: int, leads: str) 
         for name, value, rise in (("fid-x", 10.0, 1), ("kid-x", 0.5, 1), ("variance-ratio-x", 0.4, 0))
     ]
     (tmp_path / "metrics.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines), "utf-8")
-    found = cells.history_of(tmp_path)
+    found = cells.history_of(tmp_path, installed())
     assert found["metric"] == leads
     assert [one["value"] for one in found["values"]] == ([0.5, 5.5] if leads == "kid-x" else [10, 15])
     assert leads not in found["others"]
@@ -235,13 +236,15 @@ def test_a_missed_target_takes_infinitely_long() -> None:
         return {**about, "values": lines, "flags": flags}
 
     records = [record(0, 9, 4, 2), record(1, 9, 8, 1), record(2, 9, 8, 8)]
-    found = cells.summary("x", records, target=4)
+    found = cells.summary("x", records, installed(), target=4)
     assert (found["seconds_to_target"], found["images_to_target"], found["reached"]) == (2.0, 20, 2)
-    assert cells.summary("x", records[1:], target=2)["seconds_to_target"] is None, "the median of 2 and infinity"
+    assert cells.summary("x", records[1:], installed(), target=2)["seconds_to_target"] is None, (
+        "the median of 2 and infinity"
+    )
     assert found["collapse_rate"] == pytest.approx(1 / 3)
     assert found["final"]["values"] == [2, 1, 8]
     assert found["best"]["values"] == [2, 1, 8]
-    failed = cells.summary("x", [{"seed": 0, "diverged": "not finite"}])
+    failed = cells.summary("x", [{"seed": 0, "diverged": "not finite"}], installed())
     assert failed["failed"] == "not finite"
 
 

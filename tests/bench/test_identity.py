@@ -16,6 +16,7 @@ from aigc_zoo.bench.cells import Cell, summary
 from aigc_zoo.bench.identity import code_digest
 from aigc_zoo.bench.quality import identified, quality_cells, unfinished
 from aigc_zoo.discovery import Entry
+from aigc_zoo.metrics.known import installed
 from aigc_zoo.plugins import catalogue
 from aigc_zoo.spec import Component
 
@@ -118,7 +119,7 @@ def test_data_that_are_missing_fail_and_are_not_recorded(tmp_path: Path) -> None
     record = same.run(catalogue())
     assert "none.npz" in record["failed"]
     assert not (tmp_path / "out").exists()
-    assert summary("a", [record])["failed"] == record["failed"]
+    assert summary("a", [record], installed())["failed"] == record["failed"]
 
 
 def test_records_are_reused_only_for_an_equal_identity(data: Path, tmp_path: Path) -> None:
@@ -133,7 +134,7 @@ def test_records_are_reused_only_for_an_equal_identity(data: Path, tmp_path: Pat
 def test_a_run_without_a_finite_value_has_a_summary() -> None:
     lines = [{"images": 10, "seconds": 1.0, "value": None}]
     about = {"seed": 0, "folder": "f", "metric": "fid-x", "protocol": {}, "seconds": 1.0, "images": 5, "flags": []}
-    found = summary("x", [{**about, "values": lines}], target=3.0)
+    found = summary("x", [{**about, "values": lines}], installed(), target=3.0)
     assert found["best"]["values"] == found["final"]["values"] == []
     assert found["reached"] == 0
 
@@ -153,4 +154,4 @@ def test_a_target_is_reached_in_the_direction_of_the_metric(
 ) -> None:
     lines = [{"images": 10, "seconds": 1.0, "value": value} for value in values]
     about = {"seed": 0, "folder": "f", "metric": metric, "protocol": {}, "seconds": 1.0, "images": 5, "flags": []}
-    assert summary("x", [{**about, "values": lines}], target)["reached"] == reached
+    assert summary("x", [{**about, "values": lines}], installed(), target)["reached"] == reached

@@ -266,7 +266,7 @@ def test_the_advice_of_the_doctor_works(capfd: pytest.CaptureFixture[str]) -> No
 
 # --- options ----------------------------------------------------------------------------------------------------------
 
-OTHERS = r"or (--metrics variance-ratio,duplicates)"
+OTHERS = r"or (--metrics (?:mixture,)?variance-ratio,duplicates)"
 FIXES = [
     # the line that fails, its code, the options that the message advises, those that they replace, and others
     (f"train dcgan --data ./digits --accumulate 7 {MINI}", 3, r"use (--batch-size \d+)", "", ""),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -159,6 +160,14 @@ def test_show_for_programs(mine: str, capsys: Output) -> None:
     assert options["weight"]["default"] == 10.0
 
 
+def test_show_states_the_modality_of_an_extractor(capsys: Output) -> None:
+    assert main(["show", "zoo-rgb32"]) == 0
+    assert re.search(r"^modality +image$", capsys.readouterr().out, re.MULTILINE)
+    for name, modality in (("zoo-rgb32", "image"), ("pix2pix", "")):
+        assert main(["show", name, "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["modality"] == modality
+
+
 def test_show_applies_the_preset(mine: str, capsys: Output) -> None:
     for reference, default in [("mine", 0.25), ("mine.soft", 0.5)]:
         assert main(["show", reference, "--json", "--plugin", mine]) == 0
@@ -176,13 +185,13 @@ def test_show_applies_the_preset(mine: str, capsys: Output) -> None:
     ],
 )
 def test_show_states_the_files_of_a_modality(modality: str, expected: tuple[str, ...], capsys: Output) -> None:
-    assert main(["show", modality]) == 0
+    assert main(["show", modality, "--kind", "modality"]) == 0
     out, err = capsys.readouterr()
     assert err == ""
     for words in expected:
         assert words in " ".join(out.split()) or words in out, words
     assert max(map(len, out.splitlines())) <= 100
-    assert main(["show", modality, "--json"]) == 0
+    assert main(["show", modality, "--kind", "modality", "--json"]) == 0
     assert set(json.loads(capsys.readouterr().out)["files"]) == {"reads", "one sample", "all samples"}
 
 

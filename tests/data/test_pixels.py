@@ -120,7 +120,26 @@ def test_damaged_exif_data_is_ignored() -> None:
 )
 def test_the_header_tells_whether_an_image_is_grey(mode: str, grey: bool) -> None:
     with pixels.strict():
-        assert pixels.read_header(file_of(Image.new(mode, (4, 3)))) == (4, 3, grey, mode)
+        assert pixels.read_header(file_of(Image.new(mode, (4, 3)))) == (4, 3, grey, mode, False)
+
+
+@pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("count", [1, 3])
+def test_the_header_tells_whether_there_are_further_frames(kind: str, count: int) -> None:
+    frames = [Image.fromarray(np.full((8, 8), 80 * number, np.uint8)) for number in range(count)]
+    file = file_of(frames[0], kind, save_all=True, append_images=frames[1:])
+    with pixels.strict():
+        assert pixels.read_header(file).several is (count > 1)
+        assert pixels.decode(file, 1).max() == 0, "the first frame is the one that is read"
+
+
+def test_a_damaged_second_frame_does_not_damage_the_first() -> None:
+    first, second = (Image.fromarray(np.full((8, 8), level, np.uint8)) for level in (0, 200))
+    content = file_of(first, "GIF", save_all=True, append_images=[second]).getvalue()
+    with pixels.strict():
+        for length in range(len(file_of(first, "GIF").getvalue()) - 1, len(content)):
+            pixels.read_header(io.BytesIO(content[:length]))
+            assert pixels.decode(io.BytesIO(content[:length]), 1).shape == (1, 8, 8)
 
 
 @pytest.mark.parametrize("grey", [True, False])

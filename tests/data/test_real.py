@@ -1,4 +1,4 @@
-"""Real datasets: the exact bytes of MNIST, and a zip of 60,000 JPEG files."""
+"""Real datasets: the exact bytes of MNIST, a zip of 60,000 JPEG files, spoken digits, and a long text."""
 
 from __future__ import annotations
 
@@ -59,3 +59,31 @@ def test_the_zip_of_60000_files_becomes_a_pool(
     batch = Pool(again["train"], "cpu").batch(0, 0, 64)
     assert batch["real"].shape == (64, 3, 32, 32)
     assert 0.3 < float(batch["real"].std()) < 0.7
+
+
+def test_the_zip_of_spoken_digits_becomes_sounds(zoo_data: Path) -> None:
+    splits = load(catalogue(), str(zoo_data / "fsdd.zip"))
+    assert list(splits) == ["train"]
+    samples = splits["train"]
+    assert (samples.spec.modality, samples.spec.rate, samples.spec.shape) == ("audio", 8_000.0, (1, 8_192))
+    assert len(samples) == 3_002, "two of the 3,000 recordings are longer than two samples"
+    assert samples.classes == (), "names such as 0_george_0.wav are no classes"
+    assert samples.resize == "cut or padded to 8192 samples"
+    assert samples.notes == (
+        "fsdd: left out 2.49 s at the ends of 17 recordings, after the last whole sample of 1.02 s (--data.seconds)",
+    )
+    batch = Pool(samples, "cpu").batch(0, 0, 64)
+    assert batch["real"].shape == (64, 1, 8_192)
+    assert 0.01 < float(batch["real"].std()) < 0.5
+
+
+def test_shakespeare_becomes_lines_or_windows(zoo_data: Path) -> None:
+    path = str(zoo_data / "tinyshakespeare.txt")
+    lines = load(catalogue(), path)["train"]
+    assert (len(lines), lines.spec.shape, len(lines.spec.symbols), lines.notes) == (32_777, (63,), 65, ())
+    windows = load(catalogue(), path, options={"length": 64})["train"]
+    assert (len(windows), windows.spec.shape, len(windows.spec.symbols)) == (17_428, (64,), 66)
+    content = (zoo_data / "tinyshakespeare.txt").read_text().rstrip("\n")
+    shown = "".join(windows.spec.symbols[i] for i in windows.fields["real"][:100].flatten().tolist())
+    assert shown == content[: len(shown)]
+    assert windows.notes == ("tinyshakespeare: left out 1 character after the last whole window of 64 (--data.length)",)

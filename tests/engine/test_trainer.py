@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -55,6 +57,27 @@ def test_frozen_helpers_are_used_but_neither_trained_nor_saved() -> None:
     train(a, 1)
     train(b, 1)
     assert weight_of(a, "D") == weight_of(b, "D")
+
+
+def test_samples_are_generated_with_frozen_helpers_that_are_generators() -> None:
+    a = toy({"discriminator": player("D", loss=linear_loss("D"))}, frozen={"helper": Helper, "other": Helper})
+    assert list(a.sampler().nets) == ["G", "H"]
+    a.recipe = replace(a.recipe, generators=("helper", "G"))
+    assert a.sampler().nets.helper is a.frozen["helper"]
+    assert set(a.sampler().nets) == {"G", "helper"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"frozen": {"D": Helper}}, "calls a network and a frozen one D"),
+        ({"frozen": {"helper": Helper}, "generators": ("G", "none")}, "generators name none, but .* D, helper"),
+        ({"frozen": {"helper": Helper}, "ema": {"helper": 0.9}}, "ema name helper, but the networks are G, H, D$"),
+    ],
+)
+def test_names_of_frozen_helpers_are_checked(settings: Mapping[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        toy({"discriminator": player("D", loss=linear_loss("D"))}, **settings)
 
 
 def test_a_frozen_helper_cannot_be_controlled() -> None:

@@ -52,6 +52,30 @@ def test_without_an_adversarial_term_there_is_no_discriminator() -> None:
     assert set(trainer.train_step()) == {"generator/l1"}
 
 
+def with_features(dtype: torch.dtype = torch.float32, weight: float = 2.0) -> Trainer:
+    spec = Spec(shape=(3, 32, 32), entries={"source": Spec(shape=(1, 32, 32))})
+    recipe = pix2pix(features="zoo-rgb32", perceptual=weight)
+    return Trainer(recipe, spec, lambda n: pairs(n, dtype=dtype, side=32), batch_size=BATCH, steps=20, dtype=dtype)
+
+
+def test_the_perceptual_term_is_the_distance_of_features() -> None:
+    trainer, batch = with_features(torch.float64), pairs(3, dtype=torch.float64, side=32)
+    fake = trainer.nets.G(batch["source"])
+    terms = trainer.recipe.players["generator"].loss(trainer.nets, batch | {"fake": fake})
+    ours, theirs = (trainer.frozen["features"](x)["features"] for x in (fake, batch["real"]))
+    torch.testing.assert_close(terms["perceptual"], 2 * F.mse_loss(ours, theirs), rtol=1e-12, atol=0)
+    before = float(with_features(weight=0.0).train_step()["generator/perceptual"])
+    assert before == 0.0, "it is off"
+    values = [float(one["generator/perceptual"]) for one in train(with_features(weight=100.0), 15)]
+    assert values[-1] < 0.9 * values[0], values
+
+
+def test_by_default_there_is_no_perceptual_term() -> None:
+    trainer = begin()
+    assert set(trainer.nets) == {"G", "D"}
+    assert "generator/perceptual" not in trainer.train_step()
+
+
 @pytest.mark.parametrize("loss", ["hinge", "least-squares", "relativistic", "wasserstein"])
 def test_every_adversarial_loss_fits(loss: str) -> None:
     assert all(value.isfinite() for value in train(begin(options={"loss": loss}), 2)[-1].values())

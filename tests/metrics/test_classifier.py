@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from aigc_zoo.data.modalities import modality_of_extractor
 from aigc_zoo.data.samples import image_samples
 from aigc_zoo.errors import ConfigError
 from aigc_zoo.game import Samples
@@ -147,3 +148,29 @@ def test_the_colour_classifier_knows_photographs(cifar10: dict[str, Samples]) ->
 def test_a_component_states_classes_as_a_tuple_of_names(kind: str, classes: Any, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         Component(kind=kind, name="x", target="m:f", summary="s", classes=classes)
+
+
+@pytest.mark.parametrize(
+    ("kind", "modality", "reason"),
+    [
+        ("extractor", 1, "modality 1 is not"),
+        ("extractor", "Images", "modality 'Images' is not"),
+        ("extractor", "a/b/c", "is not '\\[namespace/\\]name' of a modality"),
+        ("loss", "image", "only an extractor states a modality, not a loss"),
+    ],
+)
+def test_an_extractor_states_its_modality_by_id(kind: str, modality: Any, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        Component(kind=kind, name="x", target="m:f", summary="s", modality=modality)
+
+
+def test_the_modality_of_an_extractor_is_that_of_specs_unless_it_states_another() -> None:
+    def stating(modality: str) -> str:
+        component = Component(kind="extractor", name="x", target="m:f", summary="s", modality=modality)
+        return modality_of_extractor(catalogue(), replace(entry, component=component))
+
+    entry = catalogue().find("extractor", "zoo-grey28").entry
+    assert [stating(modality) for modality in ("", "image", "zoo/audio")] == ["image", "image", "audio"]
+    with pytest.raises(ConfigError, match="unknown modality"):
+        stating("scans")
+    assert load_extractor(catalogue(), "zoo-grey28").modality == "image"

@@ -11,17 +11,17 @@ import torch
 from torch import Tensor
 
 from aigc_zoo.data.samples import image_samples
-from aigc_zoo.game import Samples
-from aigc_zoo.metrics.coverage import density_coverage, near_duplicates, nearest, training_gap
+from aigc_zoo.game import Samples, Spec
 from aigc_zoo.metrics.evaluate import Evaluator
 from aigc_zoo.metrics.features import load_extractor
-from aigc_zoo.metrics.kinds import METRICS, groups_of, warnings
-from aigc_zoo.metrics.own_features import coordinates
+from aigc_zoo.metrics.known import installed
 from aigc_zoo.plugins import catalogue
 from aigc_zoo.random import generator
+from aigc_zoo.run.held_out import nearest_rows
 from aigc_zoo.run.monitor import TrainingWarnings
 from aigc_zoo_plugins.datasets.points import ring
 from aigc_zoo_plugins.datasets.stacked import stacked
+from aigc_zoo_plugins.metrics.neighbours import density_coverage, near_duplicates, training_gap
 
 pytestmark = pytest.mark.usefixtures("cache")
 
@@ -45,12 +45,16 @@ def evaluator_of(name: str, reference: Tensor, held_out: Tensor | None = None, *
     return Evaluator(extractor, samples, num=400, held_out=test, allow_few=True, **more)  # type: ignore[arg-type]
 
 
+def evaluator_of_points(data: Samples, *metrics: str) -> Evaluator:
+    return Evaluator(load_extractor(catalogue(), "points"), data, metrics=metrics)
+
+
 class Measured(dict[str, float]):
     """Values by metric, with the warnings about them."""
 
     def __init__(self, records: list[dict[str, Any]]) -> None:
         super().__init__({record["protocol"]["metric"]: float(record["value"]) for record in records})
-        self.warnings = warnings(records)
+        self.warnings = installed().warnings(records)
 
 
 def measure(evaluator: Evaluator, images: Tensor) -> Measured:
@@ -72,9 +76,9 @@ def test_worse_samples_have_worse_values_in_every_metric(name: str, images: Tens
     noise = torch.randn(real.shape, generator=generator("noise"))
     noisy = [(real + strength * noise).round().clamp(0, 255).byte() for strength in NOISES[name]]
     found = [measure(evaluator, one) for one in (real, *noisy, torch.full_like(real, 128))]
-    assert set(found[0]) <= set(METRICS)
+    assert set(found[0]) <= set(installed().values)
     assert found[3]["isc"] == pytest.approx(1)
-    for metric, info in METRICS.items():
+    for metric, info in installed().values.items():
         if metric not in found[0] or metric == "duplicates":
             continue
         values = [one[metric] for one in found]
@@ -137,9 +141,10 @@ def test_memorized_training_images_are_detected_and_new_images_are_not(name: str
 def test_the_nearest_training_image_of_a_copy_is_its_original(digits: tuple[Tensor, Tensor]) -> None:
     evaluator = evaluator_of("zoo-grey28", digits[0][:500])
     rows = torch.tensor([7, 123, 400])
-    distance, found = nearest(evaluator.extractor.features(digits[0][rows]), evaluator.data.features(), 2)
+    assert evaluator.extractor is not None
+    found = nearest_rows(evaluator.extractor.features(digits[0][rows]), evaluator.data.features(), 2)
     assert found[:, 0].tolist() == rows.tolist()
-    assert float(distance[:, 0].max()) < 1e-3 < float(distance[:, 1].min())
+    assert (found[:, 1] != found[:, 0]).all()
 
 
 def test_density_coverage_duplicates_and_gap_match_closed_forms() -> None:
@@ -158,7 +163,7 @@ def test_density_coverage_duplicates_and_gap_match_closed_forms() -> None:
 
 def test_the_features_of_points_are_their_coordinates() -> None:
     data = ring(Path())["train"]
-    evaluator = Evaluator(coordinates(), data, metrics=("modes", "variance-ratio", "duplicates", "dac"))
+    evaluator = evaluator_of_points(data, "mixture", "variance-ratio", "duplicates", "dac")
     assert evaluator.num == 2_500
     assert evaluator.names[:2] == ("modes-points", "kl-points")
     good = measure(evaluator, data.fields["real"][:2_500])
@@ -182,7 +187,7 @@ def test_modes_are_measured_on_the_entries_of_a_batch_not_on_stored_fields() -> 
         decode=lambda rows, draw: decode({"real": rows["tenths"] / 10, "label": rows["kind"].long()}, draw),
     )
     points = data.fields["real"][:2_500]
-    values = [measure(Evaluator(coordinates(), one, metrics=("modes",)), points) for one in (data, stored)]
+    values = [measure(evaluator_of_points(one, "mixture"), points) for one in (data, stored)]
     assert values[0]["modes"] == values[1]["modes"] == 8
     assert values[0]["kl"] == pytest.approx(values[1]["kl"])
 
@@ -215,13 +220,17 @@ def test_an_unavailable_group_has_a_reason(digits: tuple[Tensor, Tensor]) -> Non
     evaluator = evaluator_of("zoo-grey28", digits[0][:300])
     assert "no labels" in evaluator.unavailable_reason("modes")
     assert "no held-out split" in evaluator.unavailable_reason("memorization")
-    points = Evaluator(coordinates(), ring(Path())["train"], metrics=())
+    points = evaluator_of_points(ring(Path())["train"])
     assert "not a classifier" in points.unavailable_reason("isc")
 
 
 def test_groups_are_named_by_their_metrics_and_in_both_spellings() -> None:
-    assert groups_of(("recall", "kid", "prc")) == ("prc", "kid")
-    assert groups_of(("memorisation",)) == groups_of(("memorization", "gap")) == ("memorization",)
+    image, point = Spec(shape=(1, 28, 28)), Spec(shape=(2,), modality="points")
+    named = installed().named
+    assert named(("recall", "kid", "prc"), image) == ("prc", "kid")
+    assert named(("memorisation",), image) == named(("memorization", "gap"), image) == ("memorization",)
+    assert named(("modes",), image) == ("modes",)
+    assert named(("modes",), point) == named(("kl",), point) == ("mixture",)
 
 
 # --- while training ---------------------------------------------------------------------------------------------------
@@ -232,7 +241,7 @@ def records_of(**values: float) -> list[dict[str, Any]]:
 
 
 def test_a_warning_is_given_once_until_it_recurs() -> None:
-    watch = TrainingWarnings()
+    watch = TrainingWarnings(installed())
     assert len(watch.of_samples(records_of(duplicates=0.5))) == 1
     assert watch.of_samples(records_of(duplicates=0.6)) == []
     assert watch.of_samples(records_of(duplicates=0.01)) == []
@@ -240,10 +249,10 @@ def test_a_warning_is_given_once_until_it_recurs() -> None:
 
 
 def test_a_saturated_discriminator_is_warned_of_after_three_logs() -> None:
-    watch = TrainingWarnings()
+    watch = TrainingWarnings(installed())
     sure = {"discriminator/loss": 1e-4, "discriminator/_real": 6.0, "discriminator/_fake": -6.0, "generator/loss": 9.0}
     assert [len(watch.of_terms(sure)) for _ in range(5)] == [0, 0, 1, 0, 0]
     fair = {**sure, "discriminator/loss": 1.2}
     assert [len(watch.of_terms(one)) for one in (fair, sure, sure, sure)] == [0, 0, 0, 1]
     unbounded = {"discriminator/loss": -12.0, "discriminator/_real": 6.0, "discriminator/_fake": -6.0}
-    assert not any(TrainingWarnings().of_terms(unbounded) for _ in range(5))
+    assert not any(TrainingWarnings(installed()).of_terms(unbounded) for _ in range(5))

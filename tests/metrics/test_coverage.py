@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from aigc_zoo.metrics.coverage import LEAST, divergence, mixture_of, mode_counts
 from aigc_zoo.random import generator
+from aigc_zoo_plugins.metrics.modes import LEAST, divergence, mixture_of, mode_counts
 
 
 def ring(modes: int = 8) -> Tensor:

@@ -14,8 +14,9 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
+from aigc_zoo.data.modalities import modality
 from aigc_zoo.errors import ConfigError, DataError, ZooError
-from aigc_zoo.game import Samples
+from aigc_zoo.game import Samples, Spec
 from aigc_zoo.metrics.features import Extractor, ExtractorWeights, concatenate, load_extractor, read_weights, rebatch
 from aigc_zoo.plugins import catalogue
 from aigc_zoo.random import generator
@@ -76,9 +77,9 @@ def test_its_accuracy_on_mnist_is_as_stated(grey28: Extractor, zoo_data: Path, m
         torch.zeros(2, 3, 28, 28, dtype=torch.uint8),
         torch.zeros(2, 1, 32, 32, dtype=torch.uint8),
         torch.zeros(2, 28, 28, dtype=torch.uint8),
-        torch.zeros(2, 1, 28, 28),
+        torch.zeros(2, 1, 28, 28, dtype=torch.int64),
     ],
-    ids=["colour", "32x32", "no channel", "float"],
+    ids=["colour", "32x32", "no channel", "int64"],
 )
 def test_other_images_are_refused_with_advice(grey28: Extractor, images: Tensor) -> None:
     with pytest.raises(ConfigError, match="--extractor") as error:
@@ -147,6 +148,60 @@ def test_colour_images_are_mirrored_for_training() -> None:
     left = moved[:, :, :, :16].flatten(1).any(1)
     assert 16 < int(left.sum()) < 48
     assert torch.equal(moved.sum((2, 3)), images.sum((2, 3)))
+
+
+# --- floats -----------------------------------------------------------------------------------------------------------
+
+SMALL = {"zoo-grey28": (1, 28, 28), "zoo-stacked28": (3, 28, 28), "zoo-rgb32": (3, 32, 32)}
+
+
+def drawn(name: str, rows: int = 5) -> Tensor:
+    return torch.randint(0, 256, (rows, *SMALL[name]), dtype=torch.uint8, generator=generator("floats", name))
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_floats_have_the_features_of_the_bytes_that_they_decode(name: str) -> None:
+    module = load_extractor(catalogue(), name).module
+    images = drawn(name)
+    decoded = modality(catalogue(), "image").decode(images, lambda *_: torch.zeros(()), Spec(shape=SMALL[name]))
+    wanted, found = module(images), module(decoded)
+    assert wanted["features"].std(0).mean() > 1e-3, "features differ between images"
+    for output in wanted:
+        assert torch.allclose(found[output], wanted[output], rtol=1e-4, atol=1e-5), output
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_the_gradient_of_floats_is_that_of_finite_differences(name: str) -> None:
+    module = load_extractor(catalogue(), name).module.double()
+    samples = (drawn(name, rows=2).double() / 127.5 - 1).requires_grad_()
+    direction = torch.randn(samples.shape, generator=generator("direction"), dtype=torch.float64)
+
+    def loss(x: Tensor) -> Tensor:
+        return module(x)["features"].square().mean()
+
+    (gradient,) = torch.autograd.grad(loss(samples), samples)
+    with torch.no_grad():
+        slope = (loss(samples + 1e-7 * direction) - loss(samples - 1e-7 * direction)) / 2e-7
+    assert float((gradient * direction).sum()) == pytest.approx(float(slope), rel=1e-5)
+    assert bool(gradient.flatten(1).any(1).all())
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_floats_of_another_shape_are_refused_without_an_option_of_metrics(name: str) -> None:
+    with pytest.raises(ConfigError, match=r"\(2, 2, 5, 5\) float32: choose another extractor for this loss$"):
+        load_extractor(catalogue(), name).module(torch.zeros(2, 2, 5, 5))
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_features_of_bytes_have_not_changed(name: str) -> None:
+    """The formula of the first release, on the layers themselves."""
+    module = load_extractor(catalogue(), name).module
+    images, digit = drawn(name), getattr(module, "digit", module)
+    if name == "zoo-rgb32":
+        wanted = digit.body(images.float() / 127.5 - 1).mean((2, 3))
+    else:
+        wanted = digit.body(images.view(-1, 1, 28, 28).float() / 255).mean((2, 3)).view(len(images), -1)
+    assert torch.equal(module(images)["features"], wanted)
 
 
 # --- training ---------------------------------------------------------------------------------------------------------
@@ -313,7 +368,19 @@ def test_inception_equals_that_of_torch_fidelity_up_to_rounding(inception_file: 
         assert float((value - wanted).abs().max()) < 2e-5 * float(wanted.abs().max())
     assert torch.equal(ours.features(images.repeat(1, 3, 1, 1)), found.values)
     with pytest.raises(ConfigError, match="--extractor NAME"):
-        ours.features(images.float())
+        ours.features(images.long())
+
+
+def test_inception_of_floats_is_that_of_bytes_with_gradients(inception_file: Path) -> None:
+    module = load_extractor(catalogue(), "inception-v3-compat", weights=inception_file).module
+    images = torch.randint(0, 256, (2, 1, 20, 24), dtype=torch.uint8, generator=generator("floats"))
+    samples = (images / 127.5 - 1).requires_grad_()
+    wanted, found = module(images), module(samples)
+    for name, value in found.items():
+        assert float((value - wanted[name]).detach().abs().max()) < 2e-5 * float(wanted[name].abs().max()), name
+    (gradient,) = torch.autograd.grad(found["features"].square().sum(), samples)
+    assert bool(torch.isfinite(gradient).all())
+    assert bool(gradient.flatten(1).any(1).all())
 
 
 def test_a_users_own_weights_are_taken_and_named(inception_file: Path) -> None:

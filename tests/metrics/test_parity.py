@@ -17,10 +17,10 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from aigc_zoo.cli import main
-from aigc_zoo.metrics import fidelity
 from aigc_zoo.metrics.features import Extractor, concatenate, load_extractor
 from aigc_zoo.plugins import catalogue
 from aigc_zoo.random import generator
+from aigc_zoo_plugins.metrics import fidelity
 
 NAMES = {
     "fid": "frechet_inception_distance",
@@ -93,8 +93,8 @@ def ours(extractor: Extractor, fake: Tensor, real: Tensor, batch: int = 64) -> d
     assert a.logits is not None
     precision, recall = fidelity.precision_recall(a.values, b.values)
     return {
-        "fid": fidelity.frechet(*(fidelity.statistics(one.values, few=True) for one in (a, b))),
-        "kid": fidelity.kid(a.values, b.values).value,
+        "fid": fidelity.frechet(*(fidelity.statistics(one.values) for one in (a, b))),
+        "kid": fidelity.kid_of(a.values, b.values).value,
         "isc": fidelity.inception_score(a.logits).value,
         "precision": precision.value,
         "recall": recall.value,

@@ -10,14 +10,14 @@ from torch import Tensor
 
 from aigc_zoo.data.samples import image_samples, point_samples
 from aigc_zoo.game import Samples
-from aigc_zoo.metrics.coverage import density_coverage, expected_missing, near_duplicates, training_gap
 from aigc_zoo.metrics.evaluate import Evaluator
 from aigc_zoo.metrics.features import Extractor, load_extractor
-from aigc_zoo.metrics.kinds import warnings
-from aigc_zoo.metrics.own_features import coordinates, pixels
+from aigc_zoo.metrics.known import installed
 from aigc_zoo.plugins import catalogue
 from aigc_zoo.random import generator
 from aigc_zoo_plugins.datasets.points import ring
+from aigc_zoo_plugins.metrics.modes import expected_missing
+from aigc_zoo_plugins.metrics.neighbours import density_coverage, near_duplicates, training_gap
 
 pytestmark = pytest.mark.usefixtures("cache")
 
@@ -37,12 +37,12 @@ def noisy(images: Tensor, grey_levels: float) -> Tensor:
 def flags(evaluator: Evaluator, samples: Tensor) -> set[str]:
     records = evaluator.measure([samples], weights="files", seed=None, num=len(samples))
     assert all("data" in record for record in records if record["protocol"]["metric"] in GROUPS)
-    return set(warnings(records))
+    return set(installed().warnings(records))
 
 
 @pytest.fixture(params=["zoo-grey28", "pixels"])
 def extractor(request: pytest.FixtureRequest) -> Extractor:
-    return pixels() if request.param == "pixels" else load_extractor(catalogue(), request.param)
+    return load_extractor(catalogue(), request.param)
 
 
 @pytest.mark.promise("M2", 1, 10)
@@ -77,7 +77,7 @@ def test_points_that_repeat_are_no_collapse() -> None:
     """A grid of 100 places, as integer coordinates or categories give."""
     places = torch.cartesian_prod(torch.arange(10.0), torch.arange(10.0))
     data = point_samples("places", "train", places.repeat(20, 1))
-    evaluator = Evaluator(coordinates(), data, metrics=GROUPS, num=1_000)
+    evaluator = Evaluator(load_extractor(catalogue(), "points"), data, metrics=GROUPS, num=1_000)
     assert flags(evaluator, draws(places, 1_000, "real")) == set()
     assert "duplicates" in flags(evaluator, draws(places[::17], 1_000, "few"))
 
@@ -125,41 +125,50 @@ def test_missing_modes_are_compared_with_those_that_real_samples_miss() -> None:
     assert missing == pytest.approx(sum(drawn) / 20, rel=0.05)
     record: dict[str, Any] = {"name": "modes-x", "protocol": {"settings": {"of": 1_000}}}
     data = {"data": {"value": 1_000 - missing}}
-    assert not any(warnings([{**record, **data, "value": 1_000 - one}]) for one in drawn)
-    assert "871 in equally many" in warnings([{**record, **data, "value": 700}])["modes"]
-    assert warnings([{**record, "value": 999}]), "a record of an earlier version states no value of the data"
+    assert not any(installed().warnings([{**record, **data, "value": 1_000 - one}]) for one in drawn)
+    assert "871 in equally many" in installed().warnings([{**record, **data, "value": 700}])["modes"]
+    assert installed().warnings([{**record, "value": 999}]), (
+        "a record of an earlier version states no value of the data"
+    )
     assert expected_missing(torch.tensor([50, 0]), 100, 50, 1) == pytest.approx(1)
 
 
 @pytest.mark.parametrize("modes", [8, 400])
 def test_all_modes_are_expected_where_samples_suffice(modes: int, tmp_path: Any) -> None:
     data: Samples = ring(tmp_path, modes=modes, std=0.001)["train"]
-    evaluator = Evaluator(coordinates(), data, metrics=("modes",))
+    evaluator = Evaluator(load_extractor(catalogue(), "points"), data, metrics=("mixture",))
     real = data.fields["real"][:2_500]
     first, _ = evaluator.measure([real], weights="files", seed=None)
-    assert not warnings([first]), first
+    assert not installed().warnings([first]), first
     assert (first["value"] == modes) == (modes == 8), "with 6 points for each of 400 modes few have 20"
     if modes == 8:
         seven = data.fields["real"][data.fields["label"] > 0][:2_500]
-        assert "modes" in warnings(evaluator.measure([seven], weights="files", seed=None))
+        assert "modes" in installed().warnings(evaluator.measure([seven], weights="files", seed=None))
 
 
 def test_the_variance_of_heavy_tails_is_that_of_equally_many_real_samples() -> None:
     """One of a thousand points has nearly all of the variance."""
     points = torch.randn(20_000, 2, generator=generator("tails"))
     points[::1_000] *= 1_000
-    evaluator = Evaluator(coordinates(), point_samples("tails", "train", points), metrics=("variance-ratio",), num=200)
+    evaluator = Evaluator(
+        load_extractor(catalogue(), "points"),
+        point_samples("tails", "train", points),
+        metrics=("variance-ratio",),
+        num=200,
+    )
     (record,) = evaluator.measure([evaluator.data.features(200)], weights="files", seed=None)
     assert record["value"] == record["data"]["value"]
-    assert not warnings([record])
-    assert warnings([{**record, "data": {}}]) or record["value"] > 1 / 3
+    assert not installed().warnings([record])
+    assert installed().warnings([{**record, "data": {}}]) or record["value"] > 1 / 3
 
 
 def test_few_samples_and_records_without_a_protocol_give_no_false_alarm() -> None:
     few = {"name": "duplicates-x", "value": 1.0, "data": {"value": 0.6}, "protocol": {"num": 3, "reference_num": 500}}
-    assert not warnings([few])
-    assert not warnings([{**few, "protocol": {"num": 500, "reference_num": 3}}])
-    assert warnings([{**few, "protocol": {"num": 500, "reference_num": 500}}])
-    assert warnings([{"name": "duplicates-x", "value": 0.11}])
-    assert not warnings([{"name": "duplicates-x", "value": 0.1}, {"name": "variance-ratio-x", "value": None}])
-    assert warnings([{"name": "gap-x", "value": 0.2, "data": 7}])
+    assert not installed().warnings([few])
+    assert not installed().warnings([{**few, "protocol": {"num": 500, "reference_num": 3}}])
+    assert installed().warnings([{**few, "protocol": {"num": 500, "reference_num": 500}}])
+    assert installed().warnings([{"name": "duplicates-x", "value": 0.11}])
+    assert not installed().warnings(
+        [{"name": "duplicates-x", "value": 0.1}, {"name": "variance-ratio-x", "value": None}]
+    )
+    assert installed().warnings([{"name": "gap-x", "value": 0.2, "data": 7}])

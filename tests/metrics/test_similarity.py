@@ -9,7 +9,10 @@ import pytest
 import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from aigc_zoo.metrics.similarity import EQUAL, SCALES, ms_ssim, psnr, ssim
+from aigc_zoo_plugins.metrics.pairs import EQUAL, SCALES
+from aigc_zoo_plugins.metrics.pairs import ms_ssim_of as ms_ssim
+from aigc_zoo_plugins.metrics.pairs import psnr_of as psnr
+from aigc_zoo_plugins.metrics.pairs import ssim_of as ssim
 
 
 def pairs(channels: int, height: int, width: int, noise: float) -> tuple[torch.Tensor, torch.Tensor]:

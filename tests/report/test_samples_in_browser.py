@@ -6,9 +6,17 @@ is opened as a page of its own, to which only a script that reads the elements i
 
 from __future__ import annotations
 
+import base64
 import html
+import io
+import itertools
 import json
+import os
 import re
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +87,55 @@ def shown(name: str, browser: str, tmp_path: Path) -> dict[str, Any]:
     return result
 
 
+START = """
+import fcntl, os, sys
+read, write = (fcntl.fcntl(int(number), fcntl.F_DUPFD, 10) for number in sys.argv[1:3])
+os.dup2(read, 3)
+os.dup2(write, 4)
+os.execvp(sys.argv[3], sys.argv[3:])
+"""
+"""Starts a program with file descriptors 3 and 4, where Chromium speaks the protocol of its developer tools."""
+
+
+def screenshots(browser: str, profile: Path, url: str, count: int = 12) -> list[bytes]:
+    """PNG files of a page, a tenth of a second after each other. In virtual time Chromium animates no GIF file."""
+    down, up = os.pipe(), os.pipe()
+    flags = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--remote-debugging-pipe"]
+    start = [sys.executable, "-c", START, str(down[0]), str(up[1])]
+    command = [*start, browser, *flags, f"--user-data-dir={profile}", "about:blank"]
+    with (
+        subprocess.Popen(command, pass_fds=(down[0], up[1]), stderr=subprocess.DEVNULL) as process,
+        os.fdopen(down[1], "wb", buffering=0) as requests,
+        os.fdopen(up[0], "rb") as answers,
+    ):
+        os.close(down[0])
+        os.close(up[1])
+        numbers = itertools.count(1)
+
+        def call(method: str, session: Mapping[str, str] | None = None, **params: Any) -> dict[str, Any]:
+            number = next(numbers)
+            message = {"id": number, "method": method, "params": params, **(session or {})}
+            requests.write(json.dumps(message).encode() + b"\0")
+            while True:
+                text = bytearray()
+                while (byte := answers.read(1)) != b"\0":
+                    assert byte, "the browser ended"
+                    text += byte
+                answer = json.loads(text)
+                if answer.get("id") == number:
+                    return dict(answer["result"])
+
+        target = call("Target.createTarget", url=url)["targetId"]
+        session = {"sessionId": call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]}
+        found = []
+        for _ in range(count):
+            time.sleep(0.1)
+            found.append(base64.b64decode(call("Page.captureScreenshot", session)["data"]))
+        call("Browser.close")
+        process.wait(30)
+    return found
+
+
 def test_a_sound_can_be_played(browser: str, tmp_path: Path) -> None:
     found = shown("tone", browser, tmp_path)
     assert found["errors"] == [None] * 8
@@ -89,15 +146,12 @@ def test_a_clip_moves(browser: str, tmp_path: Path) -> None:
     found = shown("clip", browser, tmp_path)
     assert len(found["images"]) == 8
     assert min(found["images"]) > 0
-    seen = []
-    for milliseconds in (1_000, 1_250):  # a frame takes 100
-        picture = tmp_path / f"{milliseconds}.png"
-        words = [f"--virtual-time-budget={milliseconds}", f"--screenshot={picture}", (tmp_path / "frame.html").as_uri()]
-        chromium(browser, tmp_path / "profile", *words)
-        with Image.open(picture) as image:
-            seen.append(np.asarray(image.convert("L"))[:200].astype(int))
+    seen: list[np.ndarray] = []
+    for picture in screenshots(browser, tmp_path / "profile", (tmp_path / "frame.html").as_uri()):
+        with Image.open(io.BytesIO(picture)) as image:
+            seen.append(np.asarray(image.convert("L"))[:200])  # the clips are above all else
     assert seen[0].std() > 0
-    assert (seen[0] != seen[1]).any(), "frames differ"
+    assert len({one.tobytes() for one in seen}) > 3, "frames differ"
 
 
 def test_a_text_is_shown(browser: str, tmp_path: Path) -> None:

@@ -77,9 +77,12 @@ def test_grey_saved_as_color_has_the_values_of_grey(capsys: pytest.CaptureFixtur
 def test_colors_are_not_compared_with_grey(capsys: pytest.CaptureFixture[str], root: Path) -> None:
     code, _, err = run(capsys, root / "photos", "--size", "28", "--against", "digits")
     assert code == 3
-    assert err == "zoo: samples of 3x28x28 cannot be compared with digits of 1x28x28\n" + (
-        "save them in grey, or choose other data with --against\n"
-    )
+    note, *error = err.splitlines()
+    assert note == "note: photos: cropped 80 images to squares of 28 pixels"
+    assert error == [
+        "zoo: samples of 3x28x28 cannot be compared with digits of 1x28x28",
+        "save them in grey, or choose other data with --against",
+    ]
     code, _, err = run(capsys, root / "photos", "--against", "digits")
     assert (code, "pass --size PIXELS" in err) == (3, True)
 

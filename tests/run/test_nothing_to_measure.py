@@ -29,7 +29,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("dcgan", "images.npy", "--metrics fid", "use --extractor zoo-grey28 or inception-v3-compat (with"),
         ("dcgan", "color.npy", "--metrics kid,prc", "use --extractor inception-v3-compat (with"),
         ("dcgan", "rgba.npy", "--metrics fid", "rgba of 4x16x16 has no extractor of its own, and no installed one"),
-        ("vanilla", "arrays.npy", "--metrics fid", "no installed extractor accepts such samples (array): leave the"),
+        ("vanilla", "arrays.npy", "--metrics fid", "no installed one accepts such samples (array): leave fid out"),
         ("vanilla", "arrays.npy", "--until fid<=5", "--until fid<=5: arrays has no extractor, so nothing can be"),
         ("vanilla", "arrays.npy", "--eval-every 1", "--eval-every 1: arrays has no extractor, so nothing can be"),
         ("vanilla", "arrays.npy", "--eval-num 8", "--eval-num 8: arrays has no extractor, so nothing can be measured"),

@@ -73,7 +73,7 @@ PHASES: dict[str, tuple[Any, str, int]] = {
     "data wait": (pool.Pool, "batch", 13),
     "step": (trainer, "turn", 24),
     "grid": (previews, "save", 4),
-    "evaluation": (monitor, "distributed_features", 3),
+    "evaluation": (monitor, "distributed_samples", 3),
     "save": (checkpoint, "save", 4),
 }
 """When a signal is sent: during a call of (module, function), which a run of TINY makes so many times."""

@@ -25,6 +25,7 @@ from aigc_zoo.artefacts import checkpoint
 from aigc_zoo.artefacts.runs import RunDirectory
 from aigc_zoo.errors import ConfigError, DivergedError, LockedError, UsageError
 from aigc_zoo.game import Batch, Nets, Terms
+from aigc_zoo.metrics.known import installed
 from aigc_zoo.report.collect import read_run
 from aigc_zoo.run.loop import train
 from aigc_zoo.run.monitor import parse_target
@@ -226,7 +227,7 @@ def test_a_target_ends_the_run(blobs: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["fud<3", "fid", "fid<=x", "fid=3"])
 def test_a_target_that_cannot_be_parsed_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match=r"--until .*fid"):
-        parse_target(text, ("fid-zoo-grey28",))
+        parse_target(text, ("fid-zoo-grey28",), installed())
 
 
 def test_divergence_raises_an_error_and_writes_no_non_finite_file(blobs: Path, tmp_path: Path) -> None:

@@ -9,21 +9,21 @@ from aigc_zoo.spec import Component, hookimpl
 
 ZOO_API = 1
 
-# name -> modality, summary
+# name -> modality, steps, summary
 RECIPES = {
-    "tone": ("audio", "Waves by transposed convolutions, with a least-squares loss and feature matching"),
-    "clip": ("video", "Clips by a discriminator of frames and one of clips with a lazy R1 penalty"),
-    "sentence": ("text", "Text by a recurrent generator: likelihood first, then adversarial on soft tokens"),
+    "tone": ("audio", 600, "Waves by an inverse Fourier transform, with a discriminator of spectrograms"),
+    "clip": ("video", 600, "Clips by transposed convolutions, with a discriminator of frames and one of clips"),
+    "sentence": ("text", 400, "Text by a recurrent generator: likelihood first, then adversarial on soft tokens"),
 }
 
 
 @hookimpl
 def zoo_components() -> Iterable[Component]:
-    for name, (modality, summary) in RECIPES.items():
+    for name, (modality, steps, summary) in RECIPES.items():
         yield Component(
             kind="recipe",
             name=name,
             target=f"sketch.media_families:{name}",
             summary=summary,
-            defaults={"modality": modality, "batch_size": 32, "steps": 400},
+            defaults={"modality": modality, "batch_size": 32, "steps": steps},
         )

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from aigc_zoo.data.samples import point_samples
 from aigc_zoo.game import Adversarial, Nets, Noisy, Player, Recipe, Samples, Spec, adam
-from aigc_zoo.modality import Measured, Metric, Modality, Value, View, Writer
+from aigc_zoo.metric import Measured, Metric, Value, View
+from aigc_zoo.modality import Modality, Writer
 from aigc_zoo.spec import Component, Range, Slot, hookimpl
 from aigc_zoo.two_player import two_player
 
@@ -112,10 +113,11 @@ def cross(where: Path, *, count: Annotated[int, Range(2, 1000)] = 32) -> Mapping
 
 
 class Mean(nn.Module):
-    """The mean and the standard deviation of each sample."""
+    """The mean and the standard deviation of each image, from uint8 or from floats in [-1, 1]."""
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
-        values = x.flatten(1).float()
+        values = x.flatten(1)
+        values = values.float() / 255 if x.dtype == torch.uint8 else (values + 1) / 2
         return {"features": torch.stack((values.mean(1), values.std(1)), 1)}
 
 

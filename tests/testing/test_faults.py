@@ -225,9 +225,49 @@ FAULTS = {
         {"T-SAME": "another digest"},
     ),
     "features that depend on their batch": (
-        [("values = x.flatten(1).float()", "values = x.flatten(1).float() - x.float().mean()")],
+        [("(values.mean(1), ", "(values.mean(1) - values.mean(), ")],
         "extractor mean",
         {"E-FEATURES": "depend on the other samples of its batch"},
+    ),
+    "an extractor of bytes only": (
+        [("values = x.flatten(1)\n", "values = x.flatten(1) ^ 0\n")],
+        "extractor mean",
+        {"E-GRADIENTS": "fails for samples in float32 (NotImplementedError"},
+    ),
+    "an extractor of floats in float32 only": (
+        [("(values + 1) / 2", "(values @ torch.eye(values.shape[1]) + 1) / 2")],
+        "extractor mean",
+        {"E-GRADIENTS": "fails for samples in float64 (RuntimeError"},
+    ),
+    "an extractor that takes floats for another range": (
+        [("(values + 1) / 2", "values")],
+        "extractor mean",
+        {"E-GRADIENTS": "features of float samples differ from those of the same samples in a file"},
+    ),
+    "an extractor that rounds floats": (
+        [("(values + 1) / 2", "(127.5 * (values + 1)).round().to(torch.uint8).float() / 255")],
+        "extractor mean",
+        {"E-GRADIENTS": "no graph to float samples: remove no_grad"},
+    ),
+    "an extractor that rounds floats and has a gradient of zero": (
+        [("(values + 1) / 2", "(127.5 * (values + 1)).round() / 255")],
+        "extractor mean",
+        {"E-GRADIENTS": "gradient of its features is zero for a sample"},
+    ),
+    "an extractor with half of the gradient": (
+        [("(values + 1) / 2", "(values / 2 + values.detach() / 2 + 1) / 2")],
+        "extractor mean",
+        {"E-GRADIENTS": "and finite differences"},
+    ),
+    "an extractor with a gradient that is not finite": (
+        [("(values + 1) / 2", "((values + 1) ** 2 + 0 * (values - values.detach()).abs().sqrt()) ** 0.5 / 2")],
+        "extractor mean",
+        {"E-GRADIENTS": "non-finite values"},
+    ),
+    "an extractor of a modality that is not installed": (
+        [('"extractor", "mean", "mean")', '"extractor", "mean", "mean", modality="acme/scans")')],
+        "extractor mean",
+        {"E-FEATURES": "unknown modality", "E-GRADIENTS": "unknown modality"},
     ),
     "an extractor with other classes than logits": (
         [('"extractor", "mean", "mean")', '"extractor", "mean", "mean", classes=("cat", "dog"))')],
@@ -409,7 +449,7 @@ FAULTS = {
     "a modality that is not installed": (
         [('modalities=("points",)', 'modalities=("pointz",)')],
         "metric gap",
-        {"V-STATES": "unknown modality", "V-IDEAL": "unknown modality"},
+        dict.fromkeys(("V-STATES", "V-IDEAL", "V-LEAST"), "unknown modality"),
     ),
     "a need that does not exist": (
         [('{"features", "samples"}', '{"features", "images"}')],

@@ -57,6 +57,28 @@ RIGHT: dict[str, tuple[str, Changes, str, str]] = {
     ),
     "vectors": ("conforming", ((OWN, f"{OWN} shapes=((7,),),"),), "recipe local/own", "R-RUN R-SAMPLES"),
     "volumes": ("conforming", ((OWN, f"{OWN} shapes=((1, 4, 4, 4),),"),), "recipe local/own", "R-RUN R-SAMPLES"),
+    # --- extractors of other samples than images
+    "an extractor of sounds": (
+        "conforming",
+        (
+            ('"extractor", "mean", "mean")', '"extractor", "mean", "mean", modality="audio", shapes=((1, 99),))'),
+            (
+                "values.float() / 255 if x.dtype == torch.uint8 else (values + 1) / 2",
+                "values / 32768 if x.dtype == torch.int16 else values",
+            ),
+        ),
+        "extractor local/mean",
+        "E-FEATURES E-GRADIENTS E-CLASSES E-WEIGHTS",
+    ),
+    "an extractor of tokens, which have no gradient": (
+        "conforming",
+        (
+            ('"extractor", "mean", "mean")', '"extractor", "mean", "mean", modality="text")'),
+            ("values.float() / 255 if x.dtype == torch.uint8 else (values + 1) / 2", "values.float()"),
+        ),
+        "extractor local/mean",
+        "E-FEATURES E-GRADIENTS E-CLASSES E-WEIGHTS",
+    ),
     # --- discriminators that start later
     "a learning rate that is 0 for the first half": (
         "late",

@@ -110,6 +110,13 @@ def test_a_run_has_previews_native_files_and_an_animation(run: Path) -> None:
     assert (run / "samples.html").read_text().count("<pre>") == 8
 
 
+def test_its_memory_is_estimated(site: Path) -> None:
+    shown = zoo(site, "train", "chess", *SETTINGS, "--dry-run", "--out", "estimated").stdout
+    assert "not estimated" not in shown
+    assert re.search(r"memory +this run needs about [0-9,.]+ MiB of memory, and .* free on cpu", shown)
+    assert re.search(r"step [0-9,.]+ MiB, sampling [0-9,.]+ MiB", shown)
+
+
 def test_the_generator_states_the_modality(run: Path) -> None:
     with safe_open(run / "generator.safetensors", "pt") as file:
         assert "chess/position" in json.dumps(dict(file.metadata()))
@@ -208,6 +215,54 @@ def test_without_the_package_a_run_names_it(site: Path, run: Path, tmp_path: Pat
 
 
 # --- evaluation -------------------------------------------------------------------------------------------------------
-# Components of the kind `metric` are not measured by runs yet. Once they are, this section has to test the recipe's
-# default `metrics="kings"` in metrics.jsonl of `run` (step 0 included), `zoo eval run --metrics kings --json` with its
-# protocol, `zoo eval each/ --against endgames`, `--until "kings>=0.5"`, and the value in report and TensorBoard.
+
+
+def test_its_metric_is_measured_in_training_and_selects_the_best(site: Path, run: Path) -> None:
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert {line["name"] for line in lines} == {"kings"}
+    assert lines[0]["step"] == 0
+    assert lines[-1]["step"] == STEPS
+    assert all(0 <= line["value"] <= 1 for line in lines)
+    stamp = lines[-1]["protocol"]
+    assert (stamp["metric"], stamp["extractor"], stamp["reference"]) == ("kings", "", "")
+    assert stamp["versions"]["aigc-zoo-chess"]
+    assert (run / "generator-best.safetensors").exists()
+    zoo(site, "report", str(run), "--out", "kings.html")
+    assert "one king each" in (site.parent / "kings.html").read_text()
+
+
+def test_zoo_eval_measures_runs_and_files(site: Path, run: Path) -> None:
+    def values(*words: str) -> dict[str, float]:
+        found = json.loads(zoo(site, "eval", *words, "--json").stdout)["metrics"]
+        return {record["name"]: record["value"] for record in found}
+
+    trained = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()][-1]["value"]
+    assert values(str(run)) == {"kings": trained}
+    assert values(str(run), "--metrics", "all") == {"kings": trained}
+    zoo(site, "sample", str(run), "-n", "64", "--out", "evaluated.fen")
+    boards = [line.split()[0] for line in fens(site.parent / "evaluated.fen")]
+    right = sum(board.count("K") == board.count("k") == 1 for board in boards) / len(boards)
+    words = ("--against", "endgames", "--metrics", "kings")
+    (site.parent / "evaluated").mkdir()
+    (site.parent / "evaluated.fen").rename(site.parent / "evaluated" / "all.fen")
+    assert values("evaluated", *words) == {"kings": right}
+
+
+def test_a_target_on_its_metric_ends_training(site: Path) -> None:
+    done = zoo(site, "train", "chess", *SETTINGS, "--until", "kings>=0", "--out", "target")
+    assert json.loads((site.parent / "target" / "finished.json").read_text())["reason"] == "target"
+    assert "kings" in done.stderr
+
+
+def test_quality_is_compared_by_its_metric(site: Path) -> None:
+    words = ("chess/chess", "--images", "640", "--seeds", "1", "--out", "cells", "--json", "quality.json")
+    zoo(site, "bench", "quality", *words)
+    (entry,) = json.loads((site.parent / "quality.json").read_text())["entries"]
+    assert entry["metric"] == "kings"
+
+
+def test_a_metric_of_another_modality_is_refused(site: Path) -> None:
+    command = [sys.executable, "-m", "aigc_zoo", "train", "vanilla", "--data", "ring", "--metrics", "chess/kings"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment(site), cwd=site.parent, timeout=120)
+    assert done.returncode == 3, done.stderr
+    assert "it measures chess/position, and ring holds points" in done.stderr

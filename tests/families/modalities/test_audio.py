@@ -105,6 +105,23 @@ def test_long_recordings_are_cut_into_several_samples() -> None:
     assert not found[4, 0, 800:].any()  # silence after a short one
 
 
+def test_what_follows_the_last_whole_sample_is_noted() -> None:
+    def notes(*seconds: float, length: float = 0.25) -> list[str]:
+        scans = [wav.Header(RATE, round(one * RATE), 1) for one in seconds]
+        return [*AUDIO.notes(scans, AUDIO.plan(scans, seconds=length))]
+
+    assert notes(1.0, 0.1, 0.25) == [], "whole samples, and shorter ones, which are padded"
+    (one,) = notes(1.1, 0.1)
+    assert one == "left out 0.1 s at the end of 1 recording, after the last whole sample of 0.25 s (--data.seconds)"
+    (two,) = notes(0.3, 1_000.2)
+    assert two.startswith("left out 0.25 s at the ends of 2 recordings")
+    (long,) = notes(3_599.0, length=300.0)
+    assert long.startswith("left out 299 s at the end")
+    scans = [wav.Header(RATE, 800, 1)] * 30 + [wav.Header(RATE, 1_500, 1)]
+    (default,) = AUDIO.notes(scans, AUDIO.plan(scans))
+    assert default.startswith("left out 0.0595 s"), "also where the length is chosen by the data"
+
+
 def test_samples_survive_a_file() -> None:
     found, spec = read(encoded(tone(0.128)))
     again, _ = read(AUDIO.one[".wav"](found[0], spec), seconds=spec.shape[1] / RATE)

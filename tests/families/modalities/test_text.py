@@ -40,6 +40,22 @@ def test_windows_have_the_whole_text_line_breaks_included() -> None:
     assert "\n" in spec.symbols
 
 
+@pytest.mark.parametrize(
+    ("files", "rest"),
+    [
+        (("abcdefgh",), 0),
+        (("abc",), 0),
+        (("abcdefghi",), 1),
+        (("\nab\n\ncdefg", "abcdefghij", "a", "abcd\nefgh\nijklmnop\n"), 1 + 2 + 2),
+    ],
+)
+def test_what_follows_the_last_whole_window_of_a_file_is_noted(files: tuple[str, ...], rest: int) -> None:
+    scans = [scan for file in files for scan in TEXT.scan(io.BytesIO(file.encode()), "a.txt")]
+    said = f"left out {rest} character{'s' if rest > 1 else ''} after the last whole window of 8 (--data.length)"
+    assert TEXT.notes(scans, TEXT.plan(scans, length=8)) == ([said] if rest else [])
+    assert TEXT.notes(scans, TEXT.plan(scans)) == [], "whole lines"
+
+
 def test_jsonl_is_read_by_its_text() -> None:
     lines = "\n".join(json.dumps({"text": text, "id": 1}) for text in ("a\nb", "caf\u00e9"))
     rows, spec = read(lines, name="a.JSONL")

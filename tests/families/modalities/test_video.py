@@ -64,6 +64,8 @@ def test_clips_are_cut_or_extended_to_a_common_length() -> None:
     scans = [Header(16, 16, 9, 10.0, True), Header(16, 16, 3, 10.0, True)]
     assert VIDEO.conversion(scans, spec) == "cut or extended to 4 frames"
     assert VIDEO.plan(scans).shape[1] == 3
+    assert VIDEO.notes(scans, spec) == ["left out 1 frame after the last whole clip of 4 (--data.frames)"]
+    assert VIDEO.notes(scans[1:], spec) == [], "a short clip loses nothing"
 
 
 def test_clips_of_several_sizes_become_squares() -> None:

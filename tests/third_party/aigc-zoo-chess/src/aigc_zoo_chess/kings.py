@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from aigc_zoo.modality import Measured, Metric, Value, View
+from aigc_zoo.metric import Measured, Metric, Value, View
 
 from .position import PIECES
 

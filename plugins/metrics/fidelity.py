@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from types import MappingProxyType
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from aigc_zoo.errors import ConfigError, DataError
-from aigc_zoo.metrics.kinds import KID_LEAST, remedy, shortage
-from aigc_zoo.metrics.protocol import versions_of
+from aigc_zoo.game import Spec
+from aigc_zoo.metric import Measured, Metric, Value, View
 
 
 class Library(NamedTuple):
@@ -24,18 +23,6 @@ class Library(NamedTuple):
     kid: Callable[..., dict[str, float]]
     isc: Callable[..., dict[str, float]]
     prc: Callable[..., dict[str, float]]
-
-
-class Value(NamedTuple):
-    """A metric's value, its 95 % interval where there is one, and the settings that belong to its protocol.
-
-    `data` is what alarms are relative to: under "value" the value of equally many real samples, measured the same way.
-    """
-
-    value: float
-    interval: tuple[float, float] | None = None
-    settings: Mapping[str, Any] = MappingProxyType({})
-    data: Mapping[str, float] = MappingProxyType({})
 
 
 def library() -> Library:
@@ -50,10 +37,9 @@ def library() -> Library:
         from torch_fidelity.metric_kid import kid_features_to_metric
         from torch_fidelity.metric_prc import prc_features_to_metric
     except Exception as error:
-        found = versions_of("torchvision")
         raise ConfigError(
             f"metrics need torch-fidelity, whose import failed: {' '.join(str(error).split())[:160]}\n"
-            f"installed are torch {found['torch']} and torchvision {found['torchvision']}, which must match: "
+            f"installed are torch {_version('torch')} and torchvision {_version('torchvision')}, which must match: "
             "python -m pip install --upgrade torch torchvision"
         ) from error
     return Library(
@@ -65,35 +51,102 @@ def library() -> Library:
     )
 
 
-@dataclass(frozen=True)
-class Statistics:
-    """Mean (D,) and covariance (D, D) of the features of `num` samples."""
+def _version(distribution: str) -> str:
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def refuses(spec: Spec) -> str:
+    """Why torch-fidelity cannot be used, "" if it can."""
+    try:
+        library()
+    except ConfigError as error:
+        return str(error)
+    return ""
+
+
+KID_LEAST = 1_000
+"""The usual size of a subset for KID."""
+
+
+def fid() -> Metric:
+    """Frechet distance of two Gaussians (Heusel et al., 2017, equation 6). With no more samples than features the
+    covariance is singular, and the distance far too large: it was 1.80 for 0 at 20 samples and 64 features.
+    """
+    return Metric(
+        (Value("fid", "FID", "lower", 0.0, ratio=True),),
+        lambda view: {"fid": Measured(frechet(statistics(view.features()), reference_statistics(view)))},
+        least=lambda dimensions: dimensions + 1,
+        fewest=2,
+        refuses=refuses,
+    )
+
+
+def kid() -> Metric:
+    """Squared MMD of features with a cubic kernel (Binkowski et al., 2018), unbiased at any number of samples."""
+    return Metric(
+        (Value("kid", "KID", "lower", 0.0, unbiased=True),),
+        lambda view: {"kid": kid_of(view.features(), view.features("reference"))},
+        least=lambda dimensions: KID_LEAST,
+        fewest=4,
+        refuses=refuses,
+    )
+
+
+def isc() -> Metric:
+    """Inception Score (Salimans et al., 2016) of the logits of the samples alone."""
+    return Metric(
+        (Value("isc", "Inception Score", "higher", ratio=True),),
+        lambda view: {"isc": inception_score(view.logits())},
+        needs=frozenset({"logits"}),
+        least=lambda dimensions: 2,
+        fewest=2,
+        refuses=refuses,
+    )
+
+
+def prc() -> Metric:
+    """Precision and recall (Kynkaanniemi et al., 2019) against as many reference samples as there are samples."""
+
+    def measure(view: View) -> Mapping[str, Measured]:
+        found = precision_recall(view.features(), view.features("reference", view.num))
+        return dict(zip(("precision", "recall"), found, strict=True))
+
+    values = (Value("precision", "precision", "higher", scale=1.0), Value("recall", "recall", "higher", scale=1.0))
+    return Metric(values, measure, least=lambda dimensions: 4, fewest=4, refuses=refuses)
+
+
+# --- statistics -------------------------------------------------------------------------------------------------------
+
+
+class Statistics(NamedTuple):
+    """Mean (D,) and covariance (D, D) of features."""
 
     mu: Tensor
     sigma: Tensor
-    num: int
 
 
-def statistics(features: Tensor, what: str = "samples", *, few: bool = False) -> Statistics:
+def statistics(features: Tensor, what: str = "samples") -> Statistics:
     """Mean and covariance of features (N, D), as torch-fidelity computes them; float32 features keep a float32 mean.
 
-    Raises DataError for N <= D unless `few`, for N < 2, and for non-finite features.
+    Raises DataError for non-finite features.
     """
-    count, dimensions = features.shape
-    require("fid", count, what, dimensions, few=few)
     if not bool(torch.isfinite(features).all()):
         raise DataError(f"the features of these {what} are not finite: check the samples for NaN and infinity")
     found = library().statistics(features.cpu())
-    return Statistics(torch.from_numpy(found["mu"]), torch.from_numpy(found["sigma"]), count)
+    return Statistics(torch.from_numpy(found["mu"]), torch.from_numpy(found["sigma"]))
 
 
-def require(group: str, count: int, what: str, features: int = 0, *, few: bool = False) -> None:
-    """Raise DataError for too few samples. For N <= D the covariance is singular and FID far too large.
+def reference_statistics(view: View) -> Statistics:
+    """Those of the reference, computed once and cached."""
 
-    It was 1.80 for 0 at N = 20, D = 64.
-    """
-    if reason := shortage(group, count, what, features, few=few):
-        raise DataError(f"{reason}\n{remedy(group, count, 'use more samples', few=few)}")
+    def compute() -> Mapping[str, Tensor]:
+        return statistics(view.features("reference"), "reference samples")._asdict()
+
+    found = view.cached("statistics", compute)
+    return Statistics(found["mu"], found["sigma"])
 
 
 def frechet(generated: Statistics, reference: Statistics) -> float:
@@ -116,7 +169,7 @@ SEED = 2020
 """Seed of the subsets and the shuffle, torch-fidelity's default."""
 
 
-def kid(generated: Tensor, reference: Tensor) -> Value:
+def kid_of(generated: Tensor, reference: Tensor) -> Measured:
     """KID: squared MMD of features (N, D), (M, D) with a cubic kernel, the mean over random subsets.
 
     Binkowski et al., 2018. The estimate is unbiased at any N, so it may be just below 0. The interval is the sampling
@@ -131,10 +184,11 @@ def kid(generated: Tensor, reference: Tensor) -> Value:
     )
     value = _finite(found["kernel_inception_distance_mean"], "KID")
     error = 1.96 * found["kernel_inception_distance_std"] * math.sqrt(size / (least - size))
-    return Value(value, (value - error, value + error), {"subsets": KID_SUBSETS, "subset_size": size, "rng_seed": SEED})
+    settings = {"subsets": KID_SUBSETS, "subset_size": size, "rng_seed": SEED}
+    return Measured(value, (value - error, value + error), settings)
 
 
-def inception_score(logits: Tensor) -> Value:
+def inception_score(logits: Tensor) -> Measured:
     """Inception Score exp E KL(p(y | x) || p(y)) of logits (N, classes), mean over ten splits (Salimans et al., 2016).
 
     The interval is that of the mean over the splits.
@@ -143,10 +197,10 @@ def inception_score(logits: Tensor) -> Value:
     found = library().isc(logits, splits, True, SEED)
     value = _finite(found["inception_score_mean"], "Inception Score")
     error = 1.96 * found["inception_score_std"] / math.sqrt(max(1, splits - 1))
-    return Value(value, (value - error, value + error), {"splits": splits, "rng_seed": SEED})
+    return Measured(value, (value - error, value + error), {"splits": splits, "rng_seed": SEED})
 
 
-def precision_recall(generated: Tensor, reference: Tensor) -> tuple[Value, Value]:
+def precision_recall(generated: Tensor, reference: Tensor) -> tuple[Measured, Measured]:
     """Fractions of samples within the data manifold and of data within the samples' (Kynkaanniemi et al., 2019)."""
     if min(len(generated), len(reference)) <= PRC_NEIGHBOURS:
         raise DataError(f"precision and recall need more than {PRC_NEIGHBOURS} samples and reference samples")
@@ -154,7 +208,7 @@ def precision_recall(generated: Tensor, reference: Tensor) -> tuple[Value, Value
         generated, reference, prc_neighborhood=PRC_NEIGHBOURS, prc_batch_size=10_000, save_cpu_ram=True, verbose=False
     )
     settings = {"neighbours": PRC_NEIGHBOURS}
-    return Value(found["precision"], None, settings), Value(found["recall"], None, settings)
+    return Measured(found["precision"], None, settings), Measured(found["recall"], None, settings)
 
 
 def _finite(value: float, what: str) -> float:

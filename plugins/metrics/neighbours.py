@@ -1,14 +1,18 @@
-"""Coverage metrics: modes, density and coverage, near-duplicates and memorization of training samples."""
+"""Density and coverage, variance, near-duplicates and memorization: distances between features."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from aigc_zoo.errors import DataError
+from aigc_zoo.metric import Measured, Metric, Record, Value, View
+
+from .fidelity import reference_statistics, refuses
 
 NEIGHBOURS = 5
 """Neighbours for density and coverage, as proposed by Naeem et al., 2020."""
@@ -22,57 +26,106 @@ REPEATS = 0.1
 FEW = 2_048
 """Number of training samples from which the distance of near-duplicates is estimated for the training gap."""
 
-LEAST, SIGMAS = 20, 3.0
-"""A mode of a mixture counts as found with this many of about 2,500 points within this many standard deviations."""
+DUPLICATES, VARIANCE_RATIO, GAP, CROWDING = 0.1, 1 / 3, 0.5, 3.0
+"""Thresholds of the warnings, relative to the values of real samples.
+
+A tenth more near-duplicates, three times as many of each sample, a third of the variance or half of the distance to
+training samples are far beyond chance. Real images of a single digit of MNIST have 0.09 to 0.30 of the variance; early
+samples of a generator that draws all ten digits were measured from 0.42 on.
+"""
+
+ENOUGH = 20
+"""With fewer samples, or fewer of the data, the rate of near-duplicates is chance."""
+
+REAL_DUPLICATES = 0.01
 
 
-def mode_counts(points: Tensor, centres: Tensor, std: float, *, sigmas: float = SIGMAS) -> Tensor:
-    """Count the points (N, d) within `sigmas * std` of their nearest centre (modes, d). Returns counts (modes,).
+def dac() -> Metric:
+    """Density and coverage (Naeem et al., 2020) against as many reference samples as there are samples."""
 
-    Points that are near no centre and non-finite points are not counted.
-    """
-    counts = torch.zeros(len(centres), dtype=torch.int64)
-    radius = sigmas * std
-    for chunk in torch.split(points.detach().cpu().double(), 4_096):
-        distance, nearest = torch.cdist(chunk, centres.cpu().double()).min(1)
-        counts += torch.bincount(nearest[distance <= radius], minlength=len(centres))
-    return counts
+    def measure(view: View) -> Mapping[str, Measured]:
+        values = density_coverage(view.features(), view.features("reference", view.num))
+        settings = {"neighbours": NEIGHBOURS}
+        return {name: Measured(one, None, settings) for name, one in zip(("density", "coverage"), values, strict=True)}
 
-
-def mixture_of(points: Tensor, labels: Tensor, modes: int) -> tuple[Tensor, float]:
-    """Estimate the centres (modes, d) and the common standard deviation of a mixture from labelled points (N, d).
-
-    The centres are the means per label, the deviation is the root mean square distance to them per coordinate. With
-    50,000 points around 8 centres the error of a mean is about a hundredth of the deviation.
-    """
-    points = points.double()
-    counts = torch.bincount(labels, minlength=modes).clamp(min=1)
-    centres = torch.zeros(modes, points.shape[1], dtype=torch.float64).index_add_(0, labels, points) / counts[:, None]
-    return centres, float((points - centres[labels]).square().mean().sqrt())
+    values = (Value("density", "density", "higher", scale=1.0), Value("coverage", "coverage", "higher", scale=1.0))
+    return Metric(values, measure, least=lambda dimensions: 6, fewest=6)
 
 
-def divergence(counts: Tensor, expected: Tensor | None = None) -> float:
-    """KL(p || q) in nats, where p is `counts` (modes,) normalized and q is `expected` normalized, uniform if None.
+def variance_ratio() -> Metric:
+    """Variance of features over that of the reference, and of as many reference samples."""
 
-    The result is infinite if all counts are zero or if a mode with samples has no expected ones. It is biased upwards
-    by about (modes - 1) / 2N, so only equal numbers of samples compare.
-    """
-    p = counts.double()
-    q = torch.ones_like(p) if expected is None else expected.double()
-    if not float(p.sum()):
-        return float("inf")
-    p, q = p / p.sum(), q / q.sum()
-    support = p > 0
-    return float((p[support] * (p[support] / q[support]).log()).sum())
+    def measure(view: View) -> Mapping[str, Measured]:
+        total = reference_statistics(view).sigma.trace()
+        ratio, data = (
+            float(values.double().var(0).sum() / total)
+            for values in (view.features(), view.features("reference", view.num))
+        )
+        return {"variance-ratio": Measured(ratio, data={"value": data})}
+
+    value = Value("variance-ratio", "variance ratio", "near", 1.0, low_variance, "low variance")
+    return Metric((value,), measure, least=lambda dimensions: 2, fewest=2, coarse=True, refuses=refuses)
 
 
-def expected_missing(counts: Tensor, num: int, total: int, least: int) -> float:
-    """The mean number of modes that `num` real samples miss, from the counts (modes,) of `total` real samples.
+def duplicates() -> Metric:
+    """Fraction of samples with a near-duplicate among the samples, and of as many reference samples."""
 
-    A mode is missed by fewer than `least` samples; their number has a Poisson distribution.
-    """
-    rates = counts.double() * (num / max(1, total))
-    return float(torch.special.gammaincc(torch.tensor(float(least), dtype=torch.float64), rates).sum())
+    def measure(view: View) -> Mapping[str, Measured]:
+        found = near_duplicates(view.features(), view.features("reference", view.num))
+        data = {"value": found.data} | ({"crowding": found.crowding} if found.data > REPEATS else {})
+        return {"duplicates": Measured(found.rate, settings={"near": NEAR}, data=data)}
+
+    title = "near-duplicates"
+    value = Value("duplicates", title, "lower", REAL_DUPLICATES, many_duplicates, title, scale=1.0)
+    return Metric((value,), measure, least=lambda dimensions: 2, fewest=2, coarse=True)
+
+
+def memorization() -> Metric:
+    """Median distance to the nearest training sample over that of held-out samples (after Meehan et al., 2020)."""
+
+    def measure(view: View) -> Mapping[str, Measured]:
+        return {"gap": Measured(training_gap(view.features(), view.features("reference"), view.features("held_out")))}
+
+    value = Value("gap", "training gap", "near", 1.0, memorized, "memorization")
+    return Metric((value,), measure, needs=frozenset({"features", "held_out"}), coarse=True)
+
+
+# --- warnings ---------------------------------------------------------------------------------------------------------
+
+
+def of_data(record: Record, key: str, default: float) -> float:
+    """What a record states of equally many real samples; records of earlier versions state nothing."""
+    data = record.get("data")
+    value = data.get(key) if isinstance(data, Mapping) else None
+    return float(value) if isinstance(value, int | float) else default
+
+
+def many_duplicates(rate: float, record: Record) -> str:
+    """The sentence for samples that repeat more than the data."""
+    stamp = record.get("protocol", {})
+    if min(stamp.get("num", ENOUGH), stamp.get("reference_num", ENOUGH)) < ENOUGH:
+        return ""
+    data, crowding = of_data(record, "value", 0.0), of_data(record, "crowding", 1.0)
+    least = DUPLICATES + max(0.0, data - REAL_DUPLICATES)
+    if rate > least:
+        return f"collapse: {rate:.0%} of the samples are near-duplicates" + (
+            f", and {data:.0%} of the data" if data > DUPLICATES else ""
+        )
+    if rate > DUPLICATES and crowding > CROWDING:
+        return f"collapse: samples repeat {crowding:,.1f} times as often as the data, which repeat by nature"
+    return ""
+
+
+def low_variance(ratio: float, record: Record) -> str:
+    """The sentence for samples that vary far less than the data."""
+    below = ratio < VARIANCE_RATIO * of_data(record, "value", 1.0)
+    return f"collapse: the samples have {ratio:.0%} of the data's variance" if below else ""
+
+
+def memorized(gap: float, record: Record) -> str:
+    """The sentence for samples that are much nearer to training samples than held-out ones are."""
+    text = f"memorization: samples are {gap:.0%} as far from the training images as held-out images are"
+    return text if gap < GAP else ""
 
 
 # --- distances between features ---------------------------------------------------------------------------------------
