@@ -19,21 +19,17 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import measure
 import torch
-from torch import Tensor
 
 from aigc_zoo import load_run, plugins
 from aigc_zoo.data import resolve
 from aigc_zoo.data.pool import Pool
-from aigc_zoo.metrics.similarity import psnr, ssim
-from aigc_zoo.run.evaluation_samples import EVALUATION_SEED, evaluation_samples, evaluation_seed, quantized
-from aigc_zoo.run.held_out import inputs_of
 
 HERE = Path(__file__).resolve().parent
 DATA, SPLIT = "digits-edges", "test"
@@ -44,11 +40,10 @@ SHOWN, SCALE = 12, 2
 
 SEEDS = (0, 1, 2)
 VARIANTS: Mapping[str, Sequence[str]] = {"pix2pix": (), "L1-only": ("--adversarial", "0")}
-FEATURES = ("kid", "fid", "prc")
-"""Metrics of features, as `zoo eval` computes them."""
-
-PAIRS: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {"psnr": psnr, "ssim": ssim}
-"""Metrics of a sample and the real image of its pair, one value per pair."""
+METRICS = ("kid", "fid", "prc", "psnr", "ssim")
+VALUES = ("kid", "fid", "precision", "recall", "psnr", "ssim")
+NUM = 2_000
+"""Samples of the held-out split."""
 
 STUDENT = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 8: 2.365, 10: 2.262}
 """The 97.5 % quantile of Student's t for the mean of so many values."""
@@ -63,8 +58,7 @@ def measured(variant: str, seed: int, folder: Path) -> dict[str, Any]:
     subprocess.run([sys.executable, "-m", "aigc_zoo", *words, "--out", str(out), "--fresh"], check=True)
     seconds = time.perf_counter() - start
     run = load_run(out, device="cpu")
-    images, last = samples(out), run.log[-1]
-    real, fake = images["real"], images["fake"]
+    last = run.log[-1]
     return {
         "variant": variant,
         "seed": seed,
@@ -74,41 +68,23 @@ def measured(variant: str, seed: int, folder: Path) -> dict[str, Any]:
         "images": last["images"],
         "seconds": seconds,
         "training_seconds": last["seconds"],
-        "metrics": run.evaluate(split=SPLIT, num=len(fake), metrics=FEATURES, progress=False),
-        "pairs": {
-            name: {"mean": float(values.mean()), "standard_deviation": float(values.std()), "num": len(values)}
-            for name, values in ((name, similarity(fake, real)) for name, similarity in PAIRS.items())
-        },
+        "metrics": run.evaluate(split=SPLIT, num=NUM, metrics=METRICS, progress=False),
         "environment": environment,
     }
-
-
-def samples(run: Path) -> dict[str, Tensor]:
-    """The entries source and real of the held-out split, and its translations as they are evaluated; all uint8."""
-    generator = load_run(run, device="cpu").generator
-    split = resolve.load(plugins.catalogue(), DATA, wanted=generator.recipe.inputs)[SPLIT]
-    sampler = generator.sampler(
-        seed=evaluation_seed(EVALUATION_SEED), inputs=inputs_of(generator.recipe, split, torch.device("cpu"))
-    )
-    rows = Pool(split, "cpu").rows(torch.arange(len(split)))
-    source = (rows["source"] * 127.5 + 127.5).round().to(torch.uint8)
-    fake = torch.cat(list(evaluation_samples(sampler, split, len(split))))
-    return {"source": source, "real": quantized(rows["real"], split), "fake": fake}
 
 
 # --- the comparison ---------------------------------------------------------------------------------------------------
 
 
 def value(run: Mapping[str, Any], name: str) -> float:
-    """A metric of a run by its short name."""
-    if name in run["pairs"]:
-        return float(run["pairs"][name]["mean"])
-    return float(record(run, name)["value"])
+    """A metric of a run by its short name; results of commit 09e4b50 have those of pairs apart."""
+    pairs = run.get("pairs", {})
+    return float(pairs[name]["mean"] if name in pairs else record(run, name)["value"])
 
 
 def record(run: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """The record of a metric of features."""
-    found: Mapping[str, Any] = next(one for one in run["metrics"] if one["name"].startswith(f"{name}-"))
+    """The record of a metric by its short name."""
+    found: Mapping[str, Any] = next(one for one in run["metrics"] if f"{one['name']}-".startswith(f"{name}-"))
     return found
 
 
@@ -125,7 +101,7 @@ def compared(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     if [run["seed"] for run in ours] != [run["seed"] for run in base]:
         raise SystemExit("both variants need results of the same seeds")
     found = {}
-    for name in ("kid", "fid", "precision", "recall", *PAIRS):
+    for name in VALUES:
         differences = [value(one, name) - value(other, name) for one, other in zip(ours, base, strict=True)]
         mean = statistics.mean(differences)
         error = STUDENT[len(differences)] * statistics.stdev(differences) / math.sqrt(len(differences))
@@ -148,9 +124,11 @@ def figure(folder: Path, seed: int) -> None:
     """A row each of edges, L1-only, pix2pix and real images, the first held-out samples of a seed."""
     from PIL import Image
 
-    by = {variant: samples(folder / f"{variant}-{seed}") for variant in VARIANTS}
-    rows = (by["pix2pix"]["source"].expand(-1, 3, -1, -1), by["L1-only"]["fake"], by["pix2pix"]["fake"])
-    sheet = torch.stack([row[:SHOWN] for row in (*rows, by["pix2pix"]["real"])])
+    split = resolve.load(plugins.catalogue(), DATA, wanted=("source",))[SPLIT]
+    shown = Pool(split, "cpu").rows(torch.arange(SHOWN))
+    fakes = [load_run(folder / f"{variant}-{seed}", device="cpu").sample(SHOWN) for variant in reversed(VARIANTS)]
+    sheet = torch.stack([shown["source"].expand(-1, 3, -1, -1), *fakes, shown["real"]])
+    sheet = (sheet * 127.5 + 127.5).round().clamp(0, 255).to(torch.uint8)
     count, _, _, height, width = sheet.shape
     pixels = sheet.permute(0, 3, 1, 4, 2).reshape(count * height, SHOWN * width, 3)
     image = Image.fromarray(pixels.numpy())
@@ -178,7 +156,7 @@ def main() -> None:
     found = compared(stored)
     result = {"what": "pix2pix minus L1-only", "command": "python benchmarks/pix2pix.py", "differences": found}
     (RESULTS / "comparison.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    figure(given.folder, given.seeds[0])
+    figure(given.folder, SEEDS[0])
     for name, one in found.items():
         print(f"{name:<10} {one['mean']:+.4g} {[round(end, 4) for end in one['interval_95']]}")
 
