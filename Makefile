@@ -25,6 +25,7 @@ check:
 	python tools/api_snapshot.py --check
 	python tools/results_table.py --check
 	python tools/speed_table.py --check
+	python tools/pix2pix_table.py --check
 	python tools/reliability.py --check
 	python tools/words.py
 
@@ -45,6 +46,7 @@ docs:
 	python tools/api_snapshot.py
 	python tools/results_table.py
 	python tools/speed_table.py
+	python tools/pix2pix_table.py
 	python tools/reliability.py --table
 
 bench:

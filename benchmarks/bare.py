@@ -83,8 +83,9 @@ class Bare:
     def batch(self) -> Mapping[str, Tensor]:
         rows = torch.randint(len(self.fields["real"]), (self.batch_size,), device=self.device)
         batch = dict(self.decode({name: field[rows] for name, field in self.fields.items()}, self.uniform))
-        if batch["real"].ndim == 4:
-            batch["real"] = batch["real"].contiguous(memory_format=torch.channels_last)
+        for name, value in batch.items():
+            if value.ndim == 4:
+                batch[name] = value.to(memory_format=torch.channels_last)
         with torch.device(self.device):
             noise = self.recipe.draw(batch)
         t = torch.full((), self.steps_done / self.steps, device=self.device)

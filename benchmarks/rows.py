@@ -145,7 +145,10 @@ def recipes() -> list[str]:
 
 
 def bare(precision: str, most: int, only: str | None = None) -> dict[str, Any]:
-    """The engine's step against the bare loop's, in one process, for every recipe with its data and batch size."""
+    """The engine's step against the bare loop's, in one process, for every recipe with its data and batch size.
+
+    `only` is the name of a single recipe.
+    """
     found = {name: _against_bare(name, precision, most) for name in recipes() if only in (None, name)}
     worst = min(found, key=lambda name: found[name]["median"])
     return {
@@ -302,6 +305,12 @@ ROWS: dict[str, tuple[str, str, Callable[[int], dict[str, Any]]]] = {
         lambda most: bare("fp32", most),
     ),
     "bare-auto": ("the same with `--precision auto`", "0.98 x", lambda most: bare("auto", most)),
+    "bare-pix2pix-fp32": (
+        "`pix2pix`, whose samples have inputs, against its bare loop, float32",
+        "0.98 x",
+        lambda most: bare("fp32", most, "pix2pix"),
+    ),
+    "bare-pix2pix-auto": ("the same with `--precision auto`", "0.98 x", lambda most: bare("auto", most, "pix2pix")),
     "guard": ("a step with its look for values that are not finite, against one without", "1.01 x at most", guard),
     "startup": ("first step of `zoo train dcgan --steps 1` beyond importing torch and torchvision", "+1.5 s", startup),
     "second-start": ("first step on the CIFAR zip, read before, beyond the same from memory", "+0.3 s", second_start),
@@ -322,7 +331,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="the file to write, instead of results/speed/ROW.json")
     given = parser.parse_args()
     if given.row is None:
-        print("\n".join(f"{name:<14} {what} (at least {least})" for name, (what, least, _) in ROWS.items()))
+        print("\n".join(f"{name:<18} {what} (at least {least})" for name, (what, least, _) in ROWS.items()))
         return
     what, least, run = ROWS[given.row]
     calm()

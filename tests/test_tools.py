@@ -84,6 +84,64 @@ def test_a_metric_without_its_protocol_is_refused(change: dict[str, Any], reason
     assert any(reason in problem for problem in script("tools/results_table.py").problems(bad))
 
 
+# --- the table of pix2pix ---------------------------------------------------------------------------------------------
+
+
+def pix2pix_results(folder: Path, **environment: Any) -> None:
+    """Results of two seeds, in which pix2pix has the lower KID, and their comparison."""
+    known = {"processor": "A processor", "threads": 2, "load_before": 0.1, "cores": 2, "versions": {"torch": "2.15"}}
+    for variant, kid in (("pix2pix", 0.01), ("L1-only", 0.13)):
+        for seed in (0, 1):
+            values = {"kid": kid + seed / 1000, "fid": 1.0, "precision": 0.9, "recall": 0.5}
+            protocol = {"num": 2000, "split": "test", "extractor": "zoo/zoo-rgb32"}
+            run = {
+                "variant": variant,
+                "seed": seed,
+                "recipe": "zoo/pix2pix.digits-edges",
+                "steps": 10,
+                "images": 160,
+                "seconds": 100 + seed,
+                "metrics": [
+                    {
+                        "name": f"{name}-zoo-rgb32",
+                        "value": value,
+                        "interval": [value - 0.02, value + 0.02],
+                        "protocol": protocol,
+                    }
+                    for name, value in values.items()
+                ],
+                "pairs": {"psnr": {"mean": 20.0}, "ssim": {"mean": 0.8}},
+                "environment": {**known, "commit": "abc", "dirty": False, **environment},
+            }
+            (folder / f"{variant}-{seed}.json").write_text(json.dumps(run))
+
+
+def test_pix2pix_is_compared_seed_by_seed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    benchmark, tool = script("benchmarks/pix2pix.py"), script("tools/pix2pix_table.py")
+    pix2pix_results(tmp_path)
+    runs = [json.loads(path.read_text()) for path in sorted(tmp_path.glob("*.json"))]
+    found = benchmark.compared(runs)
+    assert found["kid"]["mean"] == pytest.approx(-0.12)
+    assert found["kid"]["interval_95"] == pytest.approx([-0.12, -0.12])
+    error = 0.02 * 2**0.5
+    assert found["kid"]["intervals_95_of_seeds"][1] == pytest.approx([-0.12 - error, -0.12 + error])
+    (tmp_path / "comparison.json").write_text(json.dumps({"differences": found}))
+    text = tool.table(*tool.load(tmp_path))
+    assert "| pix2pix | 0.0105 | 1.00 | 0.900 | 0.500 | 20.00 | 0.8000 | 100 to 101 |" in text
+    assert "-0.1200 (-0.1200 to -0.1200)" in text
+    assert "2,000 translations of held-out sources against the test split by `zoo-rgb32`" in text
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"), [({"dirty": True}, "files differed"), ({"commit": None}, "lacks commit")]
+)
+def test_an_unreliable_result_of_pix2pix_is_refused(tmp_path: Path, change: dict[str, Any], reason: str) -> None:
+    pix2pix_results(tmp_path, **change)
+    with pytest.raises(ValueError, match=reason):
+        script("tools/pix2pix_table.py").load(tmp_path)
+
+
 # --- continuous integration -------------------------------------------------------------------------------------------
 
 CASE = '<testcase classname="tests.data" name="test_mnist">{}</testcase>'

@@ -22,6 +22,8 @@ ROWS: Mapping[str, tuple[str, str]] = {
     "dcgan64-fp32": ("the same in float32", "1.1 x"),
     "bare-fp32": ("engine against a bare loop of the same mathematics, slowest recipe, float32", "0.98 x"),
     "bare-auto": ("the same with `--precision auto`", "0.98 x"),
+    "bare-pix2pix-fp32": ("`pix2pix`, whose samples have inputs, against its bare loop, float32", "0.98 x"),
+    "bare-pix2pix-auto": ("the same with `--precision auto`", "0.98 x"),
     "guard": ("a step with its look for values that are not finite, against one without, at most", "1.01 x"),
     "startup": ("first step of `zoo train dcgan --steps 1` beyond importing torch and torchvision", "+1.5 s"),
     "second-start": ("first step on the CIFAR zip, read before, beyond the same from memory", "+0.3 s"),

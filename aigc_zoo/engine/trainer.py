@@ -162,19 +162,23 @@ class Trainer:
         """The i-th batch of this step, the rows of this rank: real entries, noise, and the scalars `t` and `images`."""
         real = {key: self._cast(value) for key, value in self.source(self.step * self.recipe.rounds + i).items()}
         self._real_keys = tuple(real)
+        noise = {} if self.recipe.draw is Recipe.draw else self._noise(i, real)  # the default draws nothing
+        # Filled on the device, as a copy from the host would wait for it.
+        t = torch.full((), self.progress, dtype=self.dtype, device=self.device)
+        images = torch.full((), float(self.images), dtype=self.dtype, device=self.device)
+        return real | noise | {"t": t, "images": images}
+
+    def _noise(self, i: int, real: Batch) -> dict[str, Tensor]:
+        """The noise of the i-th batch of this step, the rows of this rank."""
         global_batch = {key: value[:1].expand(self.batch_size, *value.shape[1:]) for key, value in real.items()}
         # Noise is drawn for the global batch, on this device: the context slows down every call, so only if needed.
         on_device = nullcontext() if torch.get_default_device() == self.device else self.device
         with on_device:
             reseed(self.seed, self.step, i, "draw")
-            noise = {
+            return {
                 key: self._cast(value[self.shard] if value.shape[:1] == (self.batch_size,) else value)
                 for key, value in self.recipe.draw(global_batch).items()
             }
-        # Filled on the device, as a copy from the host would wait for it.
-        t = torch.full((), self.progress, dtype=self.dtype, device=self.device)
-        images = torch.full((), float(self.images), dtype=self.dtype, device=self.device)
-        return real | noise | {"t": t, "images": images}
 
     def _run_turns(self, losses: Sequence[Loss | None], inputs: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
         """All turns of a step and the EMA update. `inputs` are batches and counters; nothing waits for the device."""
