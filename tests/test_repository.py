@@ -302,6 +302,7 @@ def test_all_commands_of_the_guide_work(tmp_path: Path) -> None:
     (tmp_path / "my_gan.py").write_text(code(GUIDE, "class Generator"))
     (tmp_path / "my_game.py").write_text(code(GUIDE, "def my_game"))
     (tmp_path / "my_modality.py").write_text(code(GUIDE, "class Dna"))
+    (tmp_path / "my_metric.py").write_text(code(GUIDE, "def my_gap"))
     (tmp_path / "test_acme.py").write_text(code(GUIDE, "@parametrize_with_checks"))
     site = tmp_path / "site"
     env = {
