@@ -312,7 +312,7 @@ class Evaluator:
             }
 
     def _name(self, metric: Known, short: str) -> str:
-        extractor = self.extraction_of(metric).extractor
+        extractor, short = self.extraction_of(metric).extractor, metric.full(short)
         named = extractor is not None and metric.metric.needs & {"features", "logits"}
         return f"{short}-{extractor.name}" if named and extractor is not None else short
 
@@ -331,7 +331,7 @@ class Evaluator:
             own = metric.entry.distribution if metric.entry.file is None else metric.entry.namespace
             versions = {**versions, own: metric.entry.version}
         return protocol(
-            metric=short,
+            metric=metric.full(short),
             num=view.num,
             shape=self.reference.spec.shape,
             resize=self.reference.resize,

@@ -32,6 +32,10 @@ class Known:
     entry: Entry
     metric: Metric
 
+    def full(self, value: str) -> str:
+        """The name of a value in records: that of another package is preceded by its namespace."""
+        return value if self.entry.namespace == "zoo" else f"{self.entry.namespace}/{value}"
+
     @property
     def title(self) -> str:
         return " and ".join(value.title for value in self.metric.values)
@@ -58,11 +62,11 @@ class Metrics:
 
     @cached_property
     def values(self) -> Mapping[str, Value]:
-        """The values by name. Of equal names in several packages the zoo's count, else the first."""
+        """The values by their names in records."""
         found: dict[str, Value] = {}
         for known in self.by_name.values():
             for value in known.metric.values:
-                found.setdefault(value.name, value)
+                found.setdefault(known.full(value.name), value)
         return found
 
     def __getitem__(self, name: str) -> Known:

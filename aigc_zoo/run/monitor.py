@@ -34,7 +34,7 @@ REQUESTS = ("until", "eval_every", "eval_num")
 _COMPARE: Mapping[str, Callable[[float, float], bool]] = {
     "<=": operator.le, "<": operator.lt, ">=": operator.ge, ">": operator.gt,
 }  # fmt: skip
-_TARGET = re.compile(r"\s*([a-z][a-z0-9-]*)\s*(<=|<|>=|>)\s*([0-9.eE+-]+)\s*")
+_TARGET = re.compile(r"\s*([a-z][a-z0-9/_-]*)\s*(<=|<|>=|>)\s*([0-9.eE+-]+)\s*")
 
 
 @dataclass(frozen=True)
@@ -206,7 +206,7 @@ class Monitor:
         """How to measure the metric of `--until`, where the data have too few samples for it or no extractor."""
         if self.evaluator is None:
             return ""
-        name = re.match(r"\s*([a-z0-9-]*)", until)
+        name = re.match(r"\s*([a-z0-9/_-]*)", until)
         metric = next((one.name for one in self._measuring(name[1] if name else "")), "")
         shortage = self.evaluator.shortage(metric) if metric and not self.evaluator.unavailable_reason(metric) else None
         extractor = self.evaluator.extractor
@@ -215,7 +215,7 @@ class Monitor:
     def _measuring(self, value: str) -> list[Known]:
         """The metrics that compute a value."""
         found = self.metrics.of_samples(self.prepared.train.spec)
-        return [one for one in found if value in (one.name, *(info.name for info in one.metric.values))]
+        return [one for one in found if value in (one.name, *(one.full(info.name) for info in one.metric.values))]
 
     def _requested(self, names: str, evaluator: Evaluator) -> tuple[str, ...]:
         """The metrics that the run's settings name."""

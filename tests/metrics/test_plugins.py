@@ -198,9 +198,9 @@ def test_pairs_are_measured_on_inputs_of_the_split_that_is_evaluated(
 def test_training_measures_rows_too(run: Path) -> None:
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     last = {line["name"]: line["value"] for line in lines if line["step"] == 2}
-    assert list(last) == ["psnr", "rows", "light", "digits-zoo-grey28", "dimensions-zoo-grey28"]
-    assert last["rows"] == 100
-    assert last["dimensions-zoo-grey28"] == 128
+    assert list(last) == ["psnr", "local/rows", "local/light", "local/digits-zoo-grey28", "local/dimensions-zoo-grey28"]
+    assert last["local/rows"] == 100
+    assert last["local/dimensions-zoo-grey28"] == 128
     held_out = json.loads((run / "held_out.json").read_text())
     assert held_out["selected_by"] == "psnr on train"
     finals = {one["name"]: one["value"] for one in held_out["metrics"] if one["which"] == "final"}
@@ -248,9 +248,11 @@ def test_a_metric_of_another_package_is_named_by_its_id(found: plugins.Catalogue
     assert every[:4] == ("fid", "variance-ratio", "duplicates", "modes"), "those of the modality come first"
     assert name in every
     assert not any("broken" in one for one in every)
-    assert known.value("fid-zoo-grey28").title == "FID", "a name that two packages have is the zoo's"
-    assert known.value("light").better == "higher"
-    assert known.warnings([{"name": "light", "value": 0.5}]) == {"light": "too dark"}
+    assert known.value("fid-zoo-grey28").title == "FID"
+    assert known.value("local/fid").title == "another FID"
+    assert known.value("local/light").better == "higher"
+    assert known.warnings([{"name": "local/light", "value": 0.5}]) == {"local/light": "too dark"}
+    assert known.warnings([{"name": "light", "value": 0.5}, {"name": "local/gap-points", "value": 0.1}]) == {}
     with pytest.raises(UsageError, match="nonsense: unknown metric; choose from fid, variance-ratio"):
         known.named(("nonsense",), spec)
 
@@ -259,7 +261,7 @@ def test_a_metric_that_cannot_be_built_is_an_error_where_it_is_named_alone(found
     with pytest.raises(ConfigError, match=r"broken.*no such file"):
         evaluate(found, run, metrics=("broken",))
     names = {record["name"] for record in evaluate(found, run, metrics=("all",), allow_few=True)}
-    assert {"light", "rows", "psnr", "fid"} <= names, "fid is that of the plugin, since there is no extractor"
+    assert {"local/light", "local/rows", "psnr", "local/fid"} <= names
 
 
 def test_few_samples_are_refused_for_a_metric_without_features(found: plugins.Catalogue) -> None:
@@ -289,7 +291,7 @@ def test_samples_are_read_once_for_all_metrics_and_extractors(found: plugins.Cat
     records = evaluator.score(evaluator.generated(source), weights="files", seed=None)
     assert len(reads) == 1
     assert [record["name"] for record in records] == [
-        "variance-ratio-pixels", "light", "digits-zoo-grey28", "dimensions-zoo-grey28",
+        "variance-ratio-pixels", "local/light", "local/digits-zoo-grey28", "local/dimensions-zoo-grey28",
     ]  # fmt: skip
 
 

@@ -219,12 +219,12 @@ def test_without_the_package_a_run_names_it(site: Path, run: Path, tmp_path: Pat
 
 def test_its_metric_is_measured_in_training_and_selects_the_best(site: Path, run: Path) -> None:
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    assert {line["name"] for line in lines} == {"kings"}
+    assert {line["name"] for line in lines} == {"chess/kings"}
     assert lines[0]["step"] == 0
     assert lines[-1]["step"] == STEPS
     assert all(0 <= line["value"] <= 1 for line in lines)
     stamp = lines[-1]["protocol"]
-    assert (stamp["metric"], stamp["extractor"], stamp["reference"]) == ("kings", "", "")
+    assert (stamp["metric"], stamp["extractor"], stamp["reference"]) == ("chess/kings", "", "")
     assert stamp["versions"]["aigc-zoo-chess"]
     assert (run / "generator-best.safetensors").exists()
     zoo(site, "report", str(run), "--out", "kings.html")
@@ -237,19 +237,19 @@ def test_zoo_eval_measures_runs_and_files(site: Path, run: Path) -> None:
         return {record["name"]: record["value"] for record in found}
 
     trained = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()][-1]["value"]
-    assert values(str(run)) == {"kings": trained}
-    assert values(str(run), "--metrics", "all") == {"kings": trained}
+    assert values(str(run)) == {"chess/kings": trained}
+    assert values(str(run), "--metrics", "all") == {"chess/kings": trained}
     zoo(site, "sample", str(run), "-n", "64", "--out", "evaluated.fen")
     boards = [line.split()[0] for line in fens(site.parent / "evaluated.fen")]
     right = sum(board.count("K") == board.count("k") == 1 for board in boards) / len(boards)
     words = ("--against", "endgames", "--metrics", "kings")
     (site.parent / "evaluated").mkdir()
     (site.parent / "evaluated.fen").rename(site.parent / "evaluated" / "all.fen")
-    assert values("evaluated", *words) == {"kings": right}
+    assert values("evaluated", *words) == {"chess/kings": right}
 
 
 def test_a_target_on_its_metric_ends_training(site: Path) -> None:
-    done = zoo(site, "train", "chess", *SETTINGS, "--until", "kings>=0", "--out", "target")
+    done = zoo(site, "train", "chess", *SETTINGS, "--until", "chess/kings>=0", "--out", "target")
     assert json.loads((site.parent / "target" / "finished.json").read_text())["reason"] == "target"
     assert "kings" in done.stderr
 
@@ -258,7 +258,7 @@ def test_quality_is_compared_by_its_metric(site: Path) -> None:
     words = ("chess/chess", "--images", "640", "--seeds", "1", "--out", "cells", "--json", "quality.json")
     zoo(site, "bench", "quality", *words)
     (entry,) = json.loads((site.parent / "quality.json").read_text())["entries"]
-    assert entry["metric"] == "kings"
+    assert entry["metric"] == "chess/kings"
 
 
 def test_a_metric_of_another_modality_is_refused(site: Path) -> None:
