@@ -61,6 +61,8 @@ def _components(card: Mapping[str, Any], data: Mapping[str, Any]) -> Iterator[Re
     space = recipe.rpartition("/")[0] if isinstance(recipe, str) else ""
     slots = _mapping(card.get("slots")).values()
     references = [("recipe", recipe), ("dataset", data.get("reference")), ("extractor", card.get("extractor"))]
+    metrics = _mapping(card.get("run")).get("metrics")
+    references += [("metric", one) for one in (metrics.split(",") if isinstance(metrics, str) else ()) if "/" in one]
     references += [("", one) for chosen in slots for one in (chosen if isinstance(chosen, list | tuple) else (chosen,))]
     for kind, reference in references:
         if not isinstance(reference, str) or reference.startswith((".", "~", "/")):

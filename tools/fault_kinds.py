@@ -42,7 +42,7 @@ KINDS: tuple[Kind, ...] = (
             "a_path_is_recorded_as_an_absolute_path", "an_evaluation_uses_the_data_of_the_training"),
     ),
     Kind("an EMA averages what is no average", ("engine/test_ema.py",)),
-    Kind("classes are told apart by their number only", ("metrics/test_classifier.py",)),
+    Kind("classes are compared by their number only", ("metrics/test_classifier.py",)),
     Kind(
         "`--class` picks another class",
         _of("run/test_sample.py", "a_name_is_found_before_a_position", "what_is_no_class_is_refused",

@@ -21,6 +21,7 @@ from aigc_zoo.metrics.known import MORE_SAMPLES, Known, Metrics
 from aigc_zoo.metrics.protocol import protocol, versions_of
 from aigc_zoo.metrics.reference import Progress, Reference, dataset_batches
 from aigc_zoo.metrics.view import Extraction, SplitView
+from aigc_zoo.options import explain_errors
 
 __all__ = ["NUM", "REFERENCE_NUM", "Evaluator", "dataset_batches", "default_num"]
 
@@ -261,13 +262,15 @@ class Evaluator:
         read = {name for metric in metrics for name in metric.entries}
         return read | {"fake"} if read or any("samples" in metric.needs for metric in metrics) else set()
 
-    def generated(self, source: Source, num: int | None = None) -> Generated:
-        """The first `num` samples of a source, for `score`."""
+    def generated(self, source: Source, num: int | None = None, entries: Iterable[str] | None = None) -> Generated:
+        """The first `num` samples of a source, for `score`; `entries` are those that are read, by default by the chosen
+        metrics.
+        """
         count = self.num if num is None else num
         found = Generated(
             lambda: self._checked(source()),
             count,
-            self.entries,
+            self.entries if entries is None else entries,
             report=lambda done: self.progress("samples", done, count),
         )
         found.compute_features(self.extractors)
@@ -286,20 +289,37 @@ class Evaluator:
     def _stored_shape(self) -> torch.Size:
         return next(dataset_batches(self.reference, rows=torch.tensor([0]))).shape[1:]
 
-    def score(self, generated: Generated, *, weights: str, seed: int | None) -> list[dict[str, Any]]:
-        """Metrics of samples."""
+    def score(
+        self,
+        generated: Generated,
+        *,
+        weights: str,
+        seed: int | None,
+        failed: Callable[[str, ConfigError], None] | None = None,
+    ) -> list[dict[str, Any]]:
+        """Metrics of samples. `failed(name, error)` receives those whose plugin fails; without it the error is raised."""
         records: list[dict[str, Any]] = []
         for name in self.metrics:
             if shortage := self.shortage(name, generated.num):
                 raise DataError("\n".join(shortage))
-            records += self._records(self.installed.find(name), generated, weights, seed)
+            try:
+                records += self._records(self.installed.find(name), generated, weights, seed)
+            except ConfigError as error:
+                if failed is None:
+                    raise
+                failed(name, error)
         return records
 
     def _records(self, metric: Known, generated: Generated, weights: str, seed: int | None) -> Iterator[dict[str, Any]]:
         extraction = self.extraction_of(metric)
-        space = "" if metric.entry.namespace == "zoo" else f"{metric.entry.namespace}-"
+        # What another package caches is its own, and of this version or content of its file.
+        space = "" if metric.entry.namespace == "zoo" else f"{metric.entry.namespace}-{metric.entry.version}-"
         view = SplitView(extraction, self.reference, generated, few=bool(self.allow_few), space=space)
-        values = metric.metric.measure(view)
+        with explain_errors(metric.entry):
+            values = metric.metric.measure(view)
+            lacking = [value.name for value in metric.metric.values if not isinstance(values.get(value.name), Measured)]
+        if lacking:
+            raise ConfigError(f"metric {metric.entry.id} of {metric.entry.distribution} measures no {lacking[0]!r}")
         for value in metric.metric.values:
             found = values[value.name]
             yield {

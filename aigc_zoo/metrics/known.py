@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 
 from aigc_zoo.data.modalities import modality
 from aigc_zoo.discovery import Entry
@@ -42,46 +43,43 @@ class Known:
 
 
 class Metrics:
-    """The metrics of a catalogue, the zoo's first. Targets are imported when they are needed.
+    """The metrics of a catalogue, the zoo's first. What a package brings is imported when it is named or all are asked
+    for, so that no installed package costs time or an error in runs that do not use it.
 
-    A metric whose plugin raises is left out, and an error where it is named.
+    A metric whose plugin raises is left out of all, and an error where it is named.
     """
 
     def __init__(self, found: Catalogue) -> None:
         self.catalogue = found
+        self._loaded: dict[str, Known] = {}
 
-    @cached_property
-    def by_name(self) -> Mapping[str, Known]:
-        found = {}
-        for entry in self.catalogue.items("metric"):
-            try:
-                found[_name(entry)] = self._load(entry)
-            except ConfigError:
-                continue
+    def of_namespace(self, space: str = "*") -> list[Known]:
+        """Those of a namespace that can be built, by default of all."""
+        found = []
+        for entry in self.catalogue.items("metric", f"{space}/*"):
+            with suppress(ConfigError):
+                found.append(self._load(entry))
         return found
 
-    @cached_property
+    @property
     def values(self) -> Mapping[str, Value]:
-        """The values by their names in records."""
-        found: dict[str, Value] = {}
-        for known in self.by_name.values():
-            for value in known.metric.values:
-                found.setdefault(known.full(value.name), value)
-        return found
+        """The values of all metrics by their names in records."""
+        return _values(self.of_namespace())
 
     def __getitem__(self, name: str) -> Known:
-        return self.by_name[name]
+        return self.find(name)
 
     def find(self, name: str, namespace: str | None = None) -> Known:
         """The metric of this name or id. Raises ConfigError where there is none, or where it cannot be built."""
-        entry = self.catalogue.find("metric", name, namespace).entry
-        return self.by_name.get(_name(entry)) or self._load(entry)
+        return self._load(self.catalogue.find("metric", name, namespace).entry)
 
     def _load(self, entry: Entry) -> Known:
-        metric = bind(self.catalogue, "metric", entry.id)[1]()
-        if not isinstance(metric, Metric):
-            raise ConfigError(f"metric {entry.id} returns a {type(metric).__name__}, not a metric.Metric")
-        return Known(_name(entry), entry, metric)
+        if entry.id not in self._loaded:
+            metric = bind(self.catalogue, "metric", entry.id)[1]()
+            if not isinstance(metric, Metric):
+                raise ConfigError(f"metric {entry.id} returns a {type(metric).__name__}, not a metric.Metric")
+            self._loaded[entry.id] = Known(_name(entry), entry, metric)
+        return self._loaded[entry.id]
 
     # --- which are measured -------------------------------------------------------------------------------------------
 
@@ -103,7 +101,7 @@ class Metrics:
         """All that measure such samples, the defaults first. One for any modality gives way to one for this with the
         same values.
         """
-        fitting = [known for known in self.by_name.values() if self.measures(known, spec.modality)]
+        fitting = [known for known in self.of_namespace() if self.measures(known, spec.modality)]
         special = {value.name for known in fitting if known.metric.modalities for value in known.metric.values}
         kept = (
             known
@@ -131,34 +129,43 @@ class Metrics:
         return ", ".join(known.name for known in self.of_samples(spec))
 
     def _named(self, name: str, spec: Spec) -> Known:
-        """Of several, one that measures the modality, and rather one for it than one for any."""
-        meant = [
-            known
-            for known in self.by_name.values()
-            if name in (known.name, known.entry.id, known.entry.name, *(value.name for value in known.metric.values))
-        ]
-        if not meant:
-            if self.catalogue.has("metric", name):
-                return self.find(name)  # raises the reason why it cannot be built
+        """Of the zoo's one that measures the modality, and rather one for it than one for any; else another package's
+        of this name, else one with a value of this name.
+        """
+        ours = [one for one in self.of_namespace("zoo") if name in (one.name, one.entry.id, *_value_names(one))]
+        if ours:
+            fitting = [one for one in ours if self.measures(one, spec.modality)] or ours
+            return max(fitting, key=lambda one: (bool(one.metric.modalities), name in (one.name, one.entry.id)))
+        if self.catalogue.has("metric", name):
+            return self.find(name)
+        found = [one for one in self.of_namespace() if name in (*_value_names(one), *map(one.full, _value_names(one)))]
+        if not found:
             raise UsageError(f"--metrics {name}: unknown metric; choose from {self._choices(spec)}, or all")
-        fitting = [known for known in meant if self.measures(known, spec.modality)] or meant
-        return max(fitting, key=lambda known: (bool(known.metric.modalities), name in (known.name, known.entry.id)))
+        if len(found) > 1:
+            raise UsageError(
+                f"--metrics {name}: {' and '.join(one.name for one in found)} measure it: write one of these"
+            )
+        return found[0]
 
     # --- values -------------------------------------------------------------------------------------------------------
 
     def short_name(self, name: str) -> str:
         """A value's name without its extractor: "variance-ratio" for "variance-ratio-zoo-grey28"."""
-        known = [short for short in self.values if name == short or name.startswith(f"{short}-")]
+        known = [short for short in self.beside(name) if name == short or name.startswith(f"{short}-")]
         return max(known, key=len, default=name.partition("-")[0])
+
+    def beside(self, name: str) -> Mapping[str, Value]:
+        """The values of the package whose value has this name in records."""
+        return _values(self.of_namespace(name.rpartition("/")[0] or "zoo"))
 
     def knows(self, name: str) -> bool:
         """Whether a metric that computes this value is installed."""
-        return self.short_name(name) in self.values
+        return self.short_name(name) in self.beside(name)
 
     def value(self, name: str) -> Value:
         """The value of a full name such as "fid-zoo-grey28"; lower is better for values that are not known here."""
         short = self.short_name(name)
-        return self.values.get(short) or Value(short, short, "lower")
+        return self.beside(name).get(short) or Value(short, short, "lower")
 
     def improves(self, name: str, value: float, best: float) -> bool:
         """Return whether `value` of this metric is better than `best`."""
@@ -191,10 +198,17 @@ class Metrics:
         }
         return {name: text for name, text in texts.items() if text}
 
-    @property
-    def alarms(self) -> Mapping[str, str]:
-        """Short forms of the warnings by value."""
-        return {name: value.alarm for name, value in self.values.items() if value.alarm}
+    def alarm(self, name: str) -> str:
+        """The short form of the warning of a value; its name where it states none."""
+        return self.value(name).alarm or name
+
+
+def _values(metrics: Iterable[Known]) -> dict[str, Value]:
+    return {known.full(value.name): value for known in reversed([*metrics]) for value in known.metric.values}
+
+
+def _value_names(known: Known) -> tuple[str, ...]:
+    return tuple(value.name for value in known.metric.values)
 
 
 def _name(entry: Entry) -> str:

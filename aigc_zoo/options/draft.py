@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 DATA = Option("data", str, None, slot="dataset")
 """The setting --data, as a slot that holds a dataset."""
 
+METRICS = "metrics"
+"""The run setting that names metrics, comma-separated."""
+
 BY_RECIPE = ("data", "batch_size", "steps", "images")
 """Run settings that a recipe states. `steps` and `images` are both the length of the run and exclude each other."""
 
@@ -171,13 +174,17 @@ class Draft:
         return values
 
     def referenced(self, values: Mapping[str, Value]) -> dict[str, Value]:
-        """The values with full ids and absolute paths for data and extractor, each resolved where it was stated."""
+        """The values with full ids and absolute paths for data, extractor and metrics, each resolved where it was
+        stated.
+        """
         full = dict(values)
         for key in references.KINDS:
             if key in self.given and isinstance(value := values[key], str):
                 found = references.find(self.catalogue, key, value, self.given[key].layer.namespace)
                 full[key] = found.full
                 self.notes += [found.note] if found.note else []
+        if METRICS in self.given and isinstance(value := values[METRICS], str):
+            full[METRICS] = references.find_metrics(self.catalogue, value, self.given[METRICS].layer.namespace)
         return full
 
     def needs_recipe(self) -> bool:
@@ -208,6 +215,8 @@ class Draft:
         value = value_of(option, given)
         if option.key in references.KINDS and isinstance(value, str):
             return references.find(self.catalogue, option.key, value, given.layer.namespace).full
+        if option.key == METRICS and isinstance(value, str):
+            return references.find_metrics(self.catalogue, value, given.layer.namespace)
         return value
 
     def source_of(self, option: Option) -> str:

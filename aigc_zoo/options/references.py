@@ -1,4 +1,4 @@
-"""References to data and extractors, resolved once: to the full id of a component, or the absolute path of data."""
+"""References to data, extractors and metrics, resolved once: to full ids, or the absolute path of data."""
 
 from __future__ import annotations
 
@@ -79,6 +79,20 @@ def find(catalogue: Catalogue, key: str, reference: str, namespace: str | None =
         return _component(catalogue, KINDS[key], reference, namespace)
     except ZooError:
         return Reference(f"{namespace}/{reference}" if namespace and "/" not in reference else reference)
+
+
+def find_metrics(catalogue: Catalogue, names: str, namespace: str | None = None) -> str:
+    """Comma-separated metrics as they are recorded: those of other packages with their full ids, which have the same
+    meaning whatever else is installed. The zoo's, values, and names that mean nothing stay as they are.
+    """
+    return ",".join(_metric(catalogue, name.strip(), namespace) for name in names.split(","))
+
+
+def _metric(catalogue: Catalogue, name: str, namespace: str | None) -> str:
+    if not catalogue.has("metric", name, namespace):
+        return name
+    entry = _component(catalogue, "metric", name, namespace).entry
+    return name if entry is None or entry.namespace == "zoo" else entry.id
 
 
 def reader_of(catalogue: Catalogue, reference: str) -> Entry | None:

@@ -143,7 +143,7 @@ class Leaderboard:
         """The sentence that few samples bias the metric, "" where they do not."""
         known = self.runs[0].known
         value, num = known.value(self.metric), int(self.protocol["num"])
-        better = [one.title for one in known.values.values() if one.unbiased]
+        better = [one.title for one in known.beside(self.metric).values() if one.unbiased]
         if num >= SMALL or value.unbiased or value.better != "lower" or not better:
             return ""
         other = f"compare {better[0]} and its interval, if it was measured"

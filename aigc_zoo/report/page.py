@@ -43,7 +43,7 @@ def page(data: ReportData, title: str = "") -> str:
         left_out=data.left_out,
         curves={id(run): _curves(run) for run in data.runs},
         results=[_result(result) for result in data.results],
-        short=data.known.alarms,
+        short=data.known.alarm,
     )
     numbers = itertools.count()
     return re.sub(

@@ -1,4 +1,4 @@
-"""`zoo eval`: metrics of a run, a generator file or a folder of images against a dataset."""
+"""`zoo eval`: metrics of a run, a generator file or a folder of samples against a dataset."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def evaluate(
     progress: Progress = SILENT,
     note: Note = lambda text: None,
 ) -> list[dict[str, Any]]:
-    """Metrics of a run, a generator file or a folder of images, as `zoo eval` documents them, each with its protocol.
+    """Metrics of a run, a generator file or a folder of samples, as `zoo eval` documents them, each with its protocol.
 
     `against` is a name, a path, or data in memory; `against_options` are options of the dataset, over those of the run.
     Without `metrics`: FID, and KID from 1,000 samples on; modes of points; variance ratio and near-duplicates of images
@@ -85,15 +85,19 @@ def evaluate(
     )  # fmt: skip
     names = _measurable(source, evaluators[0], names, note) if "all" in metrics else names
     _choose(*evaluators, names)
+    # One of all metrics whose plugin fails is left out; one that was named is an error.
+    failed = (
+        (lambda name, error: note(f"left out {name}: {' '.join(str(error).split())}")) if "all" in metrics else None
+    )
     if sampler is None:
         assert files is not None
         samples, weights = files
         chunks = evaluators[0].generated(lambda: ({"fake": one} for one in dataset_batches(samples, evaluators[0].num)))
-        return _score(*evaluators, chunks, weights, None)
+        return _score(*evaluators, chunks, weights, None, failed)
     assert generator is not None
     if text := warning((one.id for each in evaluators for one in each.extractors), generator.card):
         note(text)
-    records = _score(*evaluators, generated_samples(sampler, evaluators[0]), generator.weights, seed)
+    records = _score(*evaluators, generated_samples(sampler, *evaluators), generator.weights, seed, failed)
     return marked(records, generator.card)
 
 
@@ -102,12 +106,12 @@ def source_of(catalogue: Catalogue, source: Path, best: bool = False) -> Path:
     if not source.exists():
         raise DataError(
             f"{source}: no such run, file or folder\n"
-            "give a run directory, a generator file, a folder of images or RECIPE@NAME"
+            "give a run directory, a generator file, a folder of samples or RECIPE@NAME"
         )
     if source.is_file() and source.suffix.lower() not in (".safetensors", "") and not is_images(catalogue, source):
         raise DataError(
             f"{source}: files of type {source.suffix} cannot be evaluated\n"
-            f"give a run directory, a folder of images, a .safetensors file, or samples as {', '.join(FILES)}"
+            f"give a run directory, a folder of samples, a .safetensors file, or samples as {', '.join(FILES)}"
         )
     if not best:
         return source
@@ -215,10 +219,16 @@ def _measurable(source: Path, evaluator: Evaluator, groups: tuple[str, ...], not
 
 
 def _score(
-    evaluator: Evaluator, memorization: Evaluator, generated: Generated, weights: str, seed: int | None
+    evaluator: Evaluator,
+    memorization: Evaluator,
+    generated: Generated,
+    weights: str,
+    seed: int | None,
+    failed: Callable[[str, ConfigError], None] | None,
 ) -> list[dict[str, Any]]:
     """The metrics of both evaluators."""
-    return [record for one in (evaluator, memorization) for record in one.score(generated, weights=weights, seed=seed)]
+    how: dict[str, Any] = {"weights": weights, "seed": seed, "failed": failed}
+    return [record for one in (evaluator, memorization) for record in one.score(generated, **how)]
 
 
 def _load_images(

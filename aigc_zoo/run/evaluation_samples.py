@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from functools import cache
 
 import torch
@@ -27,10 +27,11 @@ def evaluation_seed(seed: int) -> int:
     return derive(seed, "evaluation")
 
 
-def generated_samples(sampler: Sampler, evaluator: Evaluator) -> Generated:
-    """The samples that an evaluator measures, with the entries that its metrics read."""
+def generated_samples(sampler: Sampler, evaluator: Evaluator, *others: Evaluator) -> Generated:
+    """The samples that evaluators measure, as many as the first does, with the entries that their metrics read."""
     require_memory(evaluator)
-    return evaluator.generated(lambda: _rows(sampler, evaluator))
+    entries = set().union(*(one.entries for one in (evaluator, *others)))
+    return evaluator.generated(lambda: _rows(sampler, evaluator, entries), entries=entries)
 
 
 def entries_of(recipe: Recipe, reference: Samples, sampler: Callable[[], Sampler]) -> HasEntry:
@@ -56,7 +57,7 @@ def distributed_samples(sampler: Sampler, evaluator: Evaluator, ranks: Ranks) ->
     for start in range(0, -(-count // CHUNK), ranks.world):
         wanted = [min(CHUNK, max(0, count - number * CHUNK)) for number in range(start, start + ranks.world)]
         # A rank that has no sample left computes one more, since all ranks take part in the gather below.
-        own = quantized_rows(sampler, start + ranks.rank, evaluator, max(1, wanted[ranks.rank]))
+        own = quantized_rows(sampler, start + ranks.rank, evaluator, names, max(1, wanted[ranks.rank]))
         for one in extractors:
             found = one.extract_features(own["fake"])
             values = _gather(found.values, sampler.device, ranks, wanted)
@@ -71,17 +72,17 @@ def distributed_samples(sampler: Sampler, evaluator: Evaluator, ranks: Ranks) ->
             fits = kept <= KEEP  # else the first rank generates all of them again
         evaluator.progress("samples", min(count, (start + ranks.world) * CHUNK), count)
     features = {id: concatenate(found) for id, found in parts.items()}
-    return Generated(lambda: iter(rows) if fits else _rows(sampler, evaluator), count, names, features=features)
+    return Generated(lambda: iter(rows) if fits else _rows(sampler, evaluator, names), count, names, features=features)
 
 
-def _rows(sampler: Sampler, evaluator: Evaluator) -> Iterator[Rows]:
+def _rows(sampler: Sampler, evaluator: Evaluator, entries: Set[str]) -> Iterator[Rows]:
     for number in range(-(-evaluator.num // CHUNK)):
-        yield quantized_rows(sampler, number, evaluator, CHUNK)
+        yield quantized_rows(sampler, number, evaluator, entries, CHUNK)
 
 
-def quantized_rows(sampler: Sampler, number: int, evaluator: Evaluator, count: int) -> Rows:
+def quantized_rows(sampler: Sampler, number: int, evaluator: Evaluator, entries: Set[str], count: int) -> Rows:
     """The first `count` rows of a chunk, samples and entries of the data with the precision of files, on the CPU."""
-    names, reference = evaluator.entries | {"fake"}, evaluator.reference
+    names, reference = entries | {"fake"}, evaluator.reference
     own = {name: value[:count] for name, value in sampler.rows(number).items() if name in names}
     specs = {**reference.spec.entries, "real": reference.spec}
     return {

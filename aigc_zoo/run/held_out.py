@@ -79,7 +79,7 @@ def evaluate_held_out(
             inputs = inputs_of(generator.recipe, split, device)
             sampler = generator.sampler(seed=evaluation_seed(EVALUATION_SEED), inputs=inputs)
             held_out, memorization = _evaluators(evaluator, split, sampler)
-            generated = generated_samples(sampler, held_out)
+            generated = generated_samples(sampler, held_out, memorization)
             found = marked(held_out.score(generated, weights=generator.weights, seed=EVALUATION_SEED), generator.card)
             if which == "final" and memorization.metrics:
                 scored = memorization.score(generated, weights=generator.weights, seed=EVALUATION_SEED)

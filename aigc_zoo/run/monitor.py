@@ -192,7 +192,9 @@ class Monitor:
             progress=self._report_or_interrupt,
         )  # fmt: skip
         requested = settings.metrics
-        chosen = self._requested(requested, evaluator) if requested else self._default(evaluator)
+        chosen = (
+            self.metrics.named(requested.split(","), prepared.train.spec) if requested else self._default(evaluator)
+        )
         if extractor is not None and (note := coarse_note(extractor, bool(requested))):
             self.progress.say(f"note: {note}")
         evaluator.choose(chosen)
@@ -216,10 +218,6 @@ class Monitor:
         """The metrics that compute a value."""
         found = self.metrics.of_samples(self.prepared.train.spec)
         return [one for one in found if value in (one.name, *(one.full(info.name) for info in one.metric.values))]
-
-    def _requested(self, names: str, evaluator: Evaluator) -> tuple[str, ...]:
-        """The metrics that the run's settings name."""
-        return self.metrics.named(names.split(","), self.prepared.train.spec)
 
     def _default(self, evaluator: Evaluator) -> tuple[str, ...]:
         """The default metrics for which there are enough samples, none where the first cannot be measured for want of a

@@ -12,8 +12,11 @@ _INSISTENT = (signal.SIGINT, signal.SIGTERM)
 send SIGHUP, and a shutdown sends it beside SIGTERM."""
 
 
-class Interrupted(Exception):
-    """Raised to abandon a long operation, such as an evaluation, after a request to stop."""
+class Interrupted(BaseException):
+    """Raised to abandon a long operation, such as an evaluation, after a request to stop.
+
+    It is no Exception, so that it passes through code that explains the errors of plugins.
+    """
 
 
 class Stop:

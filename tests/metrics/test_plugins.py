@@ -26,6 +26,7 @@ from aigc_zoo.metrics.features import load_extractor
 from aigc_zoo.metrics.known import Metrics
 from aigc_zoo.metrics.protocol import describe
 from aigc_zoo.run.evaluate import evaluate
+from aigc_zoo.run.signals import Interrupted
 from aigc_zoo_plugins.metrics.pairs import ms_ssim_of, psnr_of, ssim_of
 
 PLUGIN = """
@@ -48,7 +49,7 @@ def zoo_components():
     for name in ("copy", "alone"):
         defaults = {"data": "pairs", "eval_num": 100}
         yield Component(kind="recipe", name=name, target=f"{__name__}:{name}", summary="s", defaults=defaults)
-    for name in ("light", "digits", "rows", "broken", "fid", "codes"):
+    for name in ("light", "digits", "rows", "broken", "fid", "codes", "raises", "lacks", "strays"):
         yield Component(kind="metric", name=name, target=f"{__name__}:{name}", summary="s")
 
 
@@ -128,6 +129,28 @@ def codes():
         return {"codes": Measured(float(torch.cat([chunk["code"] for chunk in view.chunks("fake", "code")]).max()))}
 
     return Metric((Value("codes", "codes", "higher"),), measure, entries=("code",), needs=frozenset({"samples"}))
+
+
+def raises():
+    def measure(view):
+        return {}["key"]
+
+    return Metric((Value("raises", "raises", "higher"),), measure, needs=frozenset({"samples"}))
+
+
+def lacks():
+    return Metric((Value("lacks", "lacks", "higher"),), lambda view: {"other": Measured(1.0)},
+                  needs=frozenset({"samples"}))
+
+
+def strays():
+    def measure(view):
+        new = sum(int((chunk["fake"] != chunk["source"]).any()) for chunk in view.chunks("fake", "source"))
+        held_out = sum(len(chunk) for chunk in view.samples("held_out"))
+        return {"strays": Measured(held_out - new)}
+
+    return Metric((Value("strays", "strays", "higher"),), measure, entries=("source",),
+                  needs=frozenset({"samples", "held_out"}))
 
 
 def broken():
@@ -248,6 +271,8 @@ def test_a_metric_of_another_package_is_named_by_its_id(found: plugins.Catalogue
     assert every[:4] == ("fid", "variance-ratio", "duplicates", "modes"), "those of the modality come first"
     assert name in every
     assert not any("broken" in one for one in every)
+    assert known.alarm("duplicates") == "near-duplicates"
+    assert known.alarm("inexact") == "inexact"
     assert known.value("fid-zoo-grey28").title == "FID"
     assert known.value("local/fid").title == "another FID"
     assert known.value("local/light").better == "higher"
@@ -260,7 +285,9 @@ def test_a_metric_of_another_package_is_named_by_its_id(found: plugins.Catalogue
 def test_a_metric_that_cannot_be_built_is_an_error_where_it_is_named_alone(found: plugins.Catalogue, run: Path) -> None:
     with pytest.raises(ConfigError, match=r"broken.*no such file"):
         evaluate(found, run, metrics=("broken",))
-    names = {record["name"] for record in evaluate(found, run, metrics=("all",), allow_few=True)}
+    notes: list[str] = []
+    names = {record["name"] for record in evaluate(found, run, metrics=("all",), allow_few=True, note=notes.append)}
+    assert sum(note.startswith(("left out local/raises: ", "left out local/lacks: ")) for note in notes) == 2
     assert {"local/light", "local/rows", "psnr", "local/fid"} <= names
 
 
@@ -293,6 +320,47 @@ def test_samples_are_read_once_for_all_metrics_and_extractors(found: plugins.Cat
     assert [record["name"] for record in records] == [
         "variance-ratio-pixels", "local/light", "local/digits-zoo-grey28", "local/dimensions-zoo-grey28",
     ]  # fmt: skip
+
+
+def test_what_measure_raises_or_lacks_is_an_error_that_names_the_metric(found: plugins.Catalogue, run: Path) -> None:
+    with pytest.raises(ConfigError, match=r"metric local/raises of stranger\.py .*KeyError"):
+        evaluate(found, run, metrics=("raises",))
+    with pytest.raises(ConfigError, match=r"metric local/lacks of stranger\.py measures no 'lacks'"):
+        evaluate(found, run, metrics=("lacks",))
+
+
+@pytest.mark.usefixtures("cache")
+def test_a_request_to_stop_passes_through_a_metric(found: plugins.Catalogue) -> None:
+    samples = resolve.load(found, "pairs")["train"]
+
+    def stop(what: str, done: int, total: int) -> None:
+        if what != "samples":
+            raise Interrupted
+
+    evaluator = Evaluator(load_extractor(found, "pixels"), samples, metrics=("variance-ratio",), num=100, progress=stop)
+    with pytest.raises(Interrupted):
+        evaluator.measure([samples.fields["real"][:100]], weights="files", seed=None)
+
+
+def test_a_metric_of_the_held_out_split_reads_rows_too(found: plugins.Catalogue, run: Path) -> None:
+    """It belongs to a second evaluator, which shares the samples of the first one."""
+    records = evaluate(found, run, metrics=("light", "strays"), num=100)
+    assert value_of(records, "local/strays") == 120, "all of the held-out split, and every sample is its source"
+
+
+def test_metrics_of_other_packages_are_imported_where_they_are_named(
+    file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    loud = tmp_path / "loud.py"
+    loud.write_text(PLUGIN.replace("def light():", "def light():\n    print('imported', flush=True)"))
+    words = ["--plugin", loud, "train", "copy", "--steps", "1", "--out", tmp_path / "run", "--metrics"]
+    assert main([str(word) for word in (*words, "psnr,ssim")]) == 0
+    assert main(["--plugin", str(loud), "report", str(tmp_path / "run")]) == 0
+    assert "imported" not in capsys.readouterr().out
+    assert main([str(word) for word in (*words, "light", "--fresh")]) == 0
+    assert "imported" in capsys.readouterr().out
+    card = json.loads((tmp_path / "run" / "card.json").read_text())
+    assert card["run"]["metrics"] == "local/light", "a short name is recorded as what it meant"
 
 
 @pytest.mark.slow
