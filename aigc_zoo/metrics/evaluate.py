@@ -297,7 +297,7 @@ class Evaluator:
         seed: int | None,
         failed: Callable[[str, ConfigError], None] | None = None,
     ) -> list[dict[str, Any]]:
-        """Metrics of samples. `failed(name, error)` receives those whose plugin fails; without it the error is raised."""
+        """Metrics of samples. `failed(name, error)` receives those whose plugin fails; else the error is raised."""
         records: list[dict[str, Any]] = []
         for name in self.metrics:
             if shortage := self.shortage(name, generated.num):

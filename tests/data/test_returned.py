@@ -43,6 +43,7 @@ def test_what_is_no_dict_of_splits(returned: Any) -> None:
         splits_of(ENTRY, returned)
 
 
+# Values of other types are what these tests are about, hence the ignored type errors.
 WRONG = [
     (lambda: None, "a NoneType, not Samples"),
     (lambda: torch.zeros(4, 2), "a Tensor, not Samples"),
